@@ -1,0 +1,1 @@
+"""Tables and statistics: pure functions from DataFrame to DataFrame."""

@@ -1,0 +1,194 @@
+"""What the author of a method needs, and nothing else.
+
+A method answers three questions: which part of the server model does each client get (:meth:`Method.select` and
+:meth:`Method.extract`), how do the parts come back (:meth:`Method.aggregate`), and what is the full model
+(:meth:`Method.full_model`). Everything else (data, batches, optimiser, evaluation, costs) belongs to the harness, so
+that two methods differ only where their papers differ.
+
+A file in ``methods/``, or one named with ``--plugin``, that defines a subclass of :class:`Method` is found without
+any registration.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from bench.parameters import parameter
+from bench.seeding import Streams
+
+if TYPE_CHECKING:
+    from bench.tasks.base import Task
+
+__all__ = ["Client", "Cohort", "Method", "Selection", "Server", "Skip", "Streams", "Update", "parameter"]
+
+
+class Skip(Exception):
+    """Raised by :meth:`Method.setup` where a method is not defined, with the reason; the cell is recorded as skipped."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """One client of a round's cohort.
+
+    Attributes:
+        number: index of the client in the federation, from 0.
+        samples: number of training samples it holds.
+        keep: keep ratio of the sub-model it can train, in (0, 1].
+    """
+
+    number: int
+    samples: int
+    keep: float
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The clients that take part in one communication round.
+
+    Attributes:
+        round_number: the communication round, from 1.
+        clients: the clients in the order in which they were drawn.
+    """
+
+    round_number: int
+    clients: tuple[Client, ...]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The part of the server model that one client gets.
+
+    Attributes:
+        client: who gets it.
+        indices: for each named piece of the model (a factored weight, a channel group) the kept indices, int64 and
+            ascending. Empty for the full model.
+    """
+
+    client: Client
+    indices: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Update:
+    """What one client sends back.
+
+    Attributes:
+        selection: the part it was given.
+        parameters: the trained tensors of its sub-model by name, those of :meth:`Method.upload`.
+        momentum: the optimiser's momentum buffers by parameter name; empty unless :attr:`Method.returns_momentum`.
+    """
+
+    selection: Selection
+    parameters: Mapping[str, Tensor]
+    momentum: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Server:
+    """What the server keeps from one round to the next.
+
+    Attributes:
+        model: the full model in its original space; it is what is evaluated unless a method says otherwise.
+        memory: further tensors that a method carries across rounds, by name. Model and memory are what a checkpoint
+            holds; anything else must follow from them.
+    """
+
+    model: nn.Module
+    memory: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """Parameters of a method that has none."""
+
+
+class Method(ABC):
+    """A way of giving each client a part of the server model.
+
+    Class attributes:
+        name: what users type; by default the module's name.
+        family: "full", "spectral", "width" or any other word that groups methods in listings.
+        summary: one line for ``bench list``.
+        paper: authors, title, venue, year.
+        deviations: named deviations from the paper, shown by ``bench list``.
+        Params: a frozen dataclass whose fields are made with :func:`parameter`; the defaults are the paper's values.
+        uses_keep: False for a method that trains the full model whatever the keep ratio.
+        returns_momentum: True where clients send their momentum buffers with their update.
+    """
+
+    name: ClassVar[str] = ""
+    family: ClassVar[str] = "other"
+    summary: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    deviations: ClassVar[Sequence[str]] = ()
+    Params: ClassVar[type] = NoParams
+    uses_keep: ClassVar[bool] = True
+    returns_momentum: bool = False
+
+    def __init__(self, params: Any = None) -> None:
+        self.params = self.Params() if params is None else params
+
+    def setup(self, model: nn.Module, task: Task) -> Server:
+        """Return the server's state before the first round; raise :class:`Skip` where the method is not defined.
+
+        Args:
+            model: the initialised full model, to be kept (not copied).
+            task: the task, for facts such as its weight decay.
+        """
+        self.task = task
+        return Server(model)
+
+    @abstractmethod
+    def select(self, server: Server, cohort: Cohort, streams: Streams) -> list[Selection]:
+        """Return the part each client of the cohort gets, one selection a client, in the cohort's order."""
+
+    @abstractmethod
+    def extract(self, server: Server, selection: Selection) -> nn.Module:
+        """Return a client's sub-model: a small dense module that shares no memory with the server's."""
+
+    @abstractmethod
+    def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> Server:
+        """Return the server's next state from the updates, which arrive one by one in the cohort's order.
+
+        Parts that no client held keep their value.
+        """
+
+    def full_model(self, server: Server) -> nn.Module:
+        """Return the model to evaluate on the test set."""
+        return server.model
+
+    def penalty(self, submodel: nn.Module) -> Tensor | None:
+        """Return a scalar added to a client's loss, or None."""
+        return None
+
+    def decay_free(self, submodel: nn.Module) -> set[str]:
+        """Return the names of the sub-model's parameters to which the optimiser applies no weight decay."""
+        return set()
+
+    def initial_momentum(self, server: Server, selection: Selection) -> Mapping[str, Tensor] | None:
+        """Return the momentum buffers with which a client starts, by parameter name; None starts from zero."""
+        return None
+
+    def upload(self, submodel: nn.Module) -> dict[str, Tensor]:
+        """Return the tensors a client sends back: by default all trainable parameters."""
+        return {name: tensor.detach() for name, tensor in submodel.named_parameters() if tensor.requires_grad}
+
+    def coverage(self, server: Server, selection: Selection) -> dict[str, tuple[Tensor, int]]:
+        """Return for each piece of the model the units this selection trains and how many units the piece has.
+
+        The harness unites them over clients and rounds into the coverage it records. Empty: nothing to cover.
+        """
+        return {}
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """Return a copy of a model that shares no memory with it."""
+    with torch.no_grad():
+        return copy.deepcopy(model)

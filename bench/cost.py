@@ -1,0 +1,115 @@
+"""What a sub-model costs, counted from the sub-model itself: parameters, multiply-accumulates, bytes, memory."""
+
+from __future__ import annotations
+
+import copy
+import resource
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.models.base import Model
+from bench.models.factorise import low_rank_layers
+from bench.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one sub-model.
+
+    Attributes:
+        parameters: all trainable numbers the client holds.
+        factored_parameters: those in factored (or, in a dense model, factorable) weights only, the convention of
+            PriSM's Table 1; biases and frozen scales are not counted.
+        macs: multiply-accumulates of one sample's forward pass.
+        down_bytes: bytes of all tensors the client receives, parameters and buffers.
+    """
+
+    parameters: int
+    factored_parameters: int
+    macs: int
+    down_bytes: int
+
+
+class CostMeter:
+    """Counts sub-models, each shape once: a count of operations takes longer than a batch of a small model."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self._known: dict[tuple[tuple[str, torch.Size], ...], Cost] = {}
+
+    def of(self, submodel: nn.Module) -> Cost:
+        """Return the cost of a sub-model."""
+        shape = tuple((name, tensor.shape) for name, tensor in submodel.state_dict().items())
+        if shape not in self._known:
+            self._known[shape] = cost_of(submodel, self.task)
+        return self._known[shape]
+
+
+def cost_of(submodel: nn.Module, task: Task) -> Cost:
+    """Count a sub-model's cost from its tensors and from one forward pass on the meta device."""
+    trainable = [tensor for tensor in submodel.parameters() if tensor.requires_grad]
+    return Cost(
+        parameters=sum(tensor.numel() for tensor in trainable),
+        factored_parameters=factored_parameters(submodel),
+        macs=forward_macs(submodel, task),
+        down_bytes=bytes_of(submodel.state_dict().values()),
+    )
+
+
+def factored_parameters(model: nn.Module) -> int:
+    """Return the number of parameters in factored weights, or in factorable ones where the model is dense."""
+    layers = low_rank_layers(model)
+    if layers:
+        weights = [layer.factors(weight) for layer in layers.values() for weight in layer.factored_weights()]
+        return sum(factors.u.numel() + factors.v.numel() for factors in weights)
+    if isinstance(model, Model):
+        named = dict(model.named_parameters())
+        return sum(named[name].numel() for name in model.factorable if name in named)
+    return 0
+
+
+def forward_macs(model: nn.Module, task: Task) -> int:
+    """Return the multiply-accumulates of one sample's forward pass: convolutions and matrix products.
+
+    The count runs on the meta device, where an LSTM is broken into its products (on the CPU it would count as 0).
+    """
+    shadow = copy.deepcopy(model).to("meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        shadow(task.example(1, "meta"))
+    return int(counter.get_total_flops()) // 2
+
+
+def bytes_of(tensors: Iterable[Tensor]) -> int:
+    """Return the bytes of tensors as they are sent."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    """Start a new measurement of peak memory where the system allows it (CUDA, Linux)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        pass
+
+
+def peak_memory_bytes(device: torch.device) -> int:
+    """Return the peak memory since the last reset: of the accelerator, else the resident memory of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

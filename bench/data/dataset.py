@@ -1,0 +1,48 @@
+"""What every data source delivers: plain arrays, resident in memory or memory-mapped from the cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Split:
+    """One half of a data set.
+
+    Attributes:
+        inputs: images as uint8 ``[samples, channels, height, width]`` or token ids as int16 ``[samples, length]``.
+        labels: class numbers as int64 ``[samples]``.
+        users: index of the natural user of each sample as int32 ``[samples]``; None where the set has none.
+    """
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    users: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a test split with what a result must say of them.
+
+    Attributes:
+        name: the source's name, "cifar10", "femnist" or "imdb".
+        title: what a figure calls it, for example "CIFAR-10" or "digits by NIST writer"; stand-ins say "stand-in data".
+        train: the training split, from which the clients' data are taken.
+        test: the whole test split.
+        classes: number of classes of the task (62 for FEMNIST even where only digits are present).
+        stand_in: True where the samples were generated and not measured.
+        fingerprint: SHA-256 of the arrays' bytes (hexadecimal), part of the identity of a result.
+    """
+
+    name: str
+    title: str
+    train: Split
+    test: Split
+    classes: int
+    stand_in: bool
+    fingerprint: str

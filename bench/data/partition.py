@@ -1,0 +1,259 @@
+"""Who holds which samples: the ways of sharing a training split out to clients."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.errors import BenchError, choices
+
+CONVENTIONS = {
+    "iid": "none",
+    "lda": "q ~ Dir(alpha, ..., alpha) over the classes of each client: concentration alpha per class",
+    "dirichlet": "p ~ Dir(alpha, ..., alpha) over the clients of each class: concentration alpha per client",
+    "natural": "none",
+}
+
+# Added to the share of every class that is left, so that a client whose classes have all run out can go on drawing.
+SMALLEST_SHARE = 1e-5
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Disjoint sets of samples, one per client.
+
+    Attributes:
+        kind: "iid", "lda", "dirichlet" or "natural".
+        alpha: the concentration parameter as it was given; None where the kind has none.
+        convention: what ``alpha`` means, in words; "none" where the kind has none.
+        indices: int64 ``[samples held]``, the sample indices of client 0, then of client 1, and so on.
+        offsets: int64 ``[clients + 1]``; client ``i`` holds ``indices[offsets[i]:offsets[i + 1]]``.
+    """
+
+    kind: str
+    alpha: float | None
+    convention: str
+    indices: np.ndarray
+    offsets: np.ndarray
+
+    def __len__(self) -> int:
+        """Return the number of clients."""
+        return len(self.offsets) - 1
+
+    def client(self, number: int) -> np.ndarray:
+        """Return the sample indices of one client, int64 ``[samples of the client]``."""
+        if not 0 <= number < len(self):
+            raise BenchError(f"partition: there is no client {number}; allowed: 0 to {len(self) - 1}")
+        return self.indices[self.offsets[number] : self.offsets[number + 1]]
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """The number of samples of each client, int64 ``[clients]``."""
+        return np.diff(self.offsets)
+
+    def counts(self, labels: np.ndarray, classes: int) -> np.ndarray:
+        """Return how many samples of each class each client holds, int64 ``[clients, classes]``."""
+        owner = np.repeat(np.arange(len(self)), self.sizes)
+        cell = owner * classes + labels[self.indices]
+        return np.bincount(cell, minlength=len(self) * classes).reshape(len(self), classes)
+
+
+def split(
+    kind: str,
+    labels: np.ndarray,
+    *,
+    clients: int,
+    rng: np.random.Generator,
+    alpha: float | None = None,
+    users: np.ndarray | None = None,
+    samples_per_client: int | None = None,
+    users_per_client: int | None = None,
+) -> Partition:
+    """Share samples out to clients.
+
+    Args:
+        kind: one of
+
+            - "iid": uniform draws without replacement, equal sizes;
+            - "lda": every client has its own class shares ``q ~ Dir(alpha, ..., alpha)``, equal sizes (see ``_lda``);
+            - "dirichlet": every class is shared out by ``p ~ Dir(alpha, ..., alpha)``, unequal sizes (see
+              ``_dirichlet``);
+            - "natural": whole users, grouped in the order of their numbers.
+        labels: class numbers, integers ``[samples]``.
+        clients: number of clients.
+        rng: the stream that all draws come from.
+        alpha: concentration, for "lda" and "dirichlet" only; small values give skewed clients.
+        users: the user of each sample, integers ``[samples]``; needed for "natural".
+        samples_per_client: for "iid" and "lda" the size of each client (default: samples // clients, what is over
+            stays unused); for "natural" a cap, above which a client keeps a random subset.
+        users_per_client: for "natural" only; default: users // clients, what is over stays unused.
+
+    Raises:
+        BenchError: the request is impossible, or an argument has no meaning for the kind.
+    """
+    _check(kind, clients, samples_per_client, users_per_client)
+    concentration = _concentration(kind, alpha)
+    if kind == "iid":
+        members = _iid(len(labels), clients, samples_per_client, rng)
+    elif kind == "lda":
+        members = _lda(labels, clients, samples_per_client, concentration, rng)
+    elif kind == "dirichlet":
+        members = _dirichlet(labels, clients, concentration, rng)
+    else:
+        members = _natural(users, clients, users_per_client, samples_per_client, rng)
+    offsets = np.concatenate([[0], np.cumsum([len(member) for member in members])]).astype(np.int64)
+    return Partition(kind, alpha, CONVENTIONS[kind], np.concatenate(members).astype(np.int64), offsets)
+
+
+def _check(kind: str, clients: int, samples_per_client: int | None, users_per_client: int | None) -> None:
+    """Refuse what no data could satisfy."""
+    if kind not in CONVENTIONS:
+        raise BenchError(f"partition: unknown kind {kind!r}; {choices(kind, CONVENTIONS)}")
+    counted = {"clients": clients, "samples_per_client": samples_per_client, "users_per_client": users_per_client}
+    for name, value in counted.items():
+        if value is not None and value < 1:
+            raise BenchError(f"partition: {name}={value} is not possible; allowed: 1 or more")
+    if kind == "dirichlet" and samples_per_client is not None:
+        raise BenchError(
+            f"partition: samples_per_client={samples_per_client} has no meaning for 'dirichlet', whose sizes are "
+            "drawn; allowed for: 'iid', 'lda', 'natural'"
+        )
+    if kind != "natural" and users_per_client is not None:
+        raise BenchError(
+            f"partition: users_per_client={users_per_client} has no meaning for {kind!r}; allowed for: 'natural'"
+        )
+
+
+def _concentration(kind: str, alpha: float | None) -> float:
+    """Return the concentration parameter, NaN for the kinds that have none."""
+    if kind in ("iid", "natural"):
+        if alpha is not None:
+            raise BenchError(f"partition: alpha={alpha} has no meaning for {kind!r}; allowed for: 'lda', 'dirichlet'")
+        return math.nan
+    if alpha is None or not math.isfinite(alpha) or alpha <= 0:
+        raise BenchError(
+            f"partition: {kind!r} needs a positive, finite alpha, not {alpha} (for clients without skew take 'iid')"
+        )
+    return alpha
+
+
+def _equal_size(samples: int, clients: int, samples_per_client: int | None) -> int:
+    """Return the size of each client where all have the same."""
+    size = samples // clients if samples_per_client is None else samples_per_client
+    if size < 1 or clients * size > samples:
+        raise BenchError(
+            f"partition: clients={clients} with samples_per_client={max(size, 1)} need {clients * max(size, 1)} "
+            f"samples; the training split has {samples}"
+        )
+    return size
+
+
+def _iid(samples: int, clients: int, samples_per_client: int | None, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return clients of equal size, drawn uniformly without replacement."""
+    size = _equal_size(samples, clients, samples_per_client)
+    return list(rng.permutation(samples)[: clients * size].reshape(clients, size))
+
+
+def _lda(
+    labels: np.ndarray, clients: int, samples_per_client: int | None, alpha: float, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Return the clients of the balanced Dirichlet split, all of one size.
+
+    Source: Hsu, Qi, Brown, "Measuring the effects of non-identical data distribution for federated visual
+    classification" (2019), in the variant that PriSM's experiments use. Client after client draws ``size`` classes
+    from its own ``q ~ Dir(alpha, ..., alpha)`` and takes one sample of the class drawn. When a class runs out its
+    share becomes 0, every class that is left gains 1e-5, and the shares are normalised; the same is done once at the
+    start of each client. Late clients get what is left, so that their shares stray from ``q``.
+
+    The law is that of drawing sample by sample: draws are independent as long as no class runs out, so a whole run is
+    drawn at once, kept up to the draw that empties a class, and drawn anew from there with the new shares.
+    """
+    size = _equal_size(len(labels), clients, samples_per_client)
+    pools = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    left = np.array([len(pool) for pool in pools])
+    shares = rng.dirichlet(np.full(len(pools), alpha), size=clients)
+    members = np.empty((clients, size), dtype=np.int64)
+    for client in range(clients):
+        taken = 0
+        share = _without_empty(shares[client], left)
+        while taken < size:
+            draws = rng.choice(len(pools), size=size - taken, p=share)
+            kept = draws[: _draws_until_empty(draws, left)]
+            for label in np.unique(kept):
+                places = taken + np.flatnonzero(kept == label)
+                left[label] -= len(places)
+                members[client, places] = pools[label][left[label] : left[label] + len(places)]
+            taken += len(kept)
+            if taken < size:
+                share = _without_empty(share, left)
+    return list(members)
+
+
+def _without_empty(share: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """Return the class shares with those of empty classes set to 0."""
+    share = np.where(left > 0, share + SMALLEST_SHARE, 0.0)
+    return share / share.sum()
+
+
+def _draws_until_empty(draws: np.ndarray, left: np.ndarray) -> int:
+    """Return the length of the prefix of ``draws`` that ends with the first draw to empty a class."""
+    drawn = np.bincount(draws, minlength=len(left))
+    emptied = np.flatnonzero((drawn >= left) & (left > 0))
+    return min((np.flatnonzero(draws == label)[left[label] - 1] + 1 for label in emptied), default=len(draws))
+
+
+def _dirichlet(labels: np.ndarray, clients: int, alpha: float, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return clients of unequal sizes: the samples of each class are cut by ``p ~ Dir(alpha, ..., alpha)``.
+
+    Source: Yurochkin et al., "Bayesian nonparametric federated learning of neural networks" (ICML 2019), section 4.
+    A client that ends without a sample takes a random one from the client that holds the most at that moment.
+    """
+    if clients > len(labels):
+        raise BenchError(f"partition: clients={clients} need a sample each; the training split has {len(labels)}")
+    order, owner = [], []
+    for label in np.unique(labels):
+        pool = rng.permutation(np.flatnonzero(labels == label))
+        edges = np.rint(np.cumsum(rng.dirichlet(np.full(clients, alpha)))[:-1] * len(pool))
+        order.append(pool)
+        owner.append(np.searchsorted(edges, np.arange(len(pool)), side="right"))
+    indices, holder = np.concatenate(order), np.concatenate(owner)
+    by_client = np.argsort(holder, kind="stable")
+    members = np.split(indices[by_client], np.cumsum(np.bincount(holder, minlength=clients))[:-1])
+    _fill_empty(members, rng)
+    return members
+
+
+def _fill_empty(members: list[np.ndarray], rng: np.random.Generator) -> None:
+    """Give every empty client, in place, one random sample of the client that is the largest at that moment."""
+    largest = [(-len(member), client) for client, member in enumerate(members)]
+    heapq.heapify(largest)
+    for client in [number for number, member in enumerate(members) if len(member) == 0]:
+        giver = largest[0][1]
+        place = rng.integers(len(members[giver]))
+        members[client] = members[giver][place : place + 1].copy()
+        members[giver] = np.delete(members[giver], place)
+        heapq.heapreplace(largest, (-len(members[giver]), giver))
+
+
+def _natural(
+    users: np.ndarray | None, clients: int, users_per_client: int | None, cap: int | None, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Return clients made of whole users; users keep the order of their numbers."""
+    if users is None:
+        raise BenchError("partition: this data set has no natural users; allowed: 'iid', 'lda', 'dirichlet'")
+    numbers, sizes = np.unique(users, return_counts=True)
+    group = len(numbers) // clients if users_per_client is None else users_per_client
+    if group < 1 or group * clients > len(numbers):
+        raise BenchError(
+            f"partition: clients={clients} with users_per_client={max(group, 1)} need {clients * max(group, 1)} users; "
+            f"the training split has {len(numbers)}"
+        )
+    by_user = np.argsort(users, kind="stable")
+    ends = np.cumsum(sizes)[group - 1 : group * clients : group]
+    members = np.split(by_user[: ends[-1]], ends[:-1])
+    if cap is None:
+        return members
+    return [member if len(member) <= cap else rng.choice(member, size=cap, replace=False) for member in members]

@@ -1,0 +1,179 @@
+"""The data sets of the benchmark: who publishes them, how they come here, and whether they are here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.data import cache, cifar10, femnist, imdb
+from bench.data.dataset import Dataset
+from bench.data.download import download
+from bench.data.imported import Imported
+from bench.errors import BenchError, choices
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A published data set.
+
+    Attributes:
+        name: how the commands call it.
+        title: its published name.
+        page: the publisher's page.
+        citation: what the publisher asks to cite.
+        licence: the terms in one sentence.
+        read: decodes a file or folder of the published layouts.
+        archive: address and MD5 of the published archive; None where there is no single file with a known checksum.
+    """
+
+    name: str
+    title: str
+    page: str
+    citation: str
+    licence: str
+    read: Callable[[Path, Progress | None], Imported]
+    archive: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Availability:
+    """One row of ``data list``.
+
+    Attributes:
+        name: the source's name.
+        title: what results call the data that is here, or the published name.
+        state: "ready", "not here" or "corrupt".
+        samples: training and test samples together; None unless ready.
+        size_mb: size of the decoded arrays in MB (10**6 bytes); None unless ready.
+        origin: where the data that is here was read from, what is wrong with it, or the publisher's page.
+    """
+
+    name: str
+    title: str
+    state: str
+    samples: int | None
+    size_mb: float | None
+    origin: str
+
+
+SOURCES = {
+    source.name: source
+    for source in (
+        Source(
+            name="cifar10",
+            title="CIFAR-10",
+            page="https://www.cs.toronto.edu/~kriz/cifar.html",
+            citation="A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, Toronto 2009",
+            licence="No explicit licence; the publisher asks for the citation.",
+            read=cifar10.read,
+            archive=(cifar10.URL, cifar10.ARCHIVE_MD5),
+        ),
+        Source(
+            name="femnist",
+            title="FEMNIST",
+            page=femnist.PAGE,
+            citation="S. Caldas et al., LEAF: A Benchmark for Federated Settings, arXiv:1812.01097",
+            licence="NIST Special Database 19 is a US government work; LEAF is under the BSD 2-clause licence.",
+            read=femnist.read,
+        ),
+        Source(
+            name="imdb",
+            title="IMDB",
+            page="https://ai.stanford.edu/~amaas/data/sentiment/",
+            citation="A. L. Maas et al., Learning Word Vectors for Sentiment Analysis, ACL 2011",
+            licence="Published for research with a request to cite; the texts come from IMDb users.",
+            read=imdb.read,
+            archive=(imdb.URL, imdb.ARCHIVE_MD5),
+        ),
+    )
+}
+
+
+def find(name: str) -> Source:
+    """Return the source called ``name``; a BenchError with the names there are if there is none."""
+    if name not in SOURCES:
+        raise BenchError(f"data set {name!r} is unknown, {choices(name, SOURCES)}")
+    return SOURCES[name]
+
+
+def available() -> list[Availability]:
+    """Return one row for each source; sizes and shapes are checked, the bytes are not (see :func:`verify`)."""
+    return [_availability(source) for source in SOURCES.values()]
+
+
+def fetch(name: str, progress: Progress | None = None) -> Dataset:
+    """Download a source from its publisher, decode it into the cache and return it.
+
+    Raises:
+        BenchError: the source has no single published file, or the download or the import fails.
+    """
+    source = find(name)
+    if source.archive is None:
+        raise BenchError(
+            f"data set {name!r} has no single published file: get the parquet files from {source.page},"
+            f" then run 'python -m bench data import {name} PATH'"
+        )
+    url, md5 = source.archive
+    archive = download(url, cache.root() / "downloads" / url.split("/")[-1], md5=md5, progress=progress)
+    dataset = _store(source, archive, f"downloaded from {url}", progress)
+    archive.unlink()  # the decoded arrays are all that is read from now on
+    return dataset
+
+
+def import_path(name: str, path: Path, progress: Progress | None = None) -> Dataset:
+    """Decode a file or folder of the user into the cache and return the data set.
+
+    Raises:
+        BenchError: the path does not exist, or it is none of the source's layouts, incomplete or damaged.
+    """
+    source = find(name)
+    place = path.expanduser().absolute()
+    if not place.exists():
+        raise BenchError(f"import of {name!r}: {place} does not exist")
+    return _store(source, place, None, progress)
+
+
+def load(name: str) -> Dataset:
+    """Return a data set from the cache, memory-mapped.
+
+    Raises:
+        BenchError: it is not here (the sentence names the commands that bring it) or is damaged.
+    """
+    _must_be_here(name)
+    return cache.read(name)
+
+
+def verify(name: str) -> Dataset:
+    """Return a data set from the cache after hashing all its bytes; a BenchError if it is not here or is damaged."""
+    _must_be_here(name)
+    return cache.read(name, verify=True)
+
+
+def _must_be_here(name: str) -> None:
+    source = find(name)
+    if not cache.exists(name):
+        fetching = f"'python -m bench data fetch {name}' or " if source.archive else ""
+        raise BenchError(f"data set {name!r} is not here: run {fetching}'python -m bench data import {name} PATH'")
+
+
+def _store(source: Source, place: Path, origin: str | None, progress: Progress | None) -> Dataset:
+    data = source.read(place, progress)
+    return cache.write(
+        source.name, data.train, data.test, title=data.title, classes=data.classes, source=origin or data.source
+    )
+
+
+def _availability(source: Source) -> Availability:
+    try:
+        if not cache.exists(source.name):
+            return Availability(source.name, source.title, "not here", None, None, source.page)
+        dataset = cache.read(source.name)
+        manifest = cache.describe(source.name)
+    except BenchError as error:
+        return Availability(source.name, source.title, "corrupt", None, None, str(error))
+    size_mb = sum(facts["file_bytes"] for facts in manifest["arrays"].values()) / 1e6
+    samples = len(dataset.train) + len(dataset.test)
+    return Availability(source.name, dataset.title, "ready", samples, size_mb, manifest["source"])

@@ -1,0 +1,112 @@
+"""Stand-in data: generated samples of the shapes of the real sets, for work without a network.
+
+They let every part of a simulation run and learn; no number from them says anything about the real data, so every
+title speaks of "stand-in data".
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.data import cache
+from bench.data.dataset import Dataset, Split
+from bench.errors import BenchError, choices
+
+# Part of every cache key: raise it with any change of a generator that changes a sample.
+GENERATOR = 1
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """What is fixed for one stand-in; ``shape`` holds what may be chosen besides the sizes, with the usual values."""
+
+    title: str
+    classes: int
+    shape: Mapping[str, int]
+
+
+STAND_INS = {
+    "cifar10": StandIn("CIFAR-10-like stand-in data", 10, {}),
+    "femnist": StandIn("FEMNIST-like stand-in data", 62, {"writers": 300}),
+    "imdb": StandIn("IMDB-like stand-in data", 2, {"length": 500}),
+}
+
+logger = logging.getLogger(__name__)
+
+
+def load_standin(name: str, train: int, test: int, seed: int = 0, **shape: int) -> Dataset:
+    """Return a stand-in data set; it is generated once, kept in the data cache and memory-mapped from there.
+
+    A damaged copy in the cache is generated anew with a warning in the log. Where the cache cannot be written the
+    arrays stay in memory.
+
+    Args:
+        name: "cifar10" (uint8 ``[n, 3, 32, 32]``, 10 classes), "femnist" (uint8 ``[n, 1, 28, 28]``, 62 classes, users)
+            or "imdb" (int16 ``[n, length]``, 2 classes).
+        train, test: number of samples of each split.
+        seed: another seed gives other samples of the same kind.
+        shape: ``writers`` (default 300) for "femnist", ``length`` in tokens (default 500) for "imdb".
+
+    Raises:
+        BenchError: an unknown name or shape, a size below 1, or more writers than training samples.
+    """
+    sizes = _complete_shape(name, train, test, shape)
+    standin = STAND_INS[name]
+    extra = "".join(f"-{key}{value}" for key, value in sizes.items())
+    key = f"standin/{name}-{train}-{test}{extra}-seed{seed}-v{GENERATOR}"
+    try:
+        if cache.exists(key):
+            return cache.read(key, verify=True)
+    except BenchError as error:
+        logger.warning("%s: generating it again (%s)", standin.title, error)
+    splits = _generate(name, train, test, seed, sizes)
+    try:
+        return cache.write(
+            key,
+            *splits,
+            title=standin.title,
+            classes=standin.classes,
+            stand_in=True,
+            source=f"generated from seed {seed} by generator version {GENERATOR}",
+            dataset_name=name,
+        )
+    except BenchError as error:
+        logger.warning("%s: kept in memory (%s)", standin.title, error)
+        return Dataset(name, standin.title, *splits, standin.classes, True, cache.fingerprint(*splits))
+
+
+def _complete_shape(name: str, train: int, test: int, shape: Mapping[str, int]) -> dict[str, int]:
+    """Return the shape with the usual values filled in, and refuse what cannot be generated."""
+    if name not in STAND_INS:
+        raise BenchError(f"stand-in data: there is none for {name!r}; {choices(name, STAND_INS)}")
+    usual = STAND_INS[name].shape
+    for key in shape:
+        if key not in usual:
+            allowed = choices(key, usual) if usual else "none is allowed here"
+            raise BenchError(f"stand-in data {name!r}: unknown shape parameter {key!r}; {allowed}")
+    sizes = {**usual, **shape}
+    for key, value in {"train": train, "test": test, **sizes}.items():
+        if value < 1:
+            raise BenchError(f"stand-in data {name!r}: {key}={value} is not possible; allowed: 1 or more")
+    if sizes.get("writers", 0) > train:
+        raise BenchError(
+            f"stand-in data {name!r}: writers={sizes['writers']} is not possible; allowed: up to train={train}"
+        )
+    return sizes
+
+
+def _generate(name: str, train: int, test: int, seed: int, sizes: Mapping[str, int]) -> tuple[Split, Split]:
+    """Return both splits; the generators are imported here, as they need more than reading the cache does."""
+    if name == "imdb":
+        from bench.data.standin.reviews import reviews
+
+        return reviews(train, test, seed, **sizes)
+    if name == "femnist":
+        from bench.data.standin.glyphs import glyphs
+
+        return glyphs(train, seed, "train", **sizes), glyphs(test, seed, "test", **sizes)
+    from bench.data.standin.images import images
+
+    return images(train, seed, "train"), images(test, seed, "test")

@@ -1,0 +1,181 @@
+"""Who trains the clients of a round: this process, or worker processes of one thread each.
+
+Both give the same numbers to the bit: a client is always trained by one thread, and updates are taken in the cohort's
+order whoever finishes first.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from bench.cell import Cell
+from bench.cost import peak_memory_bytes, reset_peak_memory
+from bench.evaluation import BatchScore, Score, batch_count, score_batches, total_score
+from bench.federation import Federation
+from bench.runtime import prepare_process
+from bench.training import Job, Trained, train_client
+
+
+class Engine(Protocol):
+    """Trains cohorts and evaluates models."""
+
+    def train(self, jobs: Iterable[Job]) -> Iterator[Trained]:
+        """Train the clients' sub-models; results come in the order of the jobs, which are drawn as needed."""
+        ...
+
+    def evaluate(self, model: nn.Module) -> Score:
+        """Return a model's score on the whole test set."""
+        ...
+
+    def peak_memory_bytes(self) -> int:
+        """Return the peak memory since the start, of all processes together."""
+        ...
+
+    def close(self) -> None:
+        """End the workers, if there are any."""
+        ...
+
+
+class InlineEngine:
+    """Trains one client after the other in this process."""
+
+    def __init__(self, federation: Federation) -> None:
+        self.federation = federation
+        reset_peak_memory(federation.device)
+
+    def train(self, jobs: Iterable[Job]) -> Iterator[Trained]:
+        for job in jobs:
+            yield train_client(job, self.federation)
+
+    def evaluate(self, model: nn.Module) -> Score:
+        return total_score(score_batches(model, self.federation, range(batch_count(self.federation))))
+
+    def peak_memory_bytes(self) -> int:
+        return peak_memory_bytes(self.federation.device)
+
+    def close(self) -> None:
+        pass
+
+
+class ParallelEngine:
+    """Trains clients in worker processes of one thread; on the CPU they beat one process of several threads.
+
+    Each worker builds the federation itself, its data memory-mapped from the cache and thus shared between them.
+
+    Args:
+        federation: what is trained.
+        plugins: files of methods the user named, imported by the workers too.
+        workers: number of processes.
+    """
+
+    def __init__(self, federation: Federation, plugins: Iterable[Path], workers: int) -> None:
+        self.federation, self.workers = federation, workers
+        reset_peak_memory(federation.device)
+        self._peaks: dict[int, int] = {}
+        self._pool = ProcessPoolExecutor(
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_start_worker,
+            initargs=(federation.cell, tuple(plugins)),
+        )
+
+    def train(self, jobs: Iterable[Job]) -> Iterator[Trained]:
+        # A short queue keeps the workers busy and few sub-models alive.
+        waiting: deque[Future[tuple[bytes, tuple[int, int]]]] = deque()
+        for job in jobs:
+            waiting.append(self._pool.submit(_train, _packed(job)))
+            if len(waiting) > self.workers:
+                yield self._unpacked(waiting.popleft())
+        while waiting:
+            yield self._unpacked(waiting.popleft())
+
+    def _unpacked(self, future: Future[tuple[bytes, tuple[int, int]]]) -> Trained:
+        packed, (process, peak) = future.result()
+        self._peaks[process] = peak
+        parameters, momentum, loss, passes = pickle.loads(packed)
+        return Trained(_tensors(parameters), _tensors(momentum), loss, passes)
+
+    def evaluate(self, model: nn.Module) -> Score:
+        shares = np.array_split(np.arange(batch_count(self.federation)), self.workers)
+        packed = _packed(model)
+        futures = [self._pool.submit(_evaluate, packed, share.tolist()) for share in shares]
+        return total_score(score for future in futures for score in future.result())
+
+    def peak_memory_bytes(self) -> int:
+        return peak_memory_bytes(self.federation.device) + sum(self._peaks.values())
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def open_engine(federation: Federation, plugins: Iterable[Path], workers: int) -> Engine:
+    """Return the engine for a number of worker processes; an accelerator is always driven from this process."""
+    if workers > 1 and federation.device.type == "cpu":
+        return ParallelEngine(federation, plugins, workers)
+    return InlineEngine(federation)
+
+
+# What a worker process holds between jobs.
+_federation: Federation | None = None
+
+
+def _start_worker(cell: Cell, plugins: tuple[Path, ...]) -> None:
+    global _federation
+    prepare_process()
+    _federation = Federation.build(cell, plugins)
+    # A method learns of its task in setup; the model given to it here is not used.
+    _federation.method.setup(_federation.initial_model(), _federation.task)
+
+
+def _train(packed: bytes) -> tuple[bytes, tuple[int, int]]:
+    assert _federation is not None
+    trained = train_client(_loads(packed), _federation)
+    result = (_arrays(trained.parameters), _arrays(trained.momentum), trained.loss, trained.passes)
+    process = multiprocessing.current_process().pid or 0
+    return pickle.dumps(result, protocol=5), (process, peak_memory_bytes(torch.device("cpu")))
+
+
+def _evaluate(packed: bytes, batches: list[int]) -> list[BatchScore]:
+    assert _federation is not None
+    return score_batches(_loads(packed), _federation, batches)
+
+
+class _Pickler(pickle.Pickler):
+    """Sends tensors as arrays: torch's own way of pickling writes each one as a small file of its own."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, nn.Parameter):
+            return nn.Parameter, (value.detach(), value.requires_grad)
+        if type(value) is torch.Tensor:
+            return torch.from_numpy, (value.numpy(),)
+        return NotImplemented
+
+
+def _packed(value: Any) -> bytes:
+    import io
+
+    buffer = io.BytesIO()
+    _Pickler(buffer, protocol=5).dump(value)
+    return buffer.getvalue()
+
+
+def _loads(packed: bytes) -> Any:
+    return pickle.loads(packed)
+
+
+def _arrays(tensors: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def _tensors(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}

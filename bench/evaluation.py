@@ -1,0 +1,65 @@
+"""Loss and accuracy of a model on the whole test set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from bench.federation import Federation
+
+
+@dataclass(frozen=True)
+class BatchScore:
+    """Sum of the losses, correct answers and size of one test batch."""
+
+    loss: float
+    correct: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean loss and accuracy (a fraction) over a test set."""
+
+    loss: float
+    acc: float
+
+
+@torch.no_grad()
+def score_batches(model: nn.Module, federation: Federation, batches: Iterable[int]) -> list[BatchScore]:
+    """Return the scores of some test batches.
+
+    Batches are fixed: batch i holds the test samples from ``i * evaluation_batch`` on, in the data set's order, so that
+    models that normalise by the statistics of the batch are compared on the same batches.
+    """
+    task, test = federation.task, federation.dataset.test
+    size = task.recipe.evaluation_batch
+    model.eval()
+    scores = []
+    for number in batches:
+        piece = slice(number * size, (number + 1) * size)
+        inputs = torch.from_numpy(np.array(test.inputs[piece])).to(federation.device)
+        labels = torch.from_numpy(np.array(test.labels[piece])).to(federation.device)
+        outputs = model(task.prepare(inputs))
+        loss = float(task.loss(outputs, labels)) * len(labels)
+        scores.append(BatchScore(loss, int(task.correct(outputs, labels)), len(labels)))
+    return scores
+
+
+def batch_count(federation: Federation) -> int:
+    """Return the number of test batches, the last smaller one included."""
+    return math.ceil(len(federation.dataset.test) / federation.task.recipe.evaluation_batch)
+
+
+def total_score(scores: Iterable[BatchScore]) -> Score:
+    """Return mean loss and accuracy; the sum is exact, so that it does not depend on who scored which batch."""
+    scores = list(scores)
+    samples = sum(score.samples for score in scores)
+    return Score(math.fsum(score.loss for score in scores) / samples, sum(s.correct for s in scores) / samples)

@@ -1,0 +1,89 @@
+"""The width family: sub-models made of some of the channels of each layer.
+
+Input and output channels are really cut, so that a sub-model is a narrow network of the same architecture. A member
+of the family says which channels a client gets (:meth:`Width.choose`); parts come back by the coverage-weighted mean
+over the clients that hold an entry (HeteroFL, Diao et al., ICLR 2021, equation 2).
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench.api import Client, Cohort, Method, Selection, Server, Skip, Streams, Update
+from bench.families.averaging import CoverageMean
+from bench.models.base import Model
+from bench.models.factorise import block_index, narrowed
+from bench.spectral.decompose import rank_of
+
+
+class Width(Method):
+    """Base of the methods that give each client some channels of each layer."""
+
+    family: ClassVar[str] = "width"
+
+    @abstractmethod
+    def choose(self, group: str, size: int, count: int, cohort: Cohort, rng: np.random.Generator) -> np.ndarray:
+        """Return the channels that one client gets of one group.
+
+        Args:
+            group: the group's name, see :meth:`bench.models.base.Model.channels`.
+            size: number of channels of the group in the full model.
+            count: number of channels the client can train, 1 to ``size``.
+            cohort: the round's cohort, for methods that move with the round.
+            rng: the client's stream.
+
+        Returns:
+            ``count`` distinct channels, ascending.
+        """
+
+    def setup(self, model: nn.Module, task: Any) -> Server:
+        if not isinstance(model, Model):
+            raise Skip(f"{type(model).__name__} does not say which channels belong together")
+        return super().setup(model, task)
+
+    def select(self, server: Server, cohort: Cohort, streams: Streams) -> list[Selection]:
+        return [self._selection(server, client, cohort, streams) for client in cohort.clients]
+
+    def _selection(self, server: Server, client: Client, cohort: Cohort, streams: Streams) -> Selection:
+        rng = streams.client(client.number)
+        device = next(server.model.parameters()).device
+        indices = {}
+        for group, size in _model(server).channels().items():
+            chosen = self.choose(group, size, rank_of(client.keep, size), cohort, rng)
+            indices[group] = torch.as_tensor(chosen, dtype=torch.int64, device=device)
+        return Selection(client, indices)
+
+    def extract(self, server: Server, selection: Selection) -> nn.Module:
+        return narrowed(_model(server), selection.indices)
+
+    @torch.no_grad()
+    def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> Server:
+        model = _model(server)
+        sizes, axes = model.channels(), model.axes()
+        means = {name: CoverageMean(tensor.detach()) for name, tensor in model.named_parameters()}
+        for update in updates:
+            weight = self.weight(update.selection.client)
+            for name, values in update.parameters.items():
+                means[name].add(values, block_index(axes[name], update.selection.indices, sizes), weight)
+        for name, tensor in model.named_parameters():
+            tensor.copy_(means[name].result())
+        return server
+
+    def weight(self, client: Client) -> float:
+        """Return a client's weight in the averages; HeteroFL counts every client alike."""
+        return 1.0
+
+    def coverage(self, server: Server, selection: Selection) -> dict[str, tuple[Tensor, int]]:
+        sizes = _model(server).channels()
+        return {group: (kept, sizes[group]) for group, kept in selection.indices.items()}
+
+
+def _model(server: Server) -> Model:
+    assert isinstance(server.model, Model)
+    return server.model

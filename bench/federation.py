@@ -1,0 +1,105 @@
+"""A federation ready to be trained: task, method, data and who holds what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench import registry
+from bench.api import Client, Cohort, Method
+from bench.cell import Cell
+from bench.data.dataset import Dataset
+from bench.data.partition import Partition, split
+from bench.errors import BenchError
+from bench.models.base import Model, blank
+from bench.seeding import Streams, key_of, stream
+from bench.tasks.base import Task
+
+
+@dataclass
+class Federation:
+    """Everything a simulation needs.
+
+    Attributes:
+        cell: the configuration it was built from.
+        task, method: instances with their parameters.
+        dataset: the data, both splits.
+        partition: which training samples each client holds.
+        device: where models are trained.
+    """
+
+    cell: Cell
+    task: Task
+    method: Method
+    dataset: Dataset
+    partition: Partition
+    device: torch.device
+
+    @classmethod
+    def build(cls, cell: Cell, plugins: Iterable[Path] = (), device: str = "cpu") -> Federation:
+        """Return the federation of a cell.
+
+        Args:
+            cell: a checked configuration.
+            plugins: files of methods the user named.
+            device: where models are trained.
+
+        Raises:
+            BenchError: the data is not here, or the partition is impossible.
+        """
+        task = registry.task(cell.task).build(cell)
+        method = registry.method(cell.method, plugins).build(cell)
+        dataset = task.data(cell.data)
+        return cls(cell, task, method, dataset, partition_of(cell, task, dataset), torch.device(device))
+
+    def initial_model(self) -> Model:
+        """Return the full model with its initial values, the same for every method and keep ratio."""
+        with torch.device("meta"):
+            model = self.task.model()
+        blank(model)
+        generator = torch.Generator().manual_seed(key_of(self.cell.seed, "initialisation") % 2**63)
+        self.task.initialise(model, generator)
+        return model.to(self.device)
+
+    def cohort(self, round_number: int) -> Cohort:
+        """Return the clients of a round: drawn uniformly without replacement, the same for every method."""
+        rng = stream(self.cell.seed, "cohort", round_number)
+        numbers = rng.choice(len(self.partition.offsets) - 1, self.task.recipe.cohort, replace=False)
+        sizes = self.partition.sizes
+        return Cohort(round_number, tuple(Client(int(n), int(sizes[n]), self.cell.keep) for n in numbers))
+
+    def client_data(self, number: int) -> tuple[Tensor, Tensor]:
+        """Return a client's inputs (as stored) and labels on the device."""
+        chosen = self.partition.client(number)
+        inputs = torch.from_numpy(np.ascontiguousarray(self.dataset.train.inputs[chosen]))
+        labels = torch.from_numpy(np.ascontiguousarray(self.dataset.train.labels[chosen]))
+        return inputs.to(self.device), labels.to(self.device)
+
+    def streams(self, purpose: str, round_number: int) -> Streams:
+        """Return the random streams of one purpose in one round."""
+        return Streams(self.cell.seed, purpose, round_number)
+
+
+def partition_of(cell: Cell, task: Task, dataset: Dataset) -> Partition:
+    """Return who holds which training samples: the same for every method and keep ratio."""
+    recipe = task.recipe
+    if recipe.cohort > recipe.clients:
+        raise BenchError(
+            f"cohort = {recipe.cohort} clients a round is more than the federation has; "
+            f"allowed: 1 to clients = {recipe.clients}"
+        )
+    return split(
+        cell.partition,
+        np.asarray(dataset.train.labels),
+        clients=recipe.clients,
+        rng=stream(cell.seed, "partition"),
+        alpha=None if cell.partition in ("iid", "natural") else cell.alpha,
+        users=None if dataset.train.users is None else np.asarray(dataset.train.users),
+        samples_per_client=None if cell.partition == "dirichlet" else recipe.samples_per_client,
+        users_per_client=recipe.users_per_client if cell.partition == "natural" else None,
+    )

@@ -1,0 +1,109 @@
+"""What a figure is, and the words that figures share."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+Tables = dict[str, pd.DataFrame]
+Value = TypeVar("Value")
+
+PARTITION_NAMES = {"lda": "LDA", "dirichlet": "Dirichlet"}
+
+
+class Skip(Exception):  # noqa: N818 - it is an answer, not an error
+    """Why a figure cannot be drawn from these tables, in words for the reader of a report."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a reader may choose about the figures.
+
+    Attributes:
+        x: the horizontal axis of the training curves: "round", "bytes", "macs" or "seconds".
+        last: how many evaluations the final accuracy averages.
+        rank_method: whose cells the required kernels are drawn for.
+    """
+
+    x: str = "round"
+    last: int = 3
+    rank_method: str = "fedavg"
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """A figure: a function of the tables.
+
+    Attributes:
+        name: the first part of its file names.
+        description: one line.
+        needs: the names of the tables it reads.
+        draw: returns (suffix of the file name, figure) for each file; raises :class:`Skip`.
+        numbers: returns (suffix of the file name, table) for the tables to lay beside the figure.
+    """
+
+    name: str
+    description: str
+    needs: tuple[str, ...]
+    draw: Callable[[Tables, Options], list[tuple[str, Figure]]]
+    numbers: Callable[[Tables, Options], list[tuple[str, pd.DataFrame]]] | None = None
+
+
+def slug(text: str) -> str:
+    """Return ``text`` as a part of a file name: lower case, digits, letters, dots and hyphens."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
+
+
+def by_task(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Yield (suffix of the file name, task, rows) for each task, and for each data set where a task has several.
+
+    Real and stand-in results of one task never share a figure.
+    """
+    for task, rows in table.groupby("task", observed=True):
+        titles = sorted(rows["data_title"].unique())
+        for title in titles:
+            suffix = slug(str(task)) if len(titles) == 1 else slug(f"{task} {title}")
+            yield suffix, str(task), rows[rows["data_title"] == title]
+
+
+def partitions_of(table: pd.DataFrame) -> list[tuple[str, float]]:
+    """Return the (partition, alpha) pairs of ``table``, from the most even to the most skewed, the natural one last."""
+    pairs = table[["partition", "alpha"]].drop_duplicates().itertuples(index=False, name=None)
+    evenness = {"iid": 0, "natural": 2}
+    return sorted(
+        ((str(partition), float(alpha)) for partition, alpha in pairs),
+        key=lambda pair: (evenness.get(pair[0], 1), pair[0], -pair[1] if pair[1] == pair[1] else 0.0),
+    )
+
+
+def of_partition(table: pd.DataFrame, partition: str, alpha: float) -> pd.DataFrame:
+    """Return the rows of one partition; a missing ``alpha`` (natural partition) matches a missing one."""
+    same_alpha = table["alpha"].isna() if math.isnan(alpha) else table["alpha"] == alpha
+    return table[(table["partition"] == partition) & same_alpha]
+
+
+def partition_title(partition: str, alpha: float) -> str:
+    """Return the words for a partition above a panel.
+
+    >>> partition_title("lda", 0.1)
+    'LDA, $\\\\alpha$ = 0.1'
+    """
+    if partition in ("iid", "natural"):
+        return partition
+    name = PARTITION_NAMES.get(partition, partition)
+    if math.isnan(alpha):
+        return name
+    return rf"{name}, $\alpha$ = " + (r"$\infty$" if math.isinf(alpha) else f"{alpha:g}")
+
+
+def spread(values: Sequence[Value], limit: int) -> list[Value]:
+    """Return at most ``limit`` of ``values``, evenly spread and with both ends, where there are more."""
+    if len(values) <= limit:
+        return list(values)
+    return [values[round(i * (len(values) - 1) / (limit - 1))] for i in range(limit)]

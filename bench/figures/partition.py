@@ -1,0 +1,56 @@
+"""A picture of a partition: which client holds how many samples of which class."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from bench.data.partition import Partition
+
+# More columns than this could not be told apart on a page.
+MOST_CLIENTS = 100
+
+
+def draw_partition(partition: Partition, labels: np.ndarray, classes: int, title: str) -> Figure:
+    """Return a heat map of samples per client and class, with the clients' sizes as bars above.
+
+    Colours run from white (no sample) to dark on a scale that also keeps small counts visible; they can be told
+    apart with any colour vision and in grey. Only the first 100 clients are drawn, which the title then says.
+
+    Args:
+        partition: the clients' samples.
+        labels: class numbers of the split that was partitioned, integers ``[samples]``.
+        classes: number of classes of the task.
+        title: what the data are, such as ``Dataset.title``, which speaks of "stand-in data" where they are.
+    """
+    clients = min(len(partition), MOST_CLIENTS)
+    counts, sizes = partition.counts(labels, classes)[:clients], partition.sizes[:clients]
+    figure = Figure(figsize=(7.0, 3.4 if classes <= 20 else 6.0), layout="constrained")
+    bars, heat = figure.subplots(2, 1, sharex=True, height_ratios=[1, 3 if classes <= 20 else 6])
+
+    bars.bar(np.arange(clients), sizes, width=1.0, color="0.35", edgecolor="white", linewidth=0.4)
+    bars.set(ylabel="samples", ylim=(0, 1.08 * max(sizes.max(), 1)))
+    bars.yaxis.set_major_locator(MaxNLocator(3, integer=True))
+    bars.grid(False, axis="x")
+
+    norm = PowerNorm(0.5, vmin=0, vmax=max(counts.max(), 1))
+    image = heat.imshow(counts.T, aspect="auto", cmap="Blues", norm=norm, interpolation="nearest", origin="lower")
+    heat.set(xlabel="client", ylabel="class", xlim=(-0.5, clients - 0.5))
+    for axis in (heat.xaxis, heat.yaxis):
+        axis.set_major_locator(MaxNLocator(11, integer=True, min_n_ticks=1))
+    heat.grid(False)
+    figure.colorbar(image, ax=heat, label="samples of the class", ticks=MaxNLocator(5, integer=True), pad=0.01)
+    figure.suptitle(f"{title}: {_described(partition, clients)}", fontsize="medium")
+    return figure
+
+
+def _described(partition: Partition, drawn: int) -> str:
+    """Return the words of the title that tell the kind, the concentration and the clients drawn."""
+    kind = {"iid": "IID", "lda": "balanced Dirichlet", "dirichlet": "Dirichlet", "natural": "natural users"}
+    words = (
+        kind[partition.kind] if partition.alpha is None else f"{kind[partition.kind]}, $\\alpha$ = {partition.alpha:g}"
+    )
+    number = str(drawn) if drawn == len(partition) else f"first {drawn} of {len(partition):,}"
+    return f"{words}, {number} client{'' if len(partition) == 1 else 's'}"

@@ -1,0 +1,220 @@
+"""The one style of all figures: type, grid, one colour and marker per method, and the stamp that names the data."""
+
+from __future__ import annotations
+
+import hashlib
+import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.transforms import ScaledTranslation
+
+from bench.analysis.series import SERIES
+
+RC: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so that every machine sets the same type
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "axes.edgecolor": "#777777",
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "xtick.labelcolor": "#222222",
+    "ytick.labelcolor": "#222222",
+    "lines.linewidth": 1.5,
+    "lines.markersize": 5,
+    "lines.markeredgewidth": 1.0,
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 150,
+    "savefig.dpi": 150,
+    "pdf.fonttype": 42,
+}
+
+# Okabe and Ito's colour-blind safe palette first, then colours of Paul Tol's "muted" scheme; the marker tells apart
+# what two close colours may not.
+METHODS: dict[str, tuple[str, str]] = {
+    "fedavg": ("#000000", "o"),
+    "prism": ("#0072b2", "o"),
+    "orthdrop": ("#d55e00", "^"),
+    "origdrop": ("#009e73", "s"),
+    "unbiased": ("#cc79a7", "D"),
+    "collective": ("#e69f00", "v"),
+    "heterofl": ("#56b4e9", "P"),
+    "fjord": ("#882255", "X"),
+    "fedrolex": ("#999933", "<"),
+    "fedhm": ("#332288", ">"),
+    "fedpara": ("#aa4499", "p"),
+    "fedlama": ("#44aa99", "h"),
+    "inclusivefl": ("#8c510a", "*"),
+}
+OTHER_COLOURS = ("#117733", "#cc6677", "#b8a642", "#661100", "#6699cc", "#888888")
+OTHER_MARKERS = ("d", "H", "8")
+LINES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
+FILLS = ("full", "none", "left", "top", "right", "bottom")
+DASHED = (0, (5, 2))
+STAND_IN_COLOUR = "#ffd9a8"
+MARGIN = 0.1  # inches between the words of a stamp and the edge of the figure
+LINE = 0.14  # inches, one line of small print
+CHARACTER = 0.062  # inches, the width of a character of small print
+
+
+@dataclass(frozen=True)
+class SeriesStyle:
+    """How a series looks; ``line`` is a matplotlib line style, ``fill`` how its marker is filled."""
+
+    colour: str
+    marker: str
+    line: Any
+    fill: Any
+
+    def plot_options(self) -> dict[str, Any]:
+        """Return the keyword arguments of ``Axes.plot`` and ``Line2D``."""
+        return {
+            "color": self.colour,
+            "marker": self.marker,
+            "linestyle": self.line,
+            "fillstyle": self.fill,
+            "markerfacecoloralt": "white",
+        }
+
+
+@contextmanager
+def use_style() -> Iterator[None]:
+    """Draw and save inside this context; the user's own matplotlib settings come back after it."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(RC)  # type: ignore[arg-type]
+        yield
+
+
+def method_look(method: str) -> tuple[str, str]:
+    """Return (colour, marker) of a method.
+
+    A method that is not built in gets a look from the rest of the palette by a hash of its name, so that it looks the
+    same in every figure of every sweep; two such methods may, rarely, share a look.
+    """
+    if method in METHODS:
+        return METHODS[method]
+    number = int.from_bytes(hashlib.blake2b(method.encode(), digest_size=8).digest(), "little")
+    marker, colour = divmod(number, len(OTHER_COLOURS))
+    return OTHER_COLOURS[colour], OTHER_MARKERS[marker % len(OTHER_MARKERS)]
+
+
+def series_styles(table: pd.DataFrame) -> dict[str, SeriesStyle]:
+    """Return the style of each label of ``table``, in legend order: built-in methods, then others by name.
+
+    Labels of one method share its colour and marker; the plain one (the method's name) has a solid line and full
+    markers, its variants differ in line and fill.
+    """
+    pairs = {(str(method), str(label)) for method, label in zip(table["method"], table["label"], strict=True)}
+    rank = {method: position for position, method in enumerate(METHODS)}
+    ordered = sorted(pairs, key=lambda pair: (rank.get(pair[0], len(rank)), pair[0], pair[1] != pair[0], pair[1]))
+    styles: dict[str, SeriesStyle] = {}
+    variants: dict[str, int] = {}
+    for method, label in ordered:
+        variant = variants[method] = variants.get(method, -1) + 1
+        colour, marker = method_look(method)
+        styles[label] = SeriesStyle(colour, marker, LINES[variant % len(LINES)], FILLS[variant % len(FILLS)])
+    return styles
+
+
+def reserve(figure: Figure, top: float = 0.0, bottom: float = 0.0) -> tuple[float, float]:
+    """Make ``figure`` taller by ``top`` and ``bottom`` inches that its panels leave free.
+
+    Returns:
+        The room reserved so far above and below the panels, in inches.
+    """
+    engine = figure.get_layout_engine()
+    if not isinstance(engine, ConstrainedLayoutEngine):
+        engine = ConstrainedLayoutEngine()
+        figure.set_layout_engine(engine)
+    width, height = figure.get_size_inches()
+    _, low, _, share = engine.get()["rect"]
+    below, above = low * height + bottom, (1 - low - share) * height + top
+    height += top + bottom
+    figure.set_size_inches(width, height)
+    engine.set(rect=(0, below / height, 1, 1 - (below + above) / height))
+    return above, below
+
+
+def provenance(tables: Mapping[str, pd.DataFrame]) -> tuple[str, bool]:
+    """Return what the figures of ``tables`` rest on (data, rounds, seeds, diverged runs), and if any is stand-in.
+
+    Tables without data (the footprint) add nothing.
+    """
+    parts = [table for table in tables.values() if "data_title" in table.columns and len(table)]
+    if not parts:
+        return "", False
+    cells = pd.concat([table[["cell", *SERIES, "seed", "status", "round"]].astype({"label": str}) for table in parts])
+    diverged = cells["status"] == "diverged"
+    rounds = cells[diverged == diverged.all()].groupby("cell", observed=True)["round"].max()
+    seeds = cells.groupby(SERIES, dropna=False, observed=True)["seed"].nunique()
+    words = [
+        ", ".join(sorted(set(cells["data_title"].astype(str)))),
+        counted(rounds.min(), rounds.max(), "round"),
+        counted(seeds.min(), seeds.max(), "seed"),
+    ]
+    if diverged.any():
+        words.append(f"{cells.loc[diverged, 'cell'].nunique()} of {cells['cell'].nunique()} runs diverged")
+    return "; ".join(words), bool(cells["stand_in"].any())
+
+
+def counted(low: int, high: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    >>> counted(1, 3, "seed"), counted(1, 1, "seed")
+    ('1 to 3 seeds', '1 seed')
+    """
+    number = f"{low}" if low == high else f"{low} to {high}"
+    return f"{number} {noun}" + ("" if high == 1 else "s")
+
+
+def stamp(figure: Figure, tables: Mapping[str, pd.DataFrame], title: str = "", note: str = "") -> None:
+    """Write what ``figure`` shows and what it rests on: a heading with the data, rounds and seeds, and a footnote.
+
+    Stand-in data is named in a coloured box, so that nobody takes the figure for a result on the real data.
+
+    Args:
+        figure: a figure with a constrained layout; it grows by the room that the words need.
+        tables: the rows that the figure shows.
+        title: the heading.
+        note: how to read the figure, below the panels.
+    """
+    characters = int((figure.get_size_inches()[0] - 2 * MARGIN) / CHARACTER)
+    source, stand_in = provenance(tables)
+    if stand_in:
+        source = f"STAND-IN DATA: {source}"
+    heading = textwrap.wrap(title, int(characters * 0.75), break_on_hyphens=False)
+    source_lines, note_lines = textwrap.wrap(source, characters), textwrap.wrap(note, characters)
+    room_above = MARGIN + 1.3 * LINE * len(heading) + LINE * len(source_lines) + (0.08 if source_lines else 0)
+    room_below = LINE * len(note_lines) + (1.5 * MARGIN if note_lines else 0)
+    reserve(figure, room_above, room_below)
+
+    def write(lines: list[str], inches_down: float, **options: Any) -> None:
+        top_left = figure.transFigure + ScaledTranslation(MARGIN, -inches_down, figure.dpi_scale_trans)
+        figure.text(0, 1, "\n".join(lines), transform=top_left, va="top", **options)
+
+    write(heading, MARGIN, fontsize=9.5, fontweight="bold")
+    box = {"boxstyle": "round,pad=0.25", "facecolor": STAND_IN_COLOUR, "edgecolor": "none"} if stand_in else None
+    write(source_lines, MARGIN + 1.3 * LINE * len(heading) + 0.05, fontsize=7, color="#333333", bbox=box)
+    inches = figure.dpi_scale_trans
+    figure.text(MARGIN, MARGIN * 0.6, "\n".join(note_lines), transform=inches, va="bottom", fontsize=7, color="#555555")

@@ -1,0 +1,79 @@
+"""What a model tells of its structure, so that methods can take parts of it without knowing its architecture.
+
+Spectral methods need the names of the weights that may be factored; width methods need to know which dimensions of
+which parameters belong to the same group of channels. A model that answers these works with every method.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The channels along one dimension of a parameter.
+
+    The dimension has ``outer * size * inner`` entries, ``size`` being the group's number of channels: an LSTM's stacked
+    gates have ``outer=4``, the inputs of a linear layer behind a flattened 7 x 7 map have ``inner=49``.
+    """
+
+    group: str
+    outer: int = 1
+    inner: int = 1
+
+    def positions(self, kept: Tensor, size: int) -> Tensor:
+        """Return the entries along the dimension that belong to the kept channels (int64, ascending in each block).
+
+        Args:
+            kept: the kept channels, int64 ``[kept]``.
+            size: the number of channels of the whole group.
+        """
+        outer = torch.arange(self.outer, device=kept.device)[:, None, None]
+        inner = torch.arange(self.inner, device=kept.device)[None, None, :]
+        return ((outer * size + kept[None, :, None]) * self.inner + inner).flatten()
+
+
+Axes = tuple[Axis | None, ...]
+
+
+class Model(nn.Module, ABC):
+    """A full model that methods can take parts of.
+
+    Attributes:
+        factorable: names of the weights that spectral methods factor (the rule of PriSM's code: k x k convolutions
+            except the first; LSTM matrices; not 1 x 1 shortcuts, classifier, embedding or normalisation).
+    """
+
+    factorable: tuple[str, ...] = ()
+
+    @abstractmethod
+    def channels(self) -> dict[str, int]:
+        """Return the number of channels of each group that width methods may cut."""
+
+    @abstractmethod
+    def axes(self) -> dict[str, Axes]:
+        """Return for each parameter the group of each of its dimensions; None where a dimension is never cut."""
+
+    @abstractmethod
+    def narrow(self, channels: Mapping[str, int]) -> Self:
+        """Return a model of the same architecture with these numbers of channels, its parameters uninitialised."""
+
+
+def blank(model: nn.Module) -> nn.Module:
+    """Return a model built on the meta device with uninitialised memory on the CPU.
+
+    Models are built under ``torch.device("meta")`` so that their constructors draw nothing from the global random
+    state.
+    """
+    return model.to_empty(device="cpu")
+
+
+def matrix(weight: Tensor) -> Tensor:
+    """Return a weight as the matrix that is decomposed: ``[outputs, inputs * k * k]``, row-major (a view)."""
+    return weight.reshape(weight.shape[0], -1)

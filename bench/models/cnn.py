@@ -1,0 +1,55 @@
+"""The two-convolution network for 28 x 28 characters (PriSM, Table 3, and the released code's variant)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.models.base import Axes, Axis, Model
+
+Variant = Literal["paper", "released"]
+KERNELS: dict[str, tuple[int, int, int]] = {"paper": (64, 64, 3), "released": (32, 64, 5)}
+"""Channels of both convolutions and the second kernel size; the first kernel is 5 x 5 in both variants."""
+
+
+class CNN(Model):
+    """Convolution, ReLU, 2 x 2 max-pool, twice, then the classifier; "same" padding, biases, no normalisation.
+
+    The paper's variant has 64 kernels of 5 x 5 and 64 of 3 x 3; the released code's has 32 of 5 x 5 and 64 of 5 x 5
+    (246,590 parameters with 62 classes). The groups of channels are ``conv1`` and ``conv2``.
+    """
+
+    factorable = ("conv2.weight",)
+
+    def __init__(self, channels: Mapping[str, int], classes: int = 62, second_kernel: int = 3) -> None:
+        super().__init__()
+        self._channels, self.classes, self.second_kernel = dict(channels), classes, second_kernel
+        self.conv1 = nn.Conv2d(1, channels["conv1"], 5, padding="same")
+        self.conv2 = nn.Conv2d(channels["conv1"], channels["conv2"], second_kernel, padding="same")
+        self.classifier = nn.Linear(channels["conv2"] * 49, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = functional.max_pool2d(torch.relu_(self.conv1(images)), 2)
+        hidden = functional.max_pool2d(torch.relu_(self.conv2(hidden)), 2)
+        return self.classifier(hidden.flatten(1))
+
+    def channels(self) -> dict[str, int]:
+        return dict(self._channels)
+
+    def axes(self) -> dict[str, Axes]:
+        return {
+            "conv1.weight": (Axis("conv1"), None, None, None),
+            "conv1.bias": (Axis("conv1"),),
+            "conv2.weight": (Axis("conv2"), Axis("conv1"), None, None),
+            "conv2.bias": (Axis("conv2"),),
+            "classifier.weight": (None, Axis("conv2", inner=49)),
+            "classifier.bias": (None,),
+        }
+
+    def narrow(self, channels: Mapping[str, int]) -> Self:
+        with torch.device("meta"):
+            return type(self)(channels, self.classes, self.second_kernel)

@@ -1,0 +1,46 @@
+"""Initial values from a named stream instead of the global random state."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, generator: torch.Generator, conv: str = "default") -> None:
+    """Draw all parameters of a model in place, in the order of its modules.
+
+    Args:
+        model: a model with memory on the CPU.
+        generator: the stream to draw from.
+        conv: "kaiming" for convolutions with He's normal law on the fan-out (ResNets), "default" for torch's own
+            uniform law. Linear and LSTM layers follow torch's defaults, embeddings are standard normal, normalisation
+            starts as the identity.
+
+    Raises:
+        TypeError: a module has parameters and no rule here, so that nothing stays uninitialised unnoticed.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and conv == "kaiming":
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+            if module.bias is not None:
+                module.bias.zero_()
+        elif isinstance(module, nn.Conv2d | nn.Linear):
+            bound = 1 / math.sqrt(module.weight[0].numel())
+            _uniform(module, bound, generator)
+        elif isinstance(module, nn.LSTM):
+            _uniform(module, 1 / math.sqrt(module.hidden_size), generator)
+        elif isinstance(module, nn.Embedding):
+            module.weight.normal_(generator=generator)
+        elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
+            module.weight.fill_(1.0)
+            module.bias.zero_()
+        elif next(module.parameters(recurse=False), None) is not None:
+            raise TypeError(f"no rule to initialise a {type(module).__name__}")
+
+
+def _uniform(module: nn.Module, bound: float, generator: torch.Generator) -> None:
+    for tensor in module.parameters(recurse=False):
+        tensor.uniform_(-bound, bound, generator=generator)

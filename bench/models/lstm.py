@@ -1,0 +1,54 @@
+"""The sentiment LSTM: embedding, two LSTM layers, linear to one logit (PriSM, Table 4; 920,385 parameters)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from bench.models.base import Axes, Axis, Model
+
+LAYERS = 2
+
+
+class SentimentLSTM(Model):
+    """Reads token ids ``[batch, length]`` and returns logits ``[batch]`` from the last time step.
+
+    The group of channels is ``hidden``: the hidden units, the same number in both layers. The embedding is the model's
+    input side and stays whole.
+
+    Args:
+        hidden: hidden units of each layer.
+        vocabulary: number of token ids, the padding id 0 included.
+        embedding: size of a token's vector.
+    """
+
+    factorable = tuple(f"lstm.weight_{kind}_l{layer}" for layer in range(LAYERS) for kind in ("ih", "hh"))
+
+    def __init__(self, hidden: int = 256, vocabulary: int = 1001, embedding: int = 64) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, embedding)
+        self.lstm = nn.LSTM(embedding, hidden, LAYERS, batch_first=True)
+        self.classifier = nn.Linear(hidden, 1)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        states, _ = self.lstm(self.embedding(tokens))
+        return self.classifier(states[:, -1])[:, 0]
+
+    def channels(self) -> dict[str, int]:
+        return {"hidden": self.lstm.hidden_size}
+
+    def axes(self) -> dict[str, Axes]:
+        axes: dict[str, Axes] = {"embedding.weight": (None, None)}
+        for layer in range(LAYERS):
+            gates, units = Axis("hidden", outer=4), Axis("hidden")
+            axes[f"lstm.weight_ih_l{layer}"] = (gates, units if layer else None)
+            axes[f"lstm.weight_hh_l{layer}"] = (gates, units)
+            axes[f"lstm.bias_ih_l{layer}"] = axes[f"lstm.bias_hh_l{layer}"] = (gates,)
+        return axes | {"classifier.weight": (None, Axis("hidden")), "classifier.bias": (None,)}
+
+    def narrow(self, channels: Mapping[str, int]) -> Self:
+        with torch.device("meta"):
+            return type(self)(channels["hidden"], self.embedding.num_embeddings, self.embedding.embedding_dim)

@@ -1,0 +1,125 @@
+"""ResNet-18 for 32 x 32 images: 3 x 3 stem, no max-pool (PriSM, Table 2; 11,173,962 parameters at width 64)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from bench.models.base import Axes, Axis, Model
+
+Norm = Literal["batch", "group"]
+STAGES, BLOCKS = 4, 2
+MOST_GROUPS = 32
+
+
+def norm_layer(kind: Norm, channels: int) -> nn.Module:
+    """Return a normalisation layer.
+
+    ``batch`` always uses the statistics of the current batch, in training and in evaluation (PriSM, section 2.2);
+    ``group`` has as many groups, up to 32, as divide the number of channels.
+    """
+    if kind == "batch":
+        return nn.BatchNorm2d(channels, track_running_stats=False)
+    return nn.GroupNorm(math.gcd(channels, MOST_GROUPS), channels)
+
+
+class Block(nn.Module):
+    """Two 3 x 3 convolutions around a shortcut; a 1 x 1 projection where the shape changes."""
+
+    def __init__(self, inputs: int, hidden: int, outputs: int, stride: int, project: bool, norm: Norm) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, hidden, 3, stride, 1, bias=False)
+        self.norm1 = norm_layer(norm, hidden)
+        self.conv2 = nn.Conv2d(hidden, outputs, 3, 1, 1, bias=False)
+        self.norm2 = norm_layer(norm, outputs)
+        self.project = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if project else None
+        self.project_norm = norm_layer(norm, outputs) if project else None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        shortcut = inputs
+        if self.project is not None and self.project_norm is not None:
+            shortcut = self.project_norm(self.project(inputs))
+        hidden = torch.relu_(self.norm1(self.conv1(inputs)))
+        return torch.relu_(self.norm2(self.conv2(hidden)).add_(shortcut))
+
+
+class ResNet18(Model):
+    """Stem, four stages of two blocks, global average pool, classifier.
+
+    The groups of channels are ``stage<i>`` (the residual stream of a stage; the stem writes into ``stage0``) and
+    ``stage<i>.<j>`` (the hidden channels of a block).
+
+    Args:
+        channels: number of channels of each group; see :meth:`default_channels`.
+        classes: number of outputs.
+        norm: "batch" (statistics of the current batch) or "group".
+    """
+
+    def __init__(self, channels: Mapping[str, int], classes: int = 10, norm: Norm = "batch") -> None:
+        super().__init__()
+        self._channels, self.classes, self.norm = dict(channels), classes, norm
+        self.stem = nn.Conv2d(3, channels["stage0"], 3, 1, 1, bias=False)
+        self.stem_norm = norm_layer(norm, channels["stage0"])
+        self.stages = nn.ModuleList()
+        inputs = channels["stage0"]
+        for stage in range(STAGES):
+            outputs = channels[f"stage{stage}"]
+            blocks = nn.ModuleList()
+            for block in range(BLOCKS):
+                first = stage > 0 and block == 0
+                hidden = channels[f"stage{stage}.{block}"]
+                blocks.append(Block(inputs, hidden, outputs, 2 if first else 1, first, norm))
+                inputs = outputs
+            self.stages.append(blocks)
+        self.classifier = nn.Linear(inputs, classes)
+        self.factorable = tuple(
+            f"stages.{stage}.{block}.{conv}.weight"
+            for stage in range(STAGES)
+            for block in range(BLOCKS)
+            for conv in ("conv1", "conv2")
+        )
+
+    @staticmethod
+    def default_channels(width: int = 64) -> dict[str, int]:
+        """Return the channels of each group for a stem of ``width`` channels, doubling from stage to stage."""
+        stages = {f"stage{stage}": width * 2**stage for stage in range(STAGES)}
+        hidden = {f"{stage}.{block}": size for stage, size in stages.items() for block in range(BLOCKS)}
+        return stages | hidden
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = torch.relu_(self.stem_norm(self.stem(images)))
+        for stage in self.stages:
+            for block in stage:  # type: ignore[attr-defined]
+                hidden = block(hidden)
+        return self.classifier(hidden.mean((2, 3)))
+
+    def channels(self) -> dict[str, int]:
+        return dict(self._channels)
+
+    def axes(self) -> dict[str, Axes]:
+        axes: dict[str, Axes] = {"stem.weight": (Axis("stage0"), None, None, None)}
+        axes |= _norm_axes("stem_norm", "stage0")
+        before = "stage0"
+        for stage in range(STAGES):
+            for block in range(BLOCKS):
+                prefix, hidden, after = f"stages.{stage}.{block}", f"stage{stage}.{block}", f"stage{stage}"
+                axes[f"{prefix}.conv1.weight"] = (Axis(hidden), Axis(before), None, None)
+                axes[f"{prefix}.conv2.weight"] = (Axis(after), Axis(hidden), None, None)
+                axes |= _norm_axes(f"{prefix}.norm1", hidden) | _norm_axes(f"{prefix}.norm2", after)
+                if stage > 0 and block == 0:
+                    axes[f"{prefix}.project.weight"] = (Axis(after), Axis(before), None, None)
+                    axes |= _norm_axes(f"{prefix}.project_norm", after)
+                before = after
+        return axes | {"classifier.weight": (None, Axis(before)), "classifier.bias": (None,)}
+
+    def narrow(self, channels: Mapping[str, int]) -> Self:
+        with torch.device("meta"):
+            return type(self)(channels, self.classes, self.norm)
+
+
+def _norm_axes(name: str, group: str) -> dict[str, Axes]:
+    return {f"{name}.weight": (Axis(group),), f"{name}.bias": (Axis(group),)}

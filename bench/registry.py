@@ -1,0 +1,174 @@
+"""Finds methods and tasks: files in their folders, ``--plugin`` files, entry points.
+
+A file that cannot be imported is an entry with its reason, not a crash: one broken plugin leaves the others usable.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from bench.api import Method
+from bench.cell import Cell
+from bench.errors import BenchError, choices
+from bench.tasks.base import Task
+
+ENTRY_POINTS = "bench.methods"
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """A method that was found, or a file that should have held one.
+
+    Attributes:
+        name: what users type.
+        source: the file it comes from.
+        kind: the class, None if the file is broken.
+        reason: why the file is broken, one line; empty if it is not.
+    """
+
+    name: str
+    source: Path
+    kind: type[Method] | None
+    reason: str = ""
+
+    def build(self, cell: Cell) -> Method:
+        """Return an instance with the cell's parameters, which are expected to be checked."""
+        assert self.kind is not None
+        return self.kind(self.kind.Params(**cell.parameters))
+
+
+@dataclass(frozen=True)
+class TaskEntry:
+    """A task that was found."""
+
+    name: str
+    source: Path
+    kind: type[Task]
+
+    def build(self, cell: Cell) -> Task:
+        """Return an instance with the cell's tier and changes, which are expected to be checked."""
+        recipe = replace(self.kind.tiers[cell.tier], **cell.training)
+        return self.kind(recipe, self.kind.Params(**{**self.kind.tier_params.get(cell.tier, {}), **cell.model}))
+
+
+def methods(plugins: Iterable[Path] = ()) -> dict[str, MethodEntry]:
+    """Return all methods by name, broken files included; a plugin file takes the place of a built-in name."""
+    found = dict(_installed_methods())
+    for path in plugins:
+        found |= _methods_of(f"bench_plugin_{_short_hash(path)}_{path.stem}", path)
+    return found
+
+
+def method(name: str, plugins: Iterable[Path] = ()) -> MethodEntry:
+    """Return one method.
+
+    Raises:
+        BenchError: no file defines it, or the file is broken.
+    """
+    found = methods(plugins)
+    if name not in found:
+        working = sorted(entry.name for entry in found.values() if entry.kind)
+        raise BenchError(f"unknown method {name!r}; {choices(name, working)}")
+    entry = found[name]
+    if entry.kind is None:
+        raise BenchError(f"method {name!r} cannot be used: {entry.source}: {entry.reason}")
+    return entry
+
+
+@functools.cache
+def tasks() -> dict[str, TaskEntry]:
+    """Return all tasks by name."""
+    import bench.tasks
+
+    found = {}
+    for info in pkgutil.iter_modules(bench.tasks.__path__, "bench.tasks."):
+        module = importlib.import_module(info.name)
+        for kind in _classes(module, Task):
+            found[kind.name] = TaskEntry(kind.name, Path(str(module.__file__)), kind)
+    return found
+
+
+def task(name: str) -> TaskEntry:
+    """Return one task.
+
+    Raises:
+        BenchError: there is no such task.
+    """
+    if name not in tasks():
+        raise BenchError(f"unknown task {name!r}; {choices(name, sorted(tasks()))}")
+    return tasks()[name]
+
+
+@functools.cache
+def _installed_methods() -> dict[str, MethodEntry]:
+    import methods as package
+
+    found: dict[str, MethodEntry] = {}
+    for info in pkgutil.iter_modules(package.__path__):
+        if not info.name.startswith("_"):
+            path = Path(next(iter(package.__path__))) / f"{info.name}.py"
+            found |= _methods_of(f"{package.__name__}.{info.name}", path)
+    for point in entry_points(group=ENTRY_POINTS):
+        found |= _methods_of(point.module, Path(point.module))
+    return found
+
+
+@functools.cache
+def _methods_of(module_name: str, path: Path) -> dict[str, MethodEntry]:
+    """Return the methods that one module defines, or one broken entry."""
+    try:
+        module = _import(module_name, path)
+    except (Exception, SystemExit) as error:
+        return {path.stem: MethodEntry(path.stem, path, None, _one_line(error))}
+    kinds = _classes(module, Method)
+    if not kinds:
+        return {path.stem: MethodEntry(path.stem, path, None, "it defines no complete subclass of bench.api.Method")}
+    for kind in kinds:
+        kind.name = kind.__dict__.get("name") or path.stem
+    return {kind.name: MethodEntry(kind.name, path, kind) for kind in kinds}
+
+
+def _import(module_name: str, path: Path) -> ModuleType:
+    if not module_name.startswith("bench_plugin_"):
+        return importlib.import_module(module_name)
+    if not path.is_file():
+        raise BenchError("there is no such file")
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise BenchError("it is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Registered before it runs, so that dataclasses and pickled sub-models find their module by name.
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[module_name]
+        raise
+    return module
+
+
+def _classes(module: ModuleType, base: type) -> list[Any]:
+    """Return the concrete subclasses of ``base`` that a module itself defines, in the order of the file."""
+    own = (kind for kind in vars(module).values() if inspect.isclass(kind) and kind.__module__ == module.__name__)
+    return [cast(Any, kind) for kind in own if issubclass(kind, base) and not inspect.isabstract(kind)]
+
+
+def _short_hash(path: Path) -> str:
+    return hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+
+
+def _one_line(error: BaseException) -> str:
+    place = f"line {error.lineno}: " if isinstance(error, SyntaxError) and error.lineno else ""
+    return f"{place}{type(error).__name__}: {str(error) or 'no message'}".splitlines()[0]

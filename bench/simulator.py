@@ -1,0 +1,158 @@
+"""The round loop: Algorithm 1 of the papers, with measures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from bench.api import Selection, Server, Update
+from bench.cost import Cost, CostMeter, bytes_of
+from bench.diagnostics import Coverage, LayerRank, layer_ranks
+from bench.engine import Engine
+from bench.errors import BenchError
+from bench.evaluation import Score
+from bench.federation import Federation
+from bench.models.base import Model
+from bench.training import Job
+
+LAST_EVALUATIONS = 5
+
+
+@dataclass
+class Round:
+    """What is known of one communication round; round 0 is the initial model, before any training.
+
+    Attributes:
+        number: rounds completed.
+        lr: learning rate of the round.
+        clients: size of the cohort.
+        train_loss: mean training loss over all samples passed by the cohort; None in round 0.
+        score: loss and accuracy on the whole test set; None where the round was not evaluated.
+        coverage: share of kernels or channels trained so far; None where a method has nothing to cover.
+        layer_coverage: the same for each piece of the model.
+        ranks: effective rank of each factorable layer; empty where the round was not evaluated.
+        costs: cost of each client's sub-model.
+        up_bytes, down_bytes: bytes the cohort sent and received in this round.
+        forward_macs: multiply-accumulates of all forward passes of the cohort's training.
+        seconds: time spent in each phase.
+    """
+
+    number: int
+    lr: float = 0.0
+    clients: int = 0
+    train_loss: float | None = None
+    score: Score | None = None
+    coverage: float | None = None
+    layer_coverage: dict[str, float] = field(default_factory=dict)
+    ranks: list[LayerRank] = field(default_factory=list)
+    costs: list[Cost] = field(default_factory=list)
+    up_bytes: int = 0
+    down_bytes: int = 0
+    forward_macs: int = 0
+    peak_memory_bytes: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Simulation:
+    """One cell being run.
+
+    Args:
+        federation: task, method, data and clients.
+        engine: who trains the clients.
+    """
+
+    def __init__(self, federation: Federation, engine: Engine) -> None:
+        self.federation, self.engine = federation, engine
+        self.method, self.recipe = federation.method, federation.task.recipe
+        self.coverage, self.meter = Coverage(), CostMeter(federation.task)
+
+    def rounds(self) -> Iterator[Round]:
+        """Run the federation and yield each round when it is complete, round 0 (the initial model) first.
+
+        Raises:
+            Diverged: a client's loss is not finite.
+            Skip: the method is not defined for this task.
+        """
+        server = self.method.setup(self.federation.initial_model(), self.federation.task)
+        start = Round(0, coverage=None)
+        self._evaluate(server, start)
+        yield start
+        for number in range(1, self.recipe.rounds + 1):
+            this = Round(number, lr=self.recipe.lr_of(number))
+            with _timed(this, "round"):
+                server = self._round(server, this)
+                if self._evaluates(number):
+                    self._evaluate(server, this)
+            this.peak_memory_bytes = self.engine.peak_memory_bytes()
+            yield this
+
+    def _round(self, server: Server, this: Round) -> Server:
+        """Sample a cohort, let it train, and return the server's next state."""
+        cohort = self.federation.cohort(this.number)
+        this.clients = len(cohort.clients)
+        with _timed(this, "select"):
+            selections = self.method.select(server, cohort, self.federation.streams("selection", this.number))
+        if len(selections) != len(cohort.clients):
+            raise BenchError(
+                f"method {self.method.name!r}: select returned {len(selections)} selections for "
+                f"{len(cohort.clients)} clients; allowed: one for each, in the cohort's order"
+            )
+        for selection in selections:
+            self.coverage.add(self.method.coverage(server, selection))
+        with _timed(this, "aggregate"):
+            updates = self._updates(server, selections, this)
+            server = self.method.aggregate(server, updates, self.federation.streams("aggregation", this.number))
+        # Clients are trained while the server draws their updates: what is left of the time is the server's own.
+        this.seconds["aggregate"] -= this.seconds["train"] + this.seconds["extract"]
+        this.coverage, this.layer_coverage = self.coverage.share(), self.coverage.by_piece()
+        return server
+
+    def _updates(self, server: Server, selections: list[Selection], this: Round) -> Iterator[Update]:
+        """Train the cohort and yield one update after the other, in the cohort's order."""
+        this.seconds |= {"train": 0.0, "extract": 0.0}
+        passes, loss = 0, 0.0
+        trained = self.engine.train(self._jobs(server, selections, this))
+        for selection, cost_place in zip(selections, range(len(selections)), strict=True):
+            before = this.seconds["extract"]
+            with _timed(this, "train"):
+                result = next(trained)
+            this.seconds["train"] -= this.seconds["extract"] - before
+            passes, loss = passes + result.passes, loss + result.loss * result.passes
+            this.up_bytes += bytes_of(result.parameters.values()) + bytes_of(result.momentum.values())
+            this.forward_macs += this.costs[cost_place].macs * result.passes
+            yield Update(selection, result.parameters, result.momentum)
+        this.train_loss = loss / passes if passes else None
+
+    def _jobs(self, server: Server, selections: list[Selection], this: Round) -> Iterator[Job]:
+        """Extract one sub-model after the other, as the engine asks for them."""
+        for selection in selections:
+            with _timed(this, "extract"):
+                submodel = self.method.extract(server, selection)
+                momentum = self.method.initial_momentum(server, selection)
+                cost = self.meter.of(submodel)
+            this.costs.append(cost)
+            this.down_bytes += cost.down_bytes + bytes_of((momentum or {}).values())
+            yield Job(selection.client.number, this.number, submodel, momentum)
+
+    def _evaluates(self, number: int) -> bool:
+        """Return whether a round is evaluated: every so often, and the last ones, whose mean is the headline."""
+        return number % self.recipe.evaluate_every == 0 or number > self.recipe.rounds - LAST_EVALUATIONS
+
+    def _evaluate(self, server: Server, this: Round) -> None:
+        with _timed(this, "evaluate"):
+            this.score = self.engine.evaluate(self.method.full_model(server))
+        with _timed(this, "diagnose"):
+            if isinstance(server.model, Model):
+                this.ranks = layer_ranks(server.model)
+
+
+@contextmanager
+def _timed(this: Round, phase: str) -> Iterator[None]:
+    """Add the time spent to one phase of a round."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        this.seconds[phase] = this.seconds.get(phase, 0.0) + time.perf_counter() - start

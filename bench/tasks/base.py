@@ -1,0 +1,125 @@
+"""A task: data, model, loss and local training, all that a method may not touch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.data.dataset import Dataset
+from bench.models.base import Model
+from bench.parameters import parameter
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the federation is trained: the same for every method of a comparison."""
+
+    rounds: int = parameter(100, "communication rounds", low=1)
+    clients: int = parameter(100, "clients of the federation", low=1)
+    cohort: int = parameter(20, "clients that take part in a round", low=1)
+    samples_per_client: int | None = parameter(None, "training samples of each client; all if not given", low=1)
+    users_per_client: int | None = parameter(None, "natural users grouped into one client", low=1)
+    local_epochs: int = parameter(2, "passes over a client's data in a round", low=1)
+    batch_size: int = parameter(32, "samples of a local batch", low=1)
+    drop_last: bool = parameter(False, "leave out a client's last, smaller batch")
+    lr: float = parameter(0.1, "learning rate of the first round", above=0.0, search=(1e-3, 1.0), log=True)
+    lr_end: float = parameter(1e-4, "learning rate towards which the cosine falls", low=0.0)
+    momentum: float = parameter(0.9, "momentum of the local SGD", low=0.0, high=1.0)
+    weight_decay: float = parameter(5e-4, "L2 weight decay of the local SGD", low=0.0)
+    clip_norm: float | None = parameter(None, "largest norm of a local gradient; not clipped if not given", above=0.0)
+    evaluate_every: int = parameter(1, "rounds between evaluations; the last five rounds are always evaluated", low=1)
+    evaluation_batch: int = parameter(128, "test samples of a batch (batch statistics depend on it)", low=1)
+    standin_train: int = parameter(5000, "generated training samples where stand-in data is used", low=1)
+    standin_test: int = parameter(1000, "generated test samples where stand-in data is used", low=1)
+
+    def lr_of(self, round_number: int) -> float:
+        """Return the learning rate of a round (from 1): cosine annealing from ``lr`` to ``lr_end``.
+
+        ``lr(t) = lr_end + (lr - lr_end) (1 + cos(pi t / T)) / 2`` with t = round - 1, constant within a round.
+        """
+        progress = (round_number - 1) / self.rounds
+        return self.lr_end + (self.lr - self.lr_end) * (1 + float(np.cos(np.pi * progress))) / 2
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """Parameters of a task that has none."""
+
+
+class Task(ABC):
+    """Base of the tasks.
+
+    Class attributes:
+        name: what users type.
+        summary: one line for ``bench list``.
+        paper: where model and settings come from.
+        dataset: name of the data set it reads.
+        partition: the kind of partition used where a cell names none.
+        tiers: recipes by name; "paper" has the paper's settings, "quick" is for a small machine.
+        tier_params: parameters of the task that go with a tier, for example a smaller width.
+        Params: a frozen dataclass of the task's own parameters.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    dataset: ClassVar[str]
+    partition: ClassVar[str] = "lda"
+    tiers: ClassVar[Mapping[str, Recipe]]
+    tier_params: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    Params: ClassVar[type] = NoParams
+
+    def __init__(self, recipe: Recipe, params: Any = None) -> None:
+        self.recipe = recipe
+        self.params = self.Params() if params is None else params
+
+    @abstractmethod
+    def model(self) -> Model:
+        """Return the full model, built on the current default device and uninitialised if that is "meta"."""
+
+    @abstractmethod
+    def initialise(self, model: Model, generator: torch.Generator) -> None:
+        """Draw the model's initial values in place."""
+
+    def data(self, source: str) -> Dataset:
+        """Return the data, "real" or "stand-in".
+
+        Raises:
+            BenchError: the data is not here, with what to do about it.
+        """
+        from bench.data.sources import load
+        from bench.data.standin import load_standin
+
+        if source == "real":
+            return load(self.dataset)
+        return load_standin(self.dataset, self.recipe.standin_train, self.recipe.standin_test)
+
+    @abstractmethod
+    def prepare(self, inputs: Tensor) -> Tensor:
+        """Return what the model reads: images as float32, tokens as int64.
+
+        Args:
+            inputs: samples as they are stored (uint8 images, int16 tokens), first dimension samples.
+        """
+
+    def augment(self, inputs: Tensor, rng: np.random.Generator) -> Tensor:
+        """Return training samples, still as stored, with the task's random augmentation; by default unchanged."""
+        return inputs
+
+    @abstractmethod
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean loss of a batch, a scalar."""
+
+    @abstractmethod
+    def correct(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the number of samples of a batch that are classified correctly, an integer scalar."""
+
+    @abstractmethod
+    def example(self, samples: int, device: str) -> Tensor:
+        """Return an input batch of the model's shape with no meaningful content, for counting costs."""

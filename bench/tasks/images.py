@@ -1,0 +1,49 @@
+"""What image tasks share: cross entropy, counting, and augmentation of whole arrays at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from bench.tasks.base import Task
+
+
+class ImageTask(Task):
+    """A task that sorts images into classes by the largest of its outputs."""
+
+    def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return functional.cross_entropy(outputs, labels)
+
+    def correct(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return (outputs.argmax(1) == labels).sum()
+
+
+def crop_and_flip(images: Tensor, rng: np.random.Generator, padding: int = 4) -> Tensor:
+    """Return each image shifted by a random crop of its zero-padded self and mirrored with probability one half.
+
+    Equal to torchvision's ``RandomCrop(size, padding)`` and ``RandomHorizontalFlip`` image by image, done in one
+    indexing operation.
+
+    Args:
+        images: uint8 ``[samples, channels, height, width]``.
+        rng: the stream to draw from.
+        padding: zero pixels added on each side before the crop.
+    """
+    samples, _, height, width = images.shape
+    draws = rng.integers(0, 2 * padding + 1, (2, samples, 1))
+    mirrored = rng.random(samples) < 0.5
+    columns = np.where(mirrored[:, None], np.arange(width)[::-1], np.arange(width)) + draws[1]
+    rows = np.arange(height) + draws[0]
+    place = torch.as_tensor(rows * (width + 2 * padding), device=images.device)[:, :, None]
+    index = (place + torch.as_tensor(columns, device=images.device)[:, None, :]).flatten(1)
+    padded = functional.pad(images, (padding,) * 4).flatten(2)
+    return padded.gather(2, index[:, None, :].expand(-1, images.shape[1], -1)).reshape(images.shape)
+
+
+def normalise(images: Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Tensor:
+    """Return uint8 images as float32 with pixel values in [0, 1] shifted by ``mean`` and divided by ``deviation``."""
+    shift = torch.tensor(mean, device=images.device)[:, None, None]
+    scale = torch.tensor(deviation, device=images.device)[:, None, None]
+    return (images.float() / 255 - shift) / scale

@@ -1,0 +1,65 @@
+"""ResNet-18 on CIFAR-10 (PriSM, Tables 2 and 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.models.initialise import initialise
+from bench.models.resnet import ResNet18
+from bench.parameters import parameter
+from bench.tasks.base import Recipe
+from bench.tasks.images import ImageTask, crop_and_flip, normalise
+
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""PriSM's code normalises CIFAR-10 with the statistics of ImageNet."""
+
+
+@dataclass(frozen=True)
+class ResNetParams:
+    """The shape of the network."""
+
+    width: int = parameter(64, "channels of the stem; 64 in the paper, fewer for small machines", low=1)
+    norm: Literal["batch", "group"] = parameter("batch", "statistics of the current batch, or group normalisation")
+
+
+class ResNet18Cifar10(ImageTask):
+    name = "resnet18-cifar10"
+    summary = "ResNet-18 with 3 x 3 stem on 32 x 32 colour images of 10 classes"
+    paper = "PriSM, Tables 2 and 5"
+    dataset = "cifar10"
+    partition = "lda"
+    Params = ResNetParams
+    tiers = {
+        "paper": Recipe(rounds=1000, samples_per_client=500, evaluate_every=5),
+        "quick": Recipe(
+            rounds=25,
+            clients=20,
+            cohort=5,
+            samples_per_client=100,
+            local_epochs=2,
+            evaluate_every=5,
+            standin_train=2000,
+            standin_test=500,
+        ),
+    }
+    tier_params = {"quick": {"width": 8}}
+
+    def model(self) -> ResNet18:
+        return ResNet18(ResNet18.default_channels(self.params.width), classes=10, norm=self.params.norm)
+
+    def initialise(self, model: torch.nn.Module, generator: torch.Generator) -> None:
+        initialise(model, generator, conv="kaiming")
+
+    def prepare(self, inputs: Tensor) -> Tensor:
+        return normalise(inputs, IMAGENET_MEAN, IMAGENET_DEVIATION)
+
+    def augment(self, inputs: Tensor, rng: np.random.Generator) -> Tensor:
+        return crop_and_flip(inputs, rng)
+
+    def example(self, samples: int, device: str) -> Tensor:
+        return torch.empty(samples, 3, 32, 32, device=device)

@@ -1,0 +1,39 @@
+"""OrthDrop: every client trains the same leading principal kernels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from torch import nn
+
+from bench.api import parameter
+from bench.families.spectral import Spectral, SpectralParams, SpectralServer
+
+
+@dataclass(frozen=True)
+class OrthDropParams(SpectralParams):
+    """What happens to the kernels that nobody trains, beside the parameters of every spectral method."""
+
+    tail: Literal["keep", "drop"] = parameter(
+        "keep", "untrained kernels stay in the server model, or are dropped from it after the first round"
+    )
+
+
+class OrthDrop(Spectral):
+    """The ``ceil(keep * R)`` kernels of largest singular value (PriSM, section 3, baseline OrthDrop).
+
+    The released code keeps the untrained kernels in the server model and in evaluation; FedHM discards them.
+    """
+
+    summary = "the leading principal kernels, the same for every client"
+    paper = "baseline of PriSM (Niu et al., 2022), after FedHM (Yao et al., 2021)"
+    Params = OrthDropParams
+
+    def setup(self, model: nn.Module, task: Any) -> SpectralServer:
+        self.keeps_tail = self.params.tail == "keep"
+        return super().setup(model, task)
+
+    def choose(self, sigma: np.ndarray, rank: int, rng: np.random.Generator) -> np.ndarray:
+        return np.arange(rank)

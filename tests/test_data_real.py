@@ -1,0 +1,101 @@
+"""The real data sets, where they are here: known facts about them hold after the import."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.data import archives, images, sources, text
+
+REAL_DATA = Path(os.environ.get("BENCH_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+
+
+def real(relative: str) -> Path:
+    path = REAL_DATA / relative
+    if not path.exists():
+        pytest.skip(f"no real data at {path} (set BENCH_REAL_DATA to its folder)")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def cache_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "cache"))
+
+
+def test_cifar10_test_files() -> None:
+    files = images.parquet_files(real("cifar10"))["test"]
+    pictures, labels, _ = images.read_images(files, label="label", mode="RGB", size=32)
+    assert pictures.shape == (10_000, 3, 32, 32)
+    assert np.bincount(labels).tolist() == [1000] * 10
+    assert labels[:10].tolist() == [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]
+
+
+@pytest.mark.slow
+def test_cifar10() -> None:
+    data = sources.import_path("cifar10", real("cifar10"))
+    assert np.bincount(data.train.labels).tolist() == [5000] * 10
+    assert np.bincount(data.test.labels).tolist() == [1000] * 10
+    # The first labels and the first pixels (red, green, blue) of the published files.
+    assert data.train.labels[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
+    assert data.train.inputs[0, :, 0, 0].tolist() == [59, 62, 63]
+    per_picture = data.train.inputs.reshape(50_000, 3, -1)
+    means = per_picture.mean(axis=(0, 2)) / 255
+    deviations = np.array([per_picture[:, channel].std() for channel in range(3)]) / 255
+    np.testing.assert_allclose(means, [0.4914, 0.4822, 0.4465], atol=5e-5)
+    np.testing.assert_allclose(deviations, [0.2470, 0.2435, 0.2616], atol=5e-5)
+    assert sources.verify("cifar10").fingerprint == data.fingerprint
+
+
+@pytest.mark.slow
+def test_digits_by_writer() -> None:
+    data = sources.import_path("femnist", real("mnist_by_writer"))
+    assert data.title == "digits by NIST writer"
+    assert data.classes == 62
+    assert data.train.inputs.shape == (60_000, 1, 28, 28)
+    assert data.test.inputs.shape == (10_000, 1, 28, 28)
+    assert data.train.users is not None
+    assert data.test.users is not None
+    images_per_writer = np.bincount(data.train.users)
+    assert len(images_per_writer) == 539
+    assert (images_per_writer.min(), images_per_writer.max()) == (19, 131)
+    assert np.median(images_per_writer) == 116
+    images_per_test_writer = np.bincount(data.test.users)
+    assert (len(images_per_test_writer), images_per_test_writer.min(), images_per_test_writer.max()) == (297, 8, 130)
+    # MNIST's numbers of digits and its mean pixel value.
+    assert np.bincount(data.train.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(data.test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert data.train.inputs.mean() / 255 == pytest.approx(0.1307, abs=5e-5)
+
+
+@pytest.mark.slow
+def test_imdb() -> None:
+    archive = real("imdb/aclImdb_v1-labelled.tar.xz")
+    data = sources.import_path("imdb", archive)
+    assert data.train.inputs.shape == (37_500, 500)
+    assert data.test.inputs.shape == (12_500, 500)
+    assert np.bincount(data.train.labels).tolist() == [18_750] * 2
+    assert np.bincount(data.test.labels).tolist() == [6250] * 2
+    ids = np.concatenate([data.train.inputs, data.test.inputs])
+    assert (ids.min(), ids.max()) == (0, 1000)
+    # Padding is on the left only, and ids follow the frequency of their words in the training part.
+    assert not np.any((ids[:, :-1] > 0) & (ids[:, 1:] == 0))
+    counts = np.bincount(data.train.inputs.ravel(), minlength=1001)[1:]
+    assert np.corrcoef(np.arange(1000), np.log(counts))[0, 1] < -0.9
+
+
+@pytest.mark.slow
+def test_imdb_reviews_against_a_reading_of_their_own() -> None:
+    archive = real("imdb/aclImdb_v1-labelled.tar.xz")
+    reviews = [
+        (name, content.decode())
+        for name, content in archives.read_members(archive, lambda name: "/pos/" in name or "/neg/" in name)
+    ]
+    assert len(reviews) == 50_000
+    assert len({review for _, review in reviews}) == 49_582
+    for _, review in reviews[::500]:
+        cleaned = ["".join(c for c in word if (c.isalnum() or c == "_") and not c.isdecimal())
+                   for word in review.lower().split()]  # fmt: skip
+        assert text.tokens(review) == [word for word in cleaned if word]

@@ -1,0 +1,351 @@
+"""The figures, drawn from made-up tables of the shape that sweeps leave behind."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from bench.errors import BenchError
+from bench.figures import FIGURES, Options, draw_all
+from bench.figures.files import save_figure
+from bench.figures.style import METHODS, use_style
+from bench.seeding import stream
+
+ROOT = Path(__file__).resolve().parents[1]
+ONE_TASK = ("resnet18-cifar10",)
+
+TASKS = {"resnet18-cifar10": "CIFAR-10", "cnn-femnist": "FEMNIST", "lstm-imdb": "IMDB"}
+FULL_MACS = {"resnet18-cifar10": 5.6e8, "cnn-femnist": 1.1e7, "lstm-imdb": 4.0e7}
+FULL_PARAMETERS = {"resnet18-cifar10": 11_173_962, "cnn-femnist": 1_690_046, "lstm-imdb": 2_100_000}
+METHOD_LABELS = [("fedavg", "fedavg"), ("prism", "prism"), ("orthdrop", "orthdrop"), ("origdrop", "origdrop")]
+LOSS = {"fedavg": 0.0, "prism": 0.03, "orthdrop": 0.12, "origdrop": 0.22}
+RESNET_LAYERS = [
+    (f"stage{stage}.{block}.conv{conv}", 32 * 2**stage) for stage in (1, 2, 3, 4) for block in (0, 1) for conv in (1, 2)
+]
+LAYERS = {"resnet18-cifar10": RESNET_LAYERS, "cnn-femnist": [("conv2", 64)], "lstm-imdb": [("lstm.weight_ih_l0", 256)]}
+
+
+def make_rounds(
+    tasks: tuple[str, ...] = tuple(TASKS),
+    labels: list[tuple[str, str]] = METHOD_LABELS,
+    keeps: tuple[float, ...] = (0.2, 0.4, 0.8),
+    partitions: tuple[tuple[str, float], ...] = (("iid", math.inf), ("lda", 0.1)),
+    seeds: tuple[int, ...] = (0, 1),
+    rounds: int = 20,
+    stand_in: bool = False,
+) -> pd.DataFrame:
+    """Return a table of rounds: saturating curves, worse for small keep ratios and skewed partitions."""
+    parts = [
+        make_cell(task, method, label, keep, partition, alpha, seed, rounds, stand_in)
+        for task in tasks
+        for method, label in labels
+        for keep in ((1.0,) if method == "fedavg" else keeps)
+        for partition, alpha in partitions
+        for seed in seeds
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    return table.astype(dict.fromkeys(["task", "method", "label", "partition", "data_title", "status"], "category"))
+
+
+def make_cell(
+    task: str,
+    method: str,
+    label: str,
+    keep: float,
+    partition: str,
+    alpha: float,
+    seed: int,
+    rounds: int,
+    stand_in: bool,
+) -> pd.DataFrame:
+    cell = f"{task}-{label}-{keep:g}-{partition}-{alpha:g}-{seed}"
+    rng = stream(seed, "figures " + cell)
+    number = np.arange(rounds + 1)
+    best = 0.92 - LOSS.get(method, 0.08) * (1.2 - keep) - (0.15 if partition == "lda" else 0.0)
+    best += 0.01 * (len(label) - len(method)) / 12
+    acc = 0.1 + (best - 0.1) * (1 - np.exp(-number / (rounds / 5))) + rng.normal(0, 0.006, rounds + 1)
+    cost = pd.Series(np.where(number == 0, np.nan, 1.0))
+    return pd.DataFrame(
+        {
+            "cell": cell,
+            "task": task,
+            "method": method,
+            "label": label,
+            "keep": keep,
+            "partition": partition,
+            "alpha": alpha,
+            "seed": seed,
+            "data_title": TASKS[task] + ("-like stand-in data" if stand_in else ""),
+            "stand_in": stand_in,
+            "status": "done",
+            "round": number,
+            "test_acc": acc,
+            "test_loss": 2.3 - 2 * acc,
+            "train_loss": (2.3 - 2 * acc) * cost,
+            "lr": 0.1 * cost,
+            "coverage": cost,
+            "down_bytes": 20 * 4 * FULL_PARAMETERS[task] * keep * cost,
+            "up_bytes": 20 * 4 * FULL_PARAMETERS[task] * keep * cost,
+            "client_parameters": FULL_PARAMETERS[task] * keep,
+            "client_macs": FULL_MACS[task] * keep,
+            "forward_macs": 20 * 960 * FULL_MACS[task] * keep * cost,
+            "round_s": (3.0 + rng.uniform(0, 0.2, rounds + 1)) * (0.5 + keep) * cost,
+        }
+    )
+
+
+def make_ranks(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of ranks: a nearly full rank at the start that falls to a share that depends on the layer."""
+    parts = []
+    columns = list(rounds.loc[:, "cell":"round"].columns)
+    for task, rows in rounds[columns].groupby("task", observed=True):
+        for position, (layer, kernels) in enumerate(LAYERS[str(task)]):
+            floor = 0.35 + 0.3 * math.sin(position) ** 2
+            share = floor + (0.93 - floor) * np.exp(-rows["round"] / (0.3 * rounds["round"].max() + 1))
+            required = kernels * share
+            parts.append(rows.assign(layer=layer, kernels=kernels, required_kernels=required, coverage=1.0))
+    return pd.concat(parts, ignore_index=True)
+
+
+def make_footprint(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Return a footprint: factors cost r (9 M + N) of 9 M N, so their share is keep * 10 / 9 where M = N."""
+    rows = rounds.drop_duplicates(["task", "label", "keep"])[["task", "method", "label", "keep"]].astype(
+        {"task": str, "method": str}
+    )
+    full, macs = rows["task"].map(FULL_PARAMETERS), rows["task"].map(FULL_MACS)
+    factor = np.where(rows["method"] == "fedavg", 1.0, np.where(rows["method"] == "origdrop", rows["keep"], 10 / 9))
+    factored = np.where(rows["task"] == "lstm-imdb", 0.0, 0.98 * full * rows["keep"] * factor)
+    return rows.assign(
+        parameters=0.02 * full + 0.98 * full * rows["keep"] * factor,
+        factored_parameters=factored,
+        macs=macs * (0.05 + 0.95 * rows["keep"] * factor),
+        down_bytes=4 * full * rows["keep"],
+        full_parameters=full,
+        full_macs=macs,
+    )
+
+
+def make_tables(**choices: object) -> dict[str, pd.DataFrame]:
+    rounds = make_rounds(**choices)  # type: ignore[arg-type]
+    return {"rounds": rounds, "ranks": make_ranks(rounds), "footprint": make_footprint(rounds)}
+
+
+def figures_of(name: str, tables: dict[str, pd.DataFrame], options: Options | None = None) -> dict[str, Figure]:
+    with use_style():
+        return dict(FIGURES[name].draw(tables, options or Options()))
+
+
+def words(figure: Figure) -> str:
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+def panels(figure: Figure) -> dict[str, object]:
+    return {panel.get_title(): panel for panel in figure.axes}
+
+
+def lines(panel: object) -> list[tuple[str, list[float], list[float]]]:
+    """Return (colour, x, y) of each line of a panel."""
+    return [
+        (str(line.get_color()), list(line.get_xdata()), list(line.get_ydata()))
+        for line in panel.get_lines()  # type: ignore[attr-defined]
+    ]
+
+
+def diverge(rounds: pd.DataFrame, cells: list[str], last_round: int) -> pd.DataFrame:
+    hit = rounds["cell"].isin(cells)
+    status = rounds["status"].astype(str).mask(hit, "diverged")
+    return rounds.assign(status=status)[~(hit & (rounds["round"] > last_round))]
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, pd.DataFrame]:
+    return make_tables(tasks=ONE_TASK, keeps=(0.2, 0.8))
+
+
+def test_every_figure_of_a_sweep_is_written(tmp_path: Path) -> None:
+    tasks = ("cnn-femnist", "lstm-imdb")
+    tables = make_tables(tasks=tasks, keeps=(0.2,), partitions=(("natural", math.nan),), seeds=(0,), rounds=1)
+    skipped: list[str] = []
+    written = draw_all(tables, tmp_path / "new" / "figures", on_skip=lambda name, why: skipped.append(name))
+    assert skipped == []
+    assert sorted(path.name for path in (tmp_path / "new" / "figures").iterdir()) == sorted(p.name for p in written)
+    drawn = {f"{name}-{task}" for name in ("accuracy-keep", "required-kernels", "footprint") for task in tasks}
+    drawn |= {f"training-curves-{task}-round" for task in tasks}
+    tabled = {f"{name}-{task}" for name in ("accuracy-keep", "footprint") for task in tasks}
+    expected = {f"{stem}.{kind}" for stem in drawn for kind in ("png", "pdf")}
+    expected |= {f"{stem}.{kind}" for stem in tabled for kind in ("csv", "md")}
+    assert {path.name for path in written} == expected
+    for path in written:
+        head = path.read_bytes()[:8]
+        assert {".png": head == b"\x89PNG\r\n\x1a\n", ".pdf": head.startswith(b"%PDF")}.get(path.suffix, bool(head))
+
+
+def test_the_numbers_beside_figure_4_are_the_means(tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
+    draw_all(tables, tmp_path, ["accuracy-keep"])
+    numbers = pd.read_csv(tmp_path / "accuracy-keep-resnet18-cifar10.csv")
+    rows = tables["rounds"].query("label == 'prism' and keep == 0.2 and partition == 'iid' and round >= 18")
+    row = numbers.query("label == 'prism' and keep == 0.2 and partition == 'iid'").iloc[0]
+    assert row["mean"] == pytest.approx(rows["test_acc"].mean())
+    assert row["seeds"] == 2
+
+
+def test_same_tables_give_the_same_bytes_in_another_process(tmp_path: Path) -> None:
+    script = (
+        "import sys, pandas as pd; from pathlib import Path; from bench.figures import draw_all; "
+        "draw_all({'rounds': pd.read_pickle(sys.argv[1])}, Path(sys.argv[2]), ['accuracy-keep'])"
+    )
+    rounds = make_rounds(tasks=("cnn-femnist",), keeps=(0.2,), seeds=(0,), rounds=3)
+    draw_all({"rounds": rounds}, tmp_path / "here", ["accuracy-keep"])
+    rounds.to_pickle(tmp_path / "rounds.pickle")
+    subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "rounds.pickle"), str(tmp_path / "there")], check=True, cwd=ROOT
+    )
+    here = {path.name: path.read_bytes() for path in (tmp_path / "here").iterdir()}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "there").iterdir()} == here
+    assert len(here) == 4
+
+
+def test_figures_do_not_import_the_simulation() -> None:
+    script = (
+        "import sys, bench.figures; "
+        "print([m for m in sys.modules if m.split('.')[0] in ('torch', 'methods') "
+        "or m in ('bench.store', 'bench.simulator', 'bench.training', 'bench.api')])"
+    )
+    result = subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_accuracy_points_lie_at_their_values(tables: dict[str, pd.DataFrame]) -> None:
+    panel = panels(figures_of("accuracy-keep", tables)["resnet18-cifar10"])["iid"]
+    ends = tables["rounds"].query("partition == 'iid' and round >= 18").groupby(["label", "keep"], observed=True)
+    percent = 100 * ends["test_acc"].mean()
+    by_colour = {colour: (x, y) for colour, x, y in lines(panel)}
+    x, y = by_colour[METHODS["orthdrop"][0]]
+    assert x == pytest.approx([0.2, 0.8], abs=0.02)
+    assert y == pytest.approx([percent["orthdrop", 0.2], percent["orthdrop", 0.8]])
+    assert by_colour[METHODS["fedavg"][0]][1] == pytest.approx([percent["fedavg", 1.0]] * 2)
+
+
+@pytest.mark.parametrize(
+    ("x", "label", "per_round"),
+    [
+        ("round", "round", 1.0),
+        ("bytes", "sent, down and up (GB)", 2 * 20 * 4 * 11_173_962 * 0.2 / 1e9),
+        ("macs", "forward work of all clients (TMAC)", 20 * 960 * 5.6e8 * 0.2 / 1e12),
+    ],
+)
+def test_curves_run_over_each_axis(tables: dict[str, pd.DataFrame], x: str, label: str, per_round: float) -> None:
+    figure = figures_of("training-curves", tables, Options(x=x))[f"resnet18-cifar10-{x}"]
+    assert label in words(figure)
+    panel = panels(figure)["keep 0.2; iid"]
+    [position] = [position for colour, position, _ in lines(panel) if colour == METHODS["prism"][0]]
+    assert position == pytest.approx([per_round * number for number in range(21)])
+
+
+def test_unknown_axis_and_unknown_figure_are_one_sentence(tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
+    with pytest.raises(BenchError, match="did you mean 'bytes'"):
+        draw_all(tables, tmp_path, ["training-curves"], Options(x="byte"))
+    with pytest.raises(BenchError, match="did you mean 'footprint'"):
+        draw_all(tables, tmp_path, ["footprints"])
+
+
+def test_stand_in_data_is_named_on_every_figure_it_touches() -> None:
+    tables = make_tables(tasks=ONE_TASK, keeps=(0.2,), stand_in=True, rounds=3, seeds=(4,))
+    for name in ("accuracy-keep", "training-curves", "required-kernels"):
+        for figure in figures_of(name, tables).values():
+            assert "STAND-IN DATA: CIFAR-10-like stand-in data; 3 rounds; 1 seed" in words(figure).replace("\n", " ")
+
+
+def test_real_and_stand_in_data_never_share_a_figure() -> None:
+    real = make_rounds(tasks=ONE_TASK, keeps=(0.2,), rounds=3)
+    stand_in = make_rounds(tasks=ONE_TASK, keeps=(0.2,), rounds=3, stand_in=True)
+    both = pd.concat([real, stand_in.assign(cell="stand-in " + stand_in["cell"])])
+    figures = figures_of("accuracy-keep", {"rounds": both})
+    assert ["STAND-IN" in words(figure) for figure in figures.values()] == [False, True]
+    assert list(figures) == ["resnet18-cifar10-cifar-10", "resnet18-cifar10-cifar-10-like-stand-in-data"]
+
+
+def test_diverged_runs_are_counted_and_marked() -> None:
+    rounds = make_rounds(tasks=ONE_TASK, keeps=(0.2,), partitions=(("iid", math.inf),))
+    cells = sorted(rounds.loc[rounds["label"] == "orthdrop", "cell"].unique())
+    tables = {"rounds": diverge(rounds, cells, last_round=7)}
+    figure = figures_of("accuracy-keep", tables)["resnet18-cifar10"]
+    assert "20 rounds; 2 seeds; 2 of 8 runs diverged" in words(figure)
+    crosses = [line for line in figure.axes[0].get_lines() if line.get_marker() == "x"]
+    assert [line.get_color() for line in crosses] == [METHODS["orthdrop"][0]]
+    curves = figures_of("training-curves", tables)["resnet18-cifar10-round"].axes[0].get_lines()
+    assert [line.get_xdata()[0] for line in curves if line.get_marker() == "x"] == [7, 7]  # type: ignore[index]
+
+
+def test_required_kernels_group_layers_by_size(tables: dict[str, pd.DataFrame]) -> None:
+    figure = figures_of("required-kernels", tables)["resnet18-cifar10"]
+    sizes = [64, 128, 256, 512]
+    assert [panel.get_title() for panel in figure.axes[:4]] == [f"$R$ = {size}; iid" for size in sizes]
+    for panel, size in zip(figure.axes[:4], sizes, strict=True):
+        *layers, full = lines(panel)
+        assert len(layers) == 4
+        assert set(full[2]) == {size}
+        assert panel.get_ylim()[0] == 0
+        rows = tables["ranks"].query("kernels == @size and method == 'fedavg' and partition == 'iid'")
+        final = rows[rows["round"] == 20].groupby("layer", observed=True)["required_kernels"].mean()
+        assert sorted(y[-1] for _, _, y in layers) == pytest.approx(sorted(final))
+
+
+def test_footprint_joins_labels_of_equal_size(tables: dict[str, pd.DataFrame]) -> None:
+    figure = figures_of("footprint", tables)["resnet18-cifar10"]
+    assert "prism, orthdrop" in words(figure)
+    _, keep, share = lines(figure.axes[1])[0]
+    assert keep == [0.2, 0.8]
+    assert share == pytest.approx([100 * (0.05 + 0.95 * keep * 10 / 9) for keep in (0.2, 0.8)])
+
+
+@pytest.mark.parametrize("missing", ["absent", "empty", "never evaluated", "other method"])
+def test_what_cannot_be_drawn_is_skipped_with_a_reason(tmp_path: Path, missing: str) -> None:
+    full = make_tables(tasks=ONE_TASK, labels=[("prism", "prism")], keeps=(0.2,), seeds=(0,), rounds=1)
+    tables = {
+        "absent": {},
+        "empty": {name: table.iloc[:0] for name, table in full.items()},
+        "never evaluated": {"rounds": full["rounds"].assign(test_acc=np.nan)},
+        "other method": {"ranks": full["ranks"]},
+    }[missing]
+    skipped: dict[str, str] = {}
+    assert draw_all(tables, tmp_path, on_skip=skipped.__setitem__) == []
+    assert set(skipped) == set(FIGURES)
+    if missing == "never evaluated":
+        assert skipped["accuracy-keep"] == "no cell was evaluated after its first round"
+    if missing == "other method":
+        assert "allowed: 'prism'" in skipped["required-kernels"]
+
+
+def test_no_words_overlap_and_none_leave_the_figure(tmp_path: Path) -> None:
+    labels = [*METHOD_LABELS, ("prism", "prism (kappa=1, refresh=never)"), ("mine", "mine (depth=3)")]
+    tables = make_tables(tasks=ONE_TASK, labels=labels, keeps=(0.2, 0.8), stand_in=True, rounds=5)
+    for name in FIGURES:
+        with use_style():
+            for suffix, figure in FIGURES[name].draw(tables, Options()):
+                save_figure(figure, tmp_path, f"{name}-{suffix}")
+                texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+                boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
+                frame = figure.bbox
+                shown = [(word, box) for word, box in boxes if box.width > 0]
+                assert len(shown) > 10
+                for position, (word, box) in enumerate(shown):
+                    assert box.x0 >= -1 and box.x1 <= frame.x1 + 1, word
+                    assert box.y0 >= -1 and box.y1 <= frame.y1 + 1, word
+                    for other, other_box in shown[position + 1 :]:
+                        apart = box.x1 <= other_box.x0 or other_box.x1 <= box.x0
+                        assert apart or box.y1 <= other_box.y0 + 1 or other_box.y1 <= box.y0 + 1, (name, word, other)
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BenchError, match="cannot write"):
+        draw_all(tables, tmp_path / "file" / "figures", ["footprint"])

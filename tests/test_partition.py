@@ -1,0 +1,244 @@
+"""The partitioners: exact sizes, disjoint clients, the laws of the two Dirichlet kinds, and refusals."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from bench.data.partition import Partition, split
+from bench.errors import BenchError
+from bench.figures.partition import draw_partition
+from bench.seeding import stream
+
+KINDS: dict[str, dict[str, Any]] = {"iid": {}, "lda": {"alpha": 0.3}, "dirichlet": {"alpha": 0.3}, "natural": {}}
+
+
+def made(kind: str, labels: np.ndarray, clients: int, seed: int = 0, **options: Any) -> Partition:
+    if kind == "natural":
+        options.setdefault("users", np.arange(len(labels)) % (3 * clients))
+    return split(kind, labels, clients=clients, rng=stream(seed, "partition"), **{**KINDS[kind], **options})
+
+
+def sample_by_sample(labels: np.ndarray, clients: int, alpha: float, rng: np.random.Generator) -> np.ndarray:
+    """The balanced Dirichlet split as the paper's routine words it, one draw at a time; counts [clients, classes]."""
+    left = np.bincount(labels)
+    counts = np.zeros((clients, len(left)), dtype=int)
+    shares = rng.dirichlet([alpha] * len(left), clients)
+
+    def normalised(q: np.ndarray) -> np.ndarray:
+        q = q.copy()
+        q[left == 0] = 0
+        q[left > 0] += 1e-5
+        return q / q.sum()
+
+    for client in range(clients):
+        q = normalised(shares[client])
+        for _ in range(len(labels) // clients):
+            label = int(np.argmax(rng.multinomial(1, q)))
+            counts[client, label] += 1
+            left[label] -= 1
+            if left[label] == 0 and left.sum() > 0:
+                q = normalised(q)
+    return counts
+
+
+@pytest.mark.parametrize("alpha", [0.2, 2.0])
+def test_lda_has_the_law_of_drawing_sample_by_sample(alpha: float) -> None:
+    labels = np.repeat([0, 1, 2], [6, 5, 4])
+    repeats = 2000
+    rng = stream(0, "sample by sample")
+    direct = np.array([sample_by_sample(labels, 3, alpha, rng) for _ in range(repeats)])
+    rng = stream(0, "in runs")
+    in_runs = np.array(
+        [split("lda", labels, clients=3, rng=rng, alpha=alpha).counts(labels, 3) for _ in range(repeats)]
+    )
+
+    error = np.sqrt((direct.var(axis=0) + in_runs.var(axis=0)) / repeats)
+    assert np.all(np.abs(direct.mean(axis=0) - in_runs.mean(axis=0)) < 4 * error)
+    # The whole table of counts has the same law, not only its mean.
+    tables = [Counter(map(bytes, counts[:, :2].astype(np.int8))) for counts in (direct, in_runs)]
+    common = [key for key, number in (tables[0] + tables[1]).items() if number >= 20]
+    observed = np.array([[table[key] for key in common] for table in tables])
+    rest = repeats - observed.sum(axis=1, keepdims=True)
+    assert stats.chi2_contingency(np.hstack([observed, rest + 1])).pvalue > 1e-3
+
+
+def test_lda_shares_are_dirichlet_multinomial() -> None:
+    classes, size, alpha = 5, 40, 0.5
+    labels = np.repeat(np.arange(classes), 4000)
+    counts = split("lda", labels, clients=400, rng=stream(1, "partition"), alpha=alpha, samples_per_client=size).counts(
+        labels, classes
+    )
+    assert np.all(counts.sum(axis=1) == size)
+    # 16,000 of 20,000 samples are used, and the first clients are far from emptying any class.
+    first = counts[:150].ravel()
+    share, total = 1 / classes, classes * alpha
+    variance = size * share * (1 - share) * (size + total) / (1 + total)
+    assert abs(first.mean() - size * share) < 1e-9
+    # The variance of 150 x 5 counts has a relative standard error of about 7 %.
+    assert first.var() == pytest.approx(variance, rel=0.25)
+
+
+def test_lda_uses_every_sample_and_late_clients_take_what_is_left() -> None:
+    labels = np.repeat(np.arange(10), 100)
+    partition = made("lda", labels, 20, alpha=0.05)
+    assert np.all(partition.sizes == 50)
+    assert np.array_equal(np.sort(partition.indices), np.arange(1000))
+
+
+def test_dirichlet_shares_have_mean_and_variance_of_the_prior() -> None:
+    clients, alpha, samples, repeats = 5, 0.7, 2000, 600
+    labels = np.zeros(samples, dtype=int)
+    rng = stream(2, "partition")
+    shares = np.array(
+        [split("dirichlet", labels, clients=clients, rng=rng, alpha=alpha).sizes / samples for _ in range(repeats)]
+    )
+    variance = (1 / clients) * (1 - 1 / clients) / (clients * alpha + 1)
+    assert np.all(np.abs(shares.mean(axis=0) - 1 / clients) < 4 * np.sqrt(variance / repeats))
+    assert shares.var() == pytest.approx(variance, rel=0.1)
+
+
+def test_dirichlet_leaves_no_client_empty_and_uses_every_sample() -> None:
+    labels = np.repeat(np.arange(10), 20)
+    partition = made("dirichlet", labels, 150, alpha=0.01)
+    assert partition.sizes.min() == 1
+    assert np.array_equal(np.sort(partition.indices), np.arange(200))
+
+
+def test_iid_is_uniform() -> None:
+    labels = np.repeat(np.arange(4), 25)
+    rng = stream(3, "partition")
+    draws = [split("iid", labels, clients=2, rng=rng, samples_per_client=10) for _ in range(2000)]
+    # With 10 of 100 samples each, a sample is with client 0 in a tenth of the draws.
+    held = np.bincount(np.concatenate([partition.client(0) for partition in draws]), minlength=100) / 2000
+    assert np.all(np.abs(held - 0.1) < 4.5 * np.sqrt(0.1 * 0.9 / 2000))
+
+
+def test_natural_keeps_users_whole_and_in_order() -> None:
+    users = np.array([7, 2, 2, 9, 4, 7, 4, 9, 11])
+    labels = np.zeros(9, dtype=int)
+    partition = split("natural", labels, clients=2, users=users, rng=stream(0, "partition"))
+    assert [sorted(users[partition.client(number)]) for number in range(2)] == [[2, 2, 4, 4], [7, 7, 9, 9]]
+    single = split("natural", labels, clients=3, users=users, users_per_client=1, rng=stream(0, "partition"))
+    assert [set(users[single.client(number)]) for number in range(3)] == [{2}, {4}, {7}]
+
+
+def test_natural_cap_keeps_a_random_subset() -> None:
+    users = np.repeat(np.arange(4), [10, 2, 10, 3])
+    rng = stream(0, "partition")
+    kept = [
+        split("natural", users, clients=2, users=users, samples_per_client=5, rng=rng).client(0) for _ in range(200)
+    ]
+    assert {len(member) for member in kept} == {5}
+    assert set(np.concatenate(kept)) == set(range(12))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    kind=st.sampled_from(sorted(KINDS)),
+    sizes=st.lists(st.integers(0, 30), min_size=1, max_size=6).filter(lambda sizes: sum(sizes) >= 24),
+    clients=st.integers(1, 8),
+    seed=st.integers(0, 2**32),
+)
+def test_clients_are_disjoint_and_depend_on_the_stream_alone(
+    kind: str, sizes: list[int], clients: int, seed: int
+) -> None:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    partition = made(kind, labels, clients, seed)
+    assert len(partition) == clients
+    assert partition.indices.dtype == partition.offsets.dtype == np.int64
+    assert len(np.unique(partition.indices)) == len(partition.indices) == partition.sizes.sum()
+    assert np.all((partition.indices >= 0) & (partition.indices < len(labels)))
+    assert partition.sizes.min() >= 1
+    if kind in ("iid", "lda"):
+        assert set(partition.sizes) == {len(labels) // clients}
+    counts = partition.counts(labels, len(sizes))
+    assert [Counter(labels[partition.client(number)]) for number in range(clients)] == [
+        Counter({label: number for label, number in enumerate(row) if number}) for row in counts
+    ]
+    again = made(kind, labels, clients, seed)
+    assert np.array_equal(partition.indices, again.indices)
+    assert np.array_equal(partition.offsets, again.offsets)
+
+
+def test_another_seed_gives_another_partition() -> None:
+    labels = np.repeat(np.arange(5), 40)
+    for kind in ("iid", "lda", "dirichlet"):
+        assert not np.array_equal(made(kind, labels, 4, seed=0).indices, made(kind, labels, 4, seed=1).indices)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize("alpha", [0.001, 1000.0])
+def test_ten_thousand_clients_take_seconds(kind: str, alpha: float) -> None:
+    labels = np.repeat(np.arange(10), 5000)
+    start = time.perf_counter()
+    options: dict[str, Any] = dict.fromkeys(KINDS[kind], alpha)
+    partition = made(kind, labels, 10_000, **options)
+    assert time.perf_counter() - start < 5
+    assert len(partition) == 10_000
+    assert partition.sizes.min() >= 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "sentence"),
+    [
+        ("ida", {}, "unknown kind 'ida'; allowed: 'iid', 'lda', .* did you mean '(lda|iid)'"),
+        ("iid", {"clients": 0}, "clients=0 is not possible"),
+        ("iid", {"clients": 13}, "clients=13 with samples_per_client=1 need 13 samples; the training split has 12"),
+        ("iid", {"samples_per_client": 5}, "clients=3 with samples_per_client=5 need 15 samples"),
+        ("iid", {"samples_per_client": 0}, "samples_per_client=0"),
+        ("iid", {"alpha": 0.1}, "alpha=0.1 has no meaning for 'iid'"),
+        ("lda", {}, "'lda' needs a positive, finite alpha, not None"),
+        ("lda", {"alpha": 0.0}, "not 0.0"),
+        ("lda", {"alpha": float("nan")}, "not nan"),
+        ("dirichlet", {"alpha": float("inf")}, "not inf"),
+        ("dirichlet", {"alpha": -1.0}, "not -1.0"),
+        ("dirichlet", {"alpha": 1.0, "clients": 13}, "clients=13 need a sample each; the training split has 12"),
+        ("dirichlet", {"alpha": 1.0, "samples_per_client": 2}, "no meaning for 'dirichlet'"),
+        ("lda", {"alpha": 1.0, "users_per_client": 2}, "users_per_client=2 has no meaning for 'lda'"),
+        ("natural", {}, "no natural users"),
+        (
+            "natural",
+            {"users": np.arange(12) // 6},
+            "clients=3 with users_per_client=1 need 3 users; the training split has 2",
+        ),
+        (
+            "natural",
+            {"users": np.arange(12) // 3, "users_per_client": 2},
+            "clients=3 with users_per_client=2 need 6 users",
+        ),
+    ],
+)
+def test_impossible_requests_are_refused_in_one_sentence(kind: str, options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(BenchError, match=sentence) as caught:
+        split(kind, np.arange(12) % 2, **{"clients": 3, "rng": stream(0, "partition"), **options})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_client_that_is_not_there_is_refused() -> None:
+    with pytest.raises(BenchError, match="no client 4; allowed: 0 to 3"):
+        made("iid", np.zeros(8, dtype=int), 4).client(4)
+
+
+@pytest.mark.parametrize(("clients", "classes", "drawn"), [(1, 2, 1), (10, 10, 10), (100, 62, 100), (250, 10, 100)])
+def test_the_figure_shows_the_counts(clients: int, classes: int, drawn: int) -> None:
+    labels = np.arange(5000) % classes
+    partition = made("dirichlet", labels, clients)
+    figure = draw_partition(partition, labels, classes, "CIFAR-10-like stand-in data")
+    figure.draw_without_rendering()
+    bars, heat = figure.axes[:2]
+    shown = np.asarray(heat.images[0].get_array())
+    by_hand = [
+        [np.sum(labels[partition.client(number)] == label) for number in range(drawn)] for label in range(classes)
+    ]
+    assert np.array_equal(shown, by_hand)
+    assert [bar.get_height() for bar in bars.containers[0]] == list(partition.sizes[:drawn])
+    assert "CIFAR-10-like stand-in data: Dirichlet" in figure.get_suptitle()
+    assert (f"first 100 of {clients}" in figure.get_suptitle()) == (clients > 100)
