@@ -30,7 +30,7 @@ __all__ = ["Client", "Cohort", "Method", "Selection", "Server", "Skip", "Streams
 
 
 class Skip(Exception):
-    """Raised by :meth:`Method.setup` where a method is not defined, with the reason; the cell is recorded as skipped."""
+    """Raised by :meth:`Method.setup` where a method is not defined, with the reason; the cell counts as skipped."""
 
 
 @dataclass(frozen=True)

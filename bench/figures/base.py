@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 PARTITION_NAMES = {"lda": "LDA", "dirichlet": "Dirichlet"}
 
 
-class Skip(Exception):  # noqa: N818 - it is an answer, not an error
+class Skip(Exception):
     """Why a figure cannot be drawn from these tables, in words for the reader of a report."""
 
 

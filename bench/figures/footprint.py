@@ -95,7 +95,7 @@ def _finish_panel(panel: Axes, keeps: list[float]) -> None:
 
 def _amount(value: float, unit: str) -> str:
     divisor, unit = prefixed(value, unit)
-    return f"{value / divisor:.3g} {unit}"
+    return f"{value / divisor:.3g} {unit}".strip()
 
 
 SPEC = FigureSpec(

@@ -12,7 +12,7 @@ from bench.models.cnn import CNN, KERNELS
 from bench.models.initialise import initialise
 from bench.parameters import parameter
 from bench.tasks.base import Recipe
-from bench.tasks.images import ImageTask
+from bench.tasks.images import ImageTask, normalise
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class CNNFemnist(ImageTask):
         initialise(model, generator)
 
     def prepare(self, inputs: Tensor) -> Tensor:
-        return inputs.float() / 255
+        return normalise(inputs, (0.0,), (1.0,))
 
     def example(self, samples: int, device: str) -> Tensor:
         return torch.empty(samples, 1, 28, 28, device=device)

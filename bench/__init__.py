@@ -1,0 +1,89 @@
+"""A benchmark of sub-model federated learning.
+
+>>> import bench
+>>> rounds = bench.run(task="cnn-femnist", method="prism", keep=0.2, rounds=5)
+>>> tables = bench.load("results/quick")
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__version__ = "0.1.0"
+__all__ = ["load", "run"]
+
+
+def run(
+    *,
+    task: str,
+    method: str,
+    keep: float = 1.0,
+    plugin: str | Path | None = None,
+    device: str = "cpu",
+    workers: int = 1,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Run one cell and return its rounds, one row a round, without writing anything.
+
+    Args:
+        task, method: names as in ``python -m bench list``.
+        keep: keep ratio in (0, 1].
+        plugin: a file that defines the method.
+        device: "cpu", "cuda", "mps" or "auto".
+        workers: processes that train the clients of a round; more than 1 only in a script with a main guard.
+        settings: ``partition alpha seed tier data``, fields of the recipe ("rounds", "lr", ...), and the tables
+            ``training``, ``model`` and ``parameters`` (of the method).
+
+    Raises:
+        bench.errors.BenchError: a setting is wrong, the data is not here, or the method failed.
+    """
+    import dataclasses
+
+    import pandas as pd
+
+    from bench.config import AXES, TABLES, make_cell
+    from bench.errors import BenchError
+    from bench.running import run_cell
+    from bench.runtime import device_named
+    from bench.tasks.base import Recipe
+
+    recipe_fields = {field.name for field in dataclasses.fields(Recipe)}
+    training = {name: settings.pop(name) for name in list(settings) if name in recipe_fields}
+    values = {name: value for name, value in settings.items() if value is not None}
+    values |= {"task": task, "method": method, "keep": keep}
+    values["training"] = {**values.get("training", {}), **training}
+    plugins = () if plugin is None else (Path(plugin),)
+    unknown = set(values) - {*AXES, *TABLES}
+    if unknown:
+        from bench.errors import choices
+
+        name = min(unknown)
+        raise BenchError(f"bench.run: unknown setting {name!r}; {choices(name, [*AXES, *TABLES, *recipe_fields])}")
+    cell = make_cell(values, "bench.run", plugins)
+    outcome = run_cell(cell, plugins=plugins, device=device_named(device), workers=workers)
+    if outcome.status in ("failed", "skipped"):
+        raise BenchError(f"{cell.folder}: {outcome.status}: {outcome.reason}")
+    return pd.DataFrame(outcome.rounds).assign(status=outcome.status)
+
+
+def load(folder: str | Path) -> dict[str, pd.DataFrame]:
+    """Return the tables of a sweep by name: "cells", "rounds", "ranks" and "footprint".
+
+    Args:
+        folder: the sweep's results, for example "results/quick".
+
+    Raises:
+        bench.errors.BenchError: there are no tables.
+    """
+    import pandas as pd
+
+    from bench.errors import BenchError
+
+    files = sorted((Path(folder) / "tables").glob("*.parquet"))
+    if not files:
+        raise BenchError(f"{folder}: there are no tables here; run 'python -m bench sweep' or 'plot' first")
+    return {file.stem: pd.read_parquet(file) for file in files}

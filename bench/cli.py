@@ -1,0 +1,344 @@
+"""The command line: thin verbs; what is heavy is imported inside them."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from bench.errors import BenchError, choices
+
+OK, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    help="A benchmark of sub-model federated learning: interchangeable methods on shared tasks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+data_app = typer.Typer(help="Data sets: list, download, import from a path, verify.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+out = Console()
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    methods = "methods"
+    tasks = "tasks"
+    sweeps = "sweeps"
+    figures = "figures"
+
+
+class Axis(StrEnum):
+    """Horizontal axes of the training curves."""
+
+    round = "round"
+    bytes = "bytes"
+    macs = "macs"
+    seconds = "seconds"
+
+
+class Stale(StrEnum):
+    """What to do with results of other code."""
+
+    rerun = "rerun"
+    keep = "keep"
+
+
+Plugin = Annotated[
+    list[Path] | None, typer.Option("--plugin", help="A Python file that defines a method; may be given repeatedly.")
+]
+Device = Annotated[str, typer.Option(help="Where models are trained: auto, cpu, cuda or mps.")]
+Results = Annotated[Path, typer.Option(help="Folder of the results.")]
+SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="A sweep file, for example sweeps/quick.toml.")]
+
+
+def main() -> None:
+    """Run the command line; a mistake the user can mend is one sentence and exit code 2."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app()
+    except BenchError as error:
+        Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(WRONG_USAGE)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted; finished cells are kept, and the same command goes on with the others")
+        sys.exit(INTERRUPTED)
+
+
+def _interrupt(number: int, frame: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[Kind | None, typer.Argument(help="What to list; everything if left out.")] = None,
+    plugin: Plugin = None,
+) -> None:
+    """Show the methods, tasks, sweeps and figures there are; a broken plugin is shown with its reason."""
+    from bench import listing
+
+    shown = {
+        Kind.methods: lambda: listing.methods(plugin or []),
+        Kind.tasks: listing.tasks,
+        Kind.sweeps: lambda: listing.sweeps(Path("sweeps")),
+        Kind.figures: listing.figures,
+    }
+    for name in Kind if kind is None else [kind]:
+        out.print(shown[name]())
+
+
+@app.command()
+def run(
+    task: Annotated[str, typer.Option(help="Name of the task, see 'list tasks'.")],
+    method: Annotated[str, typer.Option(help="Name of the method, see 'list methods'.")],
+    keep: Annotated[float, typer.Option(help="Keep ratio of every client, above 0 and up to 1.")] = 1.0,
+    alpha: Annotated[
+        float | None,
+        typer.Option(help="Dirichlet concentration per class; inf is iid; left out: the task's partition."),
+    ] = None,
+    partition: Annotated[str | None, typer.Option(help="iid, lda, dirichlet or natural.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of every random stream.")] = 0,
+    rounds: Annotated[int | None, typer.Option(help="Communication rounds; the tier's number if left out.")] = None,
+    tier: Annotated[str, typer.Option(help="Settings to start from: quick or paper.")] = "quick",
+    data: Annotated[
+        str | None, typer.Option(help="real or stand-in; left out: stand-in for quick, real for paper.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="name=value: a parameter of the method, the task's model or the training; may be given repeatedly.",
+        ),
+    ] = None,
+    plugin: Plugin = None,
+    device: Device = "auto",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes that train the clients of a round; all cores if left out.")
+    ] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Run one cell with a live table of its rounds; the result goes to results/runs/."""
+    from bench.config import make_cell
+    from bench.display import RunDisplay
+    from bench.running import run_cell
+    from bench.runtime import cores, device_named
+    from bench.settings import split_settings
+    from bench.store import Store
+
+    plugins = plugin or []
+    given = {"alpha": alpha, "partition": partition, "data": data}
+    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    values |= {"task": task, "method": method, "keep": keep, "seed": seed, "tier": tier}
+    values |= split_settings(set_ or [], task, method, plugins)
+    if rounds is not None:
+        values["training"] = {**values["training"], "rounds": rounds}
+    cell = make_cell(values, "command line", plugins)
+    place, workers = device_named(device), workers or cores()
+    store = Store(results / "runs")
+    store.prepare()
+    with RunDisplay(out, f"{cell.task}, {cell.label}, keep ratio {cell.keep:g}, seed {cell.seed}") as display:
+        outcome = run_cell(cell, store=store, plugins=plugins, device=place, workers=workers, on_round=display.show)
+    if outcome.status != "done":
+        out.print(f"{outcome.status}: {outcome.reason}", style="yellow", highlight=False, soft_wrap=True, markup=False)
+    out.print(f"saved in {store.path(cell)}", highlight=False, soft_wrap=True)
+    raise typer.Exit(SOME_FAILED if outcome.status == "failed" else OK)
+
+
+@app.command()
+def sweep(
+    file: SweepFile,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells run at once; all cores if left out.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="name=value: only the cells that have it.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and stop.")] = False,
+    stale: Annotated[Stale, typer.Option(help="Results of other code: run again, or leave as they are.")] = Stale.rerun,
+    plugin: Plugin = None,
+    device: Device = "auto",
+    results: Results = Path("results"),
+) -> None:
+    """Run what is left of a sweep, then write its tables and figures under results/NAME/."""
+    from bench import sweep as sweeps
+    from bench.config import read_sweep
+    from bench.display import SweepDisplay
+    from bench.runtime import cores, device_named
+    from bench.store import Store
+
+    plugins = plugin or []
+    chosen = whole = read_sweep(file, plugins)
+    for condition in only or []:
+        chosen = sweeps.only(chosen, condition)
+    place = device_named(device)
+    store = Store(results / whole.name)
+    known = sweeps.records(chosen, store, plugins)
+    cells = sweeps.to_run(known, stale)
+    _say_counts(whole.title, known)
+    if dry_run:
+        for cell in cells:
+            out.print(f"would run {cell.folder}", highlight=False, soft_wrap=True)
+        return
+    failed = 0
+    if cells:
+        # On an accelerator cells share the device: one at a time unless the user asks for more.
+        parallel = jobs or (cores() if place == "cpu" else 1)
+        with SweepDisplay(out, len(cells)) as display:
+            ended = sweeps.run(cells, store, plugins=plugins, device=place, jobs=parallel, on_event=display.show)
+        failed = ended["failed"]
+    else:
+        out.print(f"all {len(known)} cells are done: nothing to run")
+    _plot(whole, store, plugins, Axis.round)
+    if failed:
+        out.print(f"{failed} cells failed; see 'python -m bench status {file}'", style="red")
+    raise typer.Exit(SOME_FAILED if failed else OK)
+
+
+@app.command()
+def status(file: SweepFile, plugin: Plugin = None, results: Results = Path("results")) -> None:
+    """Show how many cells of a sweep are done, failed, stale or to do, and why."""
+    from bench import sweep as sweeps
+    from bench.config import read_sweep
+    from bench.store import Store
+
+    chosen = read_sweep(file, plugin or [])
+    known = sweeps.records(chosen, Store(results / chosen.name), plugin or [])
+    _say_counts(chosen.title, known)
+    for record in known:
+        if record.state not in ("done", "to do"):
+            text = f"{record.state}: {record.cell.folder}: {record.reason}"
+            out.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+@app.command()
+def plot(
+    file: SweepFile,
+    x: Annotated[Axis, typer.Option(help="Horizontal axis of the training curves.")] = Axis.round,
+    plugin: Plugin = None,
+    results: Results = Path("results"),
+) -> None:
+    """Write the tables and figures of a sweep from its finished cells."""
+    from bench.config import read_sweep
+    from bench.store import Store
+
+    chosen = read_sweep(file, plugin or [])
+    _plot(chosen, Store(results / chosen.name), plugin or [], x)
+
+
+@app.command()
+def partition(
+    task: Annotated[str, typer.Option(help="Name of the task.")],
+    alpha: Annotated[float | None, typer.Option(help="Dirichlet concentration; inf is iid.")] = None,
+    kind: Annotated[str | None, typer.Option("--partition", help="iid, lda, dirichlet or natural.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the partition.")] = 0,
+    tier: Annotated[str, typer.Option(help="Settings to start from: quick or paper.")] = "quick",
+    data: Annotated[str | None, typer.Option(help="real or stand-in.")] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Draw who holds what: a picture of clients by classes, in results/partitions/."""
+    from bench.config import make_cell
+    from bench.partition_picture import draw
+
+    given = {"alpha": alpha, "partition": kind, "data": data}
+    values = {name: value for name, value in given.items() if value is not None}
+    cell = make_cell({**values, "task": task, "method": "fedavg", "seed": seed, "tier": tier}, "command line")
+    for path in draw(cell, results / "partitions"):
+        out.print(f"wrote {path}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def perf(
+    device: Device = "cpu",
+    repetitions: Annotated[int, typer.Option(min=1, help="Interleaved repetitions; the median counts.")] = 5,
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given repeatedly.")] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Time the harness against a bare PyTorch loop on the same models and batches in the same run."""
+    from bench.perf import measure
+    from bench.runtime import device_named
+
+    out.print(measure(device_named(device), repetitions, task or [], results / "perf", out))
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """Show the data sets, which are here and where they come from."""
+    from bench import listing
+
+    out.print(listing.data())
+
+
+@data_app.command("fetch")
+def data_fetch(name: Annotated[str, typer.Argument(help="Name of the data set.")]) -> None:
+    """Download a data set from its publisher, verify and decode it."""
+    from bench.data import fetch
+
+    _say_dataset(fetch(name, out.print))
+
+
+@data_app.command("import")
+def data_import(
+    name: Annotated[str, typer.Argument(help="Name of the data set.")],
+    path: Annotated[Path, typer.Argument(help="File or folder in the publisher's layout.")],
+) -> None:
+    """Decode a data set from files you have."""
+    from bench.data import import_path
+
+    _say_dataset(import_path(name, path, out.print))
+
+
+@data_app.command("verify")
+def data_verify(name: Annotated[str, typer.Argument(help="Name of the data set.")]) -> None:
+    """Compare a decoded data set with the hashes in its manifest."""
+    from bench.data import verify
+
+    _say_dataset(verify(name))
+
+
+def _say_dataset(dataset: Any) -> None:
+    out.print(
+        f"{dataset.title}: {len(dataset.train):,} training and {len(dataset.test):,} test samples are ready "
+        f"(fingerprint {dataset.fingerprint[:12]})",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _say_counts(title: str, known: list[Any]) -> None:
+    from bench.sweep import counts
+
+    words = ", ".join(f"{number} {state}" for state, number in counts(known).items())
+    out.print(f"{title}: {len(known)} cells: {words}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _plot(chosen: Any, store: Any, plugins: list[Path], x: Axis) -> None:
+    """Write tables and figures and say where they are."""
+    from bench import sweep as sweeps
+    from bench.figures import FIGURES, Options, draw_all
+    from bench.footprint import write_footprint
+
+    for name in chosen.figures or ():
+        if name not in FIGURES:
+            raise BenchError(f"{chosen.name}: figure {name!r} is unknown; {choices(name, FIGURES)}")
+    store.prepare()
+    tables = sweeps.write_tables(chosen, store, sweeps.records(chosen, store, plugins))
+    if not len(tables["rounds"]):
+        out.print("no finished cells yet: no figures")
+        return
+    tables["footprint"] = write_footprint(store.folder / "tables" / "footprint.parquet", chosen.cells, plugins)
+    frames = {name: table.to_pandas() for name, table in tables.items()}
+    written = draw_all(
+        frames,
+        store.folder / "figures",
+        chosen.figures,
+        Options(x=x.value, last=chosen.last),
+        on_skip=lambda name, reason: out.print(f"figure {name} not drawn: {reason}", highlight=False, soft_wrap=True),
+    )
+    out.print(
+        f"{len(tables)} tables and {len(written)} figure files in {store.folder}", highlight=False, soft_wrap=True
+    )

@@ -1,0 +1,140 @@
+"""What a user sees while something runs: a live display on a terminal, one line an event otherwise."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from bench.federation import Federation
+from bench.launch.events import Ended, Event, Started
+from bench.launch.events import Progress as RoundDone
+from bench.simulator import Round
+
+MARKS = {"done": "[green]done[/]", "diverged": "[yellow]diverged[/]", "skipped": "[dim]skipped[/]"}
+
+
+class SweepDisplay:
+    """The progress of a sweep.
+
+    Args:
+        console: where to write.
+        total: number of cells to run.
+    """
+
+    def __init__(self, console: Console, total: int) -> None:
+        self.console, self.total, self.ended = console, total, 0
+        self.bars = Progress(
+            TextColumn("[progress.description]{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("[dim]{task.fields[line]}"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.whole = self.bars.add_task("cells", total=total, line="")
+        self.running: dict[str, int] = {}
+
+    def __enter__(self) -> Self:
+        self.bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bars.stop()
+
+    def show(self, event: Event) -> None:
+        """Show one event."""
+        if isinstance(event, Started):
+            self.running[event.cell] = self.bars.add_task(f"  {event.cell}", total=None, line="")
+            self._line(f"started   {event.cell}")
+        elif isinstance(event, RoundDone):
+            self.bars.update(
+                self.running[event.cell], total=event.rounds, completed=event.round_number, line=_tail(event.line)
+            )
+        else:
+            self._end(event)
+
+    def _end(self, event: Ended) -> None:
+        self.ended += 1
+        if event.cell in self.running:
+            self.bars.remove_task(self.bars.task_ids[0].__class__(self.running.pop(event.cell)))
+        self.bars.update(self.whole, advance=1)
+        mark = MARKS.get(event.status, f"[red]{event.status}[/]")
+        reason = f": {event.reason}" if event.reason else ""
+        self.console.print(
+            f"{mark:<9} {event.cell} ({self.ended}/{self.total}, {event.seconds:.0f} s){reason}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _line(self, text: str) -> None:
+        if not self.console.is_terminal:
+            self.console.print(text, highlight=False, soft_wrap=True)
+
+
+def _tail(line: str) -> str:
+    return line.partition(", ")[2]
+
+
+class RunDisplay:
+    """The rounds of one cell as a growing table."""
+
+    COLUMNS = ("round", "accuracy", "test loss", "training loss", "MB", "seconds")
+
+    def __init__(self, console: Console, title: str) -> None:
+        self.console, self.title = console, title
+        self.rows: list[tuple[str, ...]] = []
+        self.caption = ""
+        self.start = time.perf_counter()
+        self.live = Live(console=console, auto_refresh=False) if console.is_terminal else None
+
+    def __enter__(self) -> Self:
+        if self.live:
+            self.live.start()
+        else:
+            self.console.print(self.title, highlight=False, soft_wrap=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self.live.update(self._table(len(self.rows)), refresh=True)
+            self.live.stop()
+
+    def show(self, federation: Federation, this: Round) -> None:
+        """Show one round."""
+        rounds = federation.task.recipe.rounds
+        self.caption = f"{federation.dataset.title}; {len(federation.dataset.test):,} test samples"
+        self.rows.append(
+            (
+                f"{this.number}/{rounds}",
+                f"{this.score.acc:.2%}" if this.score else "",
+                f"{this.score.loss:.4f}" if this.score else "",
+                f"{this.train_loss:.4f}" if this.train_loss is not None else "",
+                f"{(this.down_bytes + this.up_bytes) / 1e6:.2f}" if this.number else "",
+                f"{this.seconds.get('round', 0.0):.2f}" if this.number else "",
+            )
+        )
+        if self.live:
+            self.live.update(self._table(max(5, self.console.height - 8)), refresh=True)
+        else:
+            words = [f"{name} {value}" for name, value in zip(self.COLUMNS, self.rows[-1], strict=True) if value]
+            self.console.print(", ".join([*words, federation.dataset.title]), highlight=False, soft_wrap=True)
+
+    def _table(self, most: int) -> RenderableType:
+        table = Table(title=self.title, caption=self.caption)
+        for name in self.COLUMNS:
+            table.add_column(name, justify="right")
+        for row in self.rows[-most:]:
+            table.add_row(*row)
+        return table

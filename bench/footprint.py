@@ -1,0 +1,99 @@
+"""What a client of each method would hold at full model size: PriSM's Table 1, counted from real sub-models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench import registry
+from bench.api import Client, Cohort, Method, Server, Skip
+from bench.cell import Cell
+from bench.cost import Cost, cost_of
+from bench.models.base import blank
+from bench.provenance import simulation_code
+from bench.schema import FOOTPRINT, table_of
+from bench.seeding import Streams, key_of
+from bench.store import write_table
+from bench.tasks.base import Task
+
+KEEPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+
+def footprint(cells: Iterable[Cell], plugins: Iterable[Path] = (), keeps: Iterable[float] = KEEPS) -> pa.Table:
+    """Return the cost of the sub-model of each (task, method with its parameters) and keep ratio.
+
+    The tasks' models have their paper's size whatever the cells' tier, so that the table can be compared with the
+    published one; nothing is trained.
+
+    Args:
+        cells: tasks and methods are taken from them.
+        plugins: files of methods the user named.
+        keeps: keep ratios; a method that trains the full model has one row, at 1.
+    """
+    import torch
+
+    plugins = tuple(plugins)
+    wanted = {(cell.task, cell.label): cell for cell in cells}
+    rows: list[dict[str, Any]] = []
+    for name in sorted({task for task, _ in wanted}):
+        task = registry.task(name).build(Cell(name, "fedavg", tier="paper"))
+        with torch.device("meta"):
+            model = task.model()
+        blank(model)
+        task.initialise(model, torch.Generator().manual_seed(key_of(0, "initialisation") % 2**63))
+        full = cost_of(model, task)
+        rows.append(_row(name, "fedavg", "fedavg", 1.0, full, full))
+        for (_, label), cell in sorted(wanted.items()):
+            if cell.task != name or cell.method == "fedavg":
+                continue
+            method = registry.method(cell.method, plugins).build(cell)
+            try:
+                server = method.setup(model, task)
+            except Skip:
+                continue
+            for keep in sorted(keeps) if method.uses_keep else (1.0,):
+                rows.append(_row(name, cell.method, label, keep, submodel_cost(method, server, task, keep), full))
+    return table_of(rows, FOOTPRINT)
+
+
+def submodel_cost(method: Method, server: Server, task: Task, keep: float) -> Cost:
+    """Return the cost of the sub-model that a method extracts for one client of a keep ratio."""
+    cohort = Cohort(1, (Client(0, 1, keep),))
+    (selection,) = method.select(server, cohort, Streams(0, "selection", 1))
+    return cost_of(method.extract(server, selection), task)
+
+
+def write_footprint(path: Path, cells: Iterable[Cell], plugins: Iterable[Path] = ()) -> pa.Table:
+    """Write the footprint table unless the file has it already, made by the same code for the same methods."""
+    cells = [replace(cell, keep=1.0) for cell in cells]
+    wanted = sorted({f"{cell.task} {cell.label}" for cell in cells})
+    sources = sorted({str(registry.method(cell.method, plugins).source.stat().st_mtime_ns) for cell in cells})
+    made_by = " ".join([simulation_code(), *wanted, *sources])
+    try:
+        if (pq.read_schema(path).metadata or {}).get(b"made_by") == made_by.encode():
+            return pq.read_table(path)
+    except (OSError, pa.ArrowException):
+        pass
+    table = footprint(cells, plugins)
+    write_table(path, table, {"made_by": made_by})
+    return table
+
+
+def _row(task: str, method: str, label: str, keep: float, cost: Cost, full: Cost) -> dict[str, Any]:
+    return {
+        "task": task,
+        "method": method,
+        "label": label,
+        "keep": keep,
+        "parameters": cost.parameters,
+        "factored_parameters": cost.factored_parameters,
+        "macs": cost.macs,
+        "down_bytes": cost.down_bytes,
+        "full_parameters": full.parameters,
+        "full_macs": full.macs,
+    }

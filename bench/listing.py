@@ -1,0 +1,87 @@
+"""Listings for the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from bench.errors import BenchError
+from bench.parameters import about
+
+
+def methods(plugins: Iterable[Path]) -> Table:
+    """Return the methods: name, family, one line, parameters, paper; a broken file with its reason."""
+    from bench import registry
+
+    table = _table("methods", "name", "family", "what it does", "parameters", "paper")
+    for entry in sorted(registry.methods(plugins).values(), key=lambda entry: entry.name):
+        if entry.kind is None:
+            table.add_row(escape(entry.name), "[red]broken[/]", escape(f"{entry.source}: {entry.reason}"), "", "")
+            continue
+        kind = entry.kind
+        summary = kind.summary or (inspect.getdoc(kind) or "").partition("\n")[0]
+        deviations = "".join(f"\n[dim]deviation: {escape(words)}[/]" for words in kind.deviations)
+        names = ", ".join(about(field).alias or field.name for field in dataclasses.fields(kind.Params))
+        table.add_row(escape(entry.name), kind.family, escape(summary) + deviations, names, escape(kind.paper))
+    return table
+
+
+def tasks() -> Table:
+    """Return the tasks: name, one line, data set, tiers, paper."""
+    from bench import registry
+
+    table = _table("tasks", "name", "what it is", "data set", "parameters", "tiers", "paper")
+    for entry in sorted(registry.tasks().values(), key=lambda entry: entry.name):
+        kind = entry.kind
+        names = ", ".join(field.name for field in dataclasses.fields(kind.Params))
+        table.add_row(entry.name, kind.summary, kind.dataset, names, ", ".join(kind.tiers), kind.paper)
+    return table
+
+
+def sweeps(folder: Path) -> Table:
+    """Return the sweep files of a folder: file, title, number of cells; a wrong file with its reason."""
+    from bench.config import read_sweep
+
+    table = _table("sweeps", "file", "title", "cells")
+    for path in sorted(folder.glob("**/*.toml")):
+        try:
+            sweep = read_sweep(path)
+            table.add_row(escape(str(path)), escape(sweep.title), str(len(sweep.cells)))
+        except BenchError as error:
+            table.add_row(escape(str(path)), f"[red]{escape(str(error))}[/]", "")
+    return table
+
+
+def figures() -> Table:
+    """Return the figures: name, what they show, the tables they need."""
+    from bench.figures import FIGURES
+
+    table = _table("figures", "name", "what it shows", "tables")
+    for spec in FIGURES.values():
+        table.add_row(spec.name, escape(spec.description), ", ".join(spec.needs))
+    return table
+
+
+def data() -> Table:
+    """Return the data sets: name, whether they are here, size, origin."""
+    from bench.data import available
+
+    table = _table("data sets", "name", "title", "state", "samples", "MB", "origin")
+    for row in available():
+        colour = {"ready": "green", "corrupt": "red"}.get(row.state, "yellow")
+        samples = "" if row.samples is None else f"{row.samples:,}"
+        size = "" if row.size_mb is None else f"{row.size_mb:.0f}"
+        table.add_row(row.name, escape(row.title), f"[{colour}]{row.state}[/]", samples, size, escape(row.origin))
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table

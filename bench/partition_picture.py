@@ -1,0 +1,27 @@
+"""The picture of a cell's partition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from bench import registry
+from bench.cell import Cell
+from bench.federation import partition_of
+from bench.figures.files import save_figure
+from bench.figures.partition import draw_partition
+from bench.figures.style import use_style
+
+
+def draw(cell: Cell, folder: Path) -> list[Path]:
+    """Draw who holds what in a cell's federation and return the files."""
+    task = registry.task(cell.task).build(cell)
+    dataset = task.data(cell.data)
+    partition = partition_of(cell, task, dataset)
+    spread = cell.partition if cell.partition in ("iid", "natural") else f"{cell.partition}, alpha {cell.alpha:g}"
+    title = f"{dataset.title}: {spread}, seed {cell.seed}"
+    name = f"{cell.task}-{spread.replace(', ', '-').replace(' ', '')}-seed{cell.seed}-{cell.tier}-{cell.data}"
+    with use_style():
+        figure = draw_partition(partition, np.asarray(dataset.train.labels), dataset.classes, title)
+        return list(save_figure(figure, folder, name))

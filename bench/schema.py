@@ -1,0 +1,135 @@
+"""The columns of the tables that runs leave behind; units are in their names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+from bench.simulator import Round
+
+VERSION = 1
+WORD = pa.dictionary(pa.int32(), pa.string())
+
+CELL_FIELDS = [
+    pa.field("cell", WORD, nullable=False),
+    pa.field("task", WORD, nullable=False),
+    pa.field("method", WORD, nullable=False),
+    pa.field("label", WORD, nullable=False),
+    pa.field("keep", pa.float64(), nullable=False),
+    pa.field("partition", WORD, nullable=False),
+    pa.field("alpha", pa.float64()),
+    pa.field("alpha_convention", WORD, nullable=False),
+    pa.field("alpha_times_classes", pa.float64()),
+    pa.field("seed", pa.int64(), nullable=False),
+    pa.field("tier", WORD, nullable=False),
+    pa.field("data_title", WORD, nullable=False),
+    pa.field("stand_in", pa.bool_(), nullable=False),
+    pa.field("status", WORD, nullable=False),
+]
+"""What names a cell in every assembled table. ``alpha`` is the concentration per class (PriSM's convention);
+``alpha_times_classes`` is the alpha of Dir(alpha * prior) with a uniform prior (the spectral paper's convention)."""
+
+ROUND_FIELDS = [
+    pa.field("round", pa.int32(), nullable=False),
+    pa.field("clients", pa.int32(), nullable=False),
+    pa.field("lr", pa.float64()),
+    pa.field("train_loss", pa.float64()),
+    pa.field("test_loss", pa.float64()),
+    pa.field("test_acc", pa.float64()),
+    pa.field("coverage", pa.float64()),
+    pa.field("down_bytes", pa.int64(), nullable=False),
+    pa.field("up_bytes", pa.int64(), nullable=False),
+    pa.field("client_parameters", pa.float64()),
+    pa.field("client_macs", pa.float64()),
+    pa.field("forward_macs", pa.int64(), nullable=False),
+    pa.field("select_s", pa.float64(), nullable=False),
+    pa.field("extract_s", pa.float64(), nullable=False),
+    pa.field("train_s", pa.float64(), nullable=False),
+    pa.field("aggregate_s", pa.float64(), nullable=False),
+    pa.field("server_s", pa.float64(), nullable=False),
+    pa.field("evaluate_s", pa.float64(), nullable=False),
+    pa.field("diagnose_s", pa.float64(), nullable=False),
+    pa.field("round_s", pa.float64(), nullable=False),
+    pa.field("peak_memory_bytes", pa.int64(), nullable=False),
+]
+RANK_FIELDS = [
+    pa.field("round", pa.int32(), nullable=False),
+    pa.field("layer", WORD, nullable=False),
+    pa.field("kernels", pa.int32(), nullable=False),
+    pa.field("required_kernels", pa.float64(), nullable=False),
+    pa.field("required_kernels_renyi", pa.float64(), nullable=False),
+    pa.field("coverage", pa.float64()),
+]
+FOOTPRINT_FIELDS = [
+    pa.field("task", WORD, nullable=False),
+    pa.field("method", WORD, nullable=False),
+    pa.field("label", WORD, nullable=False),
+    pa.field("keep", pa.float64(), nullable=False),
+    pa.field("parameters", pa.int64(), nullable=False),
+    pa.field("factored_parameters", pa.int64(), nullable=False),
+    pa.field("macs", pa.int64(), nullable=False),
+    pa.field("down_bytes", pa.int64(), nullable=False),
+    pa.field("full_parameters", pa.int64(), nullable=False),
+    pa.field("full_macs", pa.int64(), nullable=False),
+]
+
+_METADATA = {"schema_version": str(VERSION)}
+ROUNDS = pa.schema(ROUND_FIELDS, metadata=_METADATA)
+RANKS = pa.schema(RANK_FIELDS, metadata=_METADATA)
+ALL_ROUNDS = pa.schema([*CELL_FIELDS, *ROUND_FIELDS], metadata=_METADATA)
+ALL_RANKS = pa.schema([*CELL_FIELDS, *RANK_FIELDS], metadata=_METADATA)
+CELLS = pa.schema([*CELL_FIELDS, pa.field("reason", pa.string())], metadata=_METADATA)
+FOOTPRINT = pa.schema(FOOTPRINT_FIELDS, metadata=_METADATA)
+
+
+def round_row(this: Round) -> dict[str, Any]:
+    """Return a round as a row of ``ROUNDS``; seconds of phases that did not happen are 0."""
+    trained = this.number > 0
+    mean_of = max(len(this.costs), 1)
+    seconds = {
+        f"{phase}_s": this.seconds.get(phase, 0.0)
+        for phase in ("select", "extract", "train", "aggregate", "evaluate", "diagnose", "round")
+    }
+    return {
+        "round": this.number,
+        "clients": this.clients,
+        "lr": this.lr if trained else None,
+        "train_loss": this.train_loss,
+        "test_loss": this.score.loss if this.score else None,
+        "test_acc": this.score.acc if this.score else None,
+        "coverage": this.coverage,
+        "down_bytes": this.down_bytes,
+        "up_bytes": this.up_bytes,
+        "client_parameters": sum(cost.parameters for cost in this.costs) / mean_of if trained else None,
+        "client_macs": sum(cost.macs for cost in this.costs) / mean_of if trained else None,
+        "forward_macs": this.forward_macs,
+        **seconds,
+        "server_s": seconds["select_s"] + seconds["extract_s"] + seconds["aggregate_s"],
+        "peak_memory_bytes": this.peak_memory_bytes,
+    }
+
+
+def rank_rows(this: Round) -> list[dict[str, Any]]:
+    """Return the layers of an evaluated round as rows of ``RANKS``."""
+    return [
+        {
+            "round": this.number,
+            "layer": rank.layer.removesuffix(".weight"),
+            "kernels": rank.kernels,
+            "required_kernels": rank.required_kernels,
+            "required_kernels_renyi": rank.required_kernels_renyi,
+            "coverage": this.layer_coverage.get(rank.layer),
+        }
+        for rank in this.ranks
+    ]
+
+
+def table_of(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Return rows as a table of exactly this schema; a missing column or a wrong type is an error."""
+    table = pa.Table.from_pylist(rows, schema)
+    table.validate(full=True)
+    for field in schema:
+        if not field.nullable and table.column(field.name).null_count:
+            raise ValueError(f"column {field.name!r} has empty values")
+    return table

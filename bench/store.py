@@ -1,0 +1,226 @@
+"""Cells on disk: one folder for each finished cell, put in place by one atomic rename.
+
+``results/<sweep>/cells/<readable>-<identity>/`` holds ``rounds.parquet``, ``ranks.parquet``, ``environment.json``,
+``log.txt`` and ``cell.json``, which is written last. A folder that lacks a whole ``cell.json`` is no result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.cell import Cell
+from bench.errors import BenchError
+from bench.schema import RANKS, ROUNDS, VERSION, table_of
+
+FINISHED = ("done", "diverged", "skipped")
+STATES = ("done", "diverged", "skipped", "failed", "stale", "damaged", "to do")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the store knows of one cell.
+
+    Attributes:
+        cell: the configuration.
+        state: one of ``STATES``. "stale": finished under other code or data; "damaged": its files are not whole.
+        facts: the contents of ``cell.json``; empty where there is none.
+    """
+
+    cell: Cell
+    state: str
+    facts: Mapping[str, Any]
+
+    @property
+    def reason(self) -> str:
+        """Why a cell is failed, diverged, skipped, stale or damaged; empty for the others."""
+        return str(self.facts.get("reason", ""))
+
+
+class Store:
+    """The results of one sweep.
+
+    Args:
+        folder: ``results/<sweep>``; made when something is first written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cells = folder / "cells"
+
+    def prepare(self) -> None:
+        """Make the folder.
+
+        Raises:
+            BenchError: it cannot be written.
+        """
+        try:
+            self.cells.mkdir(parents=True, exist_ok=True)
+            probe = self.cells / f".write-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise BenchError(f"{self.folder}: results cannot be written here: {error.strerror}") from None
+
+    def path(self, cell: Cell) -> Path:
+        """Return the folder of a finished cell."""
+        return self.cells / cell.folder
+
+    def record(self, cell: Cell, code: str, data: str | None) -> Record:
+        """Return what is known of a cell.
+
+        Args:
+            cell: the configuration.
+            code: hash of the code that would run it now.
+            data: fingerprint of the data it would read now; None if that is not known.
+        """
+        path = self.path(cell) / "cell.json"
+        if not path.parent.exists():
+            return Record(cell, "to do", {})
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8"))
+            state = facts["status"]
+            if facts["schema"] != VERSION or state not in STATES:
+                raise ValueError("written by another version")
+            for name, size in facts["files"].items():
+                if (path.parent / name).stat().st_size != size:
+                    raise ValueError(f"{name} is not whole")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            return Record(cell, "damaged", {"reason": f"{path.parent}: {error}"})
+        if state in FINISHED and facts["code"] != code:
+            return Record(cell, "stale", {**facts, "reason": "it was made by other code"})
+        if state in FINISHED and data is not None and facts["data"] not in (None, data):
+            return Record(cell, "stale", {**facts, "reason": "it was made from other data"})
+        return Record(cell, state, facts)
+
+    def write(
+        self,
+        cell: Cell,
+        *,
+        status: str,
+        reason: str,
+        rounds: list[dict[str, Any]],
+        ranks: list[dict[str, Any]],
+        facts: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        log: Iterable[str],
+    ) -> None:
+        """Put a finished or failed cell in place; an older folder of the same cell is replaced.
+
+        Raises:
+            BenchError: the disk is full or the folder cannot be written; nothing else is lost.
+        """
+        self.prepare()
+        fresh = self.cells / f".{cell.folder}.{os.getpid()}"
+        try:
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir()
+            _write_parquet(fresh / "rounds.parquet", table_of(rounds, ROUNDS))
+            _write_parquet(fresh / "ranks.parquet", table_of(ranks, RANKS))
+            _write_text(fresh / "environment.json", _json(environment))
+            _write_text(fresh / "log.txt", "".join(f"{line}\n" for line in log))
+            sizes = {path.name: path.stat().st_size for path in sorted(fresh.iterdir())}
+            record = {
+                "schema": VERSION,
+                "status": status,
+                "reason": reason,
+                "cell": cell.canonical(),
+                "identity": cell.identity,
+                **facts,
+                "files": sizes,
+            }
+            _write_text(fresh / "cell.json", _json(record))
+            _replace_folder(fresh, self.path(cell))
+        except OSError as error:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise BenchError(f"{self.path(cell)}: the cell cannot be written: {error.strerror}") from None
+
+    def read(self, cell: Cell, name: str) -> pa.Table:
+        """Return a cell's table, "rounds" or "ranks".
+
+        Raises:
+            BenchError: the file is damaged.
+        """
+        path = self.path(cell) / f"{name}.parquet"
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise BenchError(
+                f"{path}: not a whole parquet file ({str(error).splitlines()[0]}); "
+                "delete the cell's folder and run the sweep again"
+            ) from None
+        return table.cast(ROUNDS if name == "rounds" else RANKS)
+
+    def sweep_up(self) -> None:
+        """Delete what interrupted runs left half written."""
+        for path in self.cells.glob(".*"):
+            if path.is_dir() and not _is_alive(path.suffix[1:]):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a derived table atomically.
+
+    Raises:
+        BenchError: it cannot be written.
+    """
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_parquet(fresh, table.replace_schema_metadata({**(table.schema.metadata or {}), **(metadata or {})}))
+        fresh.replace(path)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise BenchError(f"{path}: the table cannot be written: {error.strerror}") from None
+
+
+def _write_parquet(path: Path, table: pa.Table) -> None:
+    with path.open("wb") as file:
+        pq.write_table(table, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write_text(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2, sort_keys=False) + "\n"
+
+
+def _replace_folder(fresh: Path, place: Path) -> None:
+    """Rename a folder into place; an old one steps aside first, since folders do not replace each other."""
+    old = place.with_name(f".{place.name}.old.{os.getpid()}")
+    if place.exists():
+        place.rename(old)
+    fresh.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+    descriptor = os.open(place.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _is_alive(process: str) -> bool:
+    if not process.isdigit():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

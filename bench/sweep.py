@@ -1,0 +1,209 @@
+"""A sweep: which of its cells are done, running the others, and the tables of all."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from bench import registry, schema
+from bench.cell import Cell
+from bench.config import Sweep
+from bench.errors import BenchError, choices
+from bench.launch.events import Ended, Event
+from bench.launch.local import run_cells
+from bench.running import code_of
+from bench.store import STATES, Record, Store, write_table
+
+FILTERS = ("task", "method", "keep", "partition", "alpha", "seed", "tier", "data")
+
+
+def records(sweep: Sweep, store: Store, plugins: Iterable[Path] = ()) -> list[Record]:
+    """Return what is known of each cell of a sweep, in its order."""
+    plugins = tuple(plugins)
+    return [store.record(cell, code_of(cell, plugins), _fingerprint(cell.task, cell.data)) for cell in sweep.cells]
+
+
+def counts(known: Iterable[Record]) -> dict[str, int]:
+    """Return how many cells are in each state, in the order of ``STATES``, those that occur."""
+    found = Counter(record.state for record in known)
+    return {state: found[state] for state in STATES if found[state]}
+
+
+def to_run(known: Iterable[Record], stale: str = "rerun") -> list[Cell]:
+    """Return the cells that a run of the sweep would run: all without a usable result.
+
+    Failed cells are tried again; diverged and skipped ones would end the same way. Stale cells are run again unless
+    ``stale`` is "keep".
+    """
+    again = ("to do", "failed", "damaged", *(("stale",) if stale == "rerun" else ()))
+    return [record.cell for record in known if record.state in again]
+
+
+def only(sweep: Sweep, condition: str) -> Sweep:
+    """Return the sweep with the cells that meet ``name=value`` alone.
+
+    Raises:
+        BenchError: the condition names nothing, or no cell meets it.
+    """
+    name, equals, wanted = (part.strip() for part in condition.partition("="))
+    if not equals or name not in FILTERS:
+        raise BenchError(f"--only {condition!r}: it reads name=value; names {choices(name, FILTERS)}")
+    values = sorted({_as_word(getattr(cell, name)) for cell in sweep.cells})
+    number = _number(wanted)
+    cells = tuple(
+        cell
+        for cell in sweep.cells
+        if _as_word(getattr(cell, name)) == wanted or (number is not None and getattr(cell, name) == number)
+    )
+    if not cells:
+        raise BenchError(f"--only {condition!r}: no cell of {sweep.name} has it; {choices(wanted, values)}")
+    return Sweep(sweep.name, sweep.title, cells, sweep.figures, sweep.last)
+
+
+def run(
+    cells: list[Cell],
+    store: Store,
+    *,
+    plugins: Iterable[Path],
+    device: str,
+    jobs: int,
+    on_event: Callable[[Event], None],
+) -> Counter[str]:
+    """Run cells and return how many ended with which status.
+
+    Raises:
+        BenchError: results cannot be written; finished cells are untouched.
+    """
+    store.prepare()
+    store.sweep_up()
+    ended: Counter[str] = Counter()
+    events = run_cells(cells, store, plugins, device, min(jobs, len(cells)))
+    try:
+        for event in events:
+            on_event(event)
+            if isinstance(event, Ended):
+                ended[event.status] += 1
+                if event.fatal:
+                    raise BenchError(event.reason)
+    finally:
+        events.close()  # type: ignore[attr-defined]
+    return ended
+
+
+def write_tables(sweep: Sweep, store: Store, known: Iterable[Record]) -> dict[str, pa.Table]:
+    """Assemble the finished cells of a sweep into ``tables/*.parquet`` and return them by name.
+
+    Only cells of the present code are taken ("done" and "diverged"; a stale cell is not mixed in).
+    """
+    known = list(known)
+    labels = series_labels([record.cell for record in known])
+    rounds, ranks, rows = [], [], []
+    for record in known:
+        if record.state not in ("done", "diverged"):
+            continue
+        about = _cell_columns(record, labels[record.cell.identity])
+        rows.append({**about, "reason": record.reason})
+        rounds.append(_beside(about, store.read(record.cell, "rounds"), schema.ALL_ROUNDS))
+        ranks.append(_beside(about, store.read(record.cell, "ranks"), schema.ALL_RANKS))
+    tables = {
+        "cells": schema.table_of(rows, schema.CELLS),
+        "rounds": _joined(rounds, schema.ALL_ROUNDS),
+        "ranks": _joined(ranks, schema.ALL_RANKS),
+    }
+    for name, table in tables.items():
+        write_table(store.folder / "tables" / f"{name}.parquet", table)
+    return tables
+
+
+def series_labels(cells: Iterable[Cell]) -> dict[str, str]:
+    """Return the label of each cell by its identity.
+
+    The method and its parameters, and such settings of training and model as differ between the sweep's cells of the
+    same task and method, so that two cells that differ in more than the axes of a figure never share a label.
+    """
+    groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        groups[cell.task, cell.method].append(cell)
+    labels = {}
+    for group in groups.values():
+        settings = [_settings(cell) for cell in group]
+        varied = sorted(
+            {name for some in settings for name in some if any(some[name] != other.get(name) for other in settings)}
+        )
+        for cell, own in zip(group, settings, strict=True):
+            shown = {**{name: own[name] for name in varied if name in own}, **cell.parameters}
+            words = ", ".join(
+                f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+                for name, value in sorted(shown.items())
+            )
+            labels[cell.identity] = f"{cell.method} ({words})" if words else cell.method
+    return labels
+
+
+def _settings(cell: Cell) -> dict[str, Any]:
+    return {**cell.training, **cell.model, "tier": cell.tier}
+
+
+def _cell_columns(record: Record, label: str) -> dict[str, Any]:
+    cell, facts = record.cell, record.facts
+    per_class = cell.partition == "lda" and cell.alpha is not None
+    return {
+        "cell": cell.folder,
+        "task": cell.task,
+        "method": cell.method,
+        "label": label,
+        "keep": cell.keep,
+        "partition": cell.partition,
+        "alpha": cell.alpha,
+        "alpha_convention": facts["alpha_convention"],
+        "alpha_times_classes": cell.alpha * facts["classes"] if per_class and cell.alpha else None,
+        "seed": cell.seed,
+        "tier": cell.tier,
+        "data_title": facts["data_title"],
+        "stand_in": facts["stand_in"],
+        "status": facts["status"],
+    }
+
+
+def _beside(about: Mapping[str, Any], table: pa.Table, wanted: pa.Schema) -> pa.Table:
+    """Return a cell's table with the cell's columns in front."""
+    columns = [
+        pa.array([about[field.name]] * len(table), field.type) if field.name in about else table.column(field.name)
+        for field in wanted
+    ]
+    return pa.Table.from_arrays(columns, schema=wanted)
+
+
+def _joined(tables: list[pa.Table], wanted: pa.Schema) -> pa.Table:
+    return pa.concat_tables(tables).unify_dictionaries().combine_chunks() if tables else wanted.empty_table()
+
+
+@functools.cache
+def _fingerprint(task: str, data: str) -> str | None:
+    """Return the fingerprint of the real data that is here; None for stand-ins, which the code itself generates."""
+    if data != "real":
+        return None
+    try:
+        from bench.data.sources import load
+
+        return load(registry.task(task).kind.dataset).fingerprint
+    except BenchError:
+        return None
+
+
+def _as_word(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _number(word: str) -> float | None:
+    try:
+        number = float(word)
+    except ValueError:
+        return None
+    return None if math.isnan(number) else number

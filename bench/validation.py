@@ -1,0 +1,97 @@
+"""Checks what a user typed against the typed fields of a recipe, a task's or a method's parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from bench.errors import BenchError, choices
+from bench.parameters import about
+
+
+def checked(kind: type, values: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """Return the values with their types put right (``1`` for a float, ``"8"`` from a command line for an int).
+
+    Args:
+        kind: the dataclass whose fields say what is allowed.
+        values: what the user gave, by field name or alias.
+        place: where it stands, for the error ("sweeps/my.toml, cells 2, training").
+
+    Raises:
+        BenchError: an unknown name, or a value of the wrong type or out of its bounds.
+    """
+    named = _by_field_name(kind, values, place)
+    try:
+        model = _model_of(kind).model_validate(named)
+    except ValidationError as error:
+        raise BenchError(_sentence(kind, named, error, place)) from None
+    return {name: getattr(model, name) for name in named}
+
+
+def without_defaults(
+    kind: type, values: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the values that differ from the dataclass's defaults, or from ``defaults`` where that names them."""
+    usual = {field.name: field.default for field in dataclasses.fields(kind)} | dict(defaults or {})
+    return {name: value for name, value in values.items() if value != usual[name]}
+
+
+def described(kind: type) -> list[tuple[str, str, str]]:
+    """Return (name, default, help) of each field, for listings."""
+    return [(field.name, str(field.default), about(field).help) for field in dataclasses.fields(kind)]
+
+
+def _by_field_name(kind: type, values: Mapping[str, Any], place: str) -> dict[str, Any]:
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    aliases = {known.alias: name for name, field in fields.items() if (known := about(field)).alias}
+    named = {aliases.get(name, name): value for name, value in values.items()}
+    for name in named:
+        if name not in fields:
+            allowed = [*fields, *aliases]
+            known = choices(name, allowed) if allowed else "it has no parameters"
+            raise BenchError(f"{place}: unknown name {name!r}; {known}")
+    return named
+
+
+@functools.cache
+def _model_of(kind: type) -> type[BaseModel]:
+    hints = typing.get_type_hints(kind)
+    fields: dict[str, Any] = {}
+    for field in dataclasses.fields(kind):
+        known = about(field)
+        bounds = {"ge": known.low, "le": known.high, "gt": known.above}
+        if hints[field.name] in (float, float | None):
+            bounds["allow_inf_nan"] = False
+        given = {name: value for name, value in bounds.items() if value is not None}
+        fields[field.name] = (hints[field.name], Field(field.default, **given))
+    return create_model(kind.__name__, __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
+
+
+def _sentence(kind: type, values: Mapping[str, Any], error: ValidationError, place: str) -> str:
+    """Return the first mistake as one sentence: place, name, value and what is allowed."""
+    name = str(error.errors()[0]["loc"][0])
+    value = values[name]
+    return f"{place}: {name} = {value!r} is not possible; {_allowed(kind, name, value)}"
+
+
+def _allowed(kind: type, name: str, value: Any) -> str:
+    hint = typing.get_type_hints(kind)[name]
+    parts = [part for part in (get_args(hint) if get_origin(hint) is not Literal else ()) if part is not type(None)]
+    single = parts[0] if parts else hint
+    if get_origin(single) is Literal:
+        return choices(value, get_args(single))
+    field = next(field for field in dataclasses.fields(kind) if field.name == name)
+    known = about(field)
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+    bounds = [
+        f"from {known.low:g}" if known.low is not None and not math.isinf(known.low) else "",
+        f"above {known.above:g}" if known.above is not None else "",
+        f"to {known.high:g}" if known.high is not None else "",
+    ]
+    return " ".join(["allowed:", words.get(single, str(single)), *filter(None, bounds)])
