@@ -103,7 +103,7 @@ def run(
     keep: Annotated[float, typer.Option(help="Keep ratio of every client, above 0 and up to 1.")] = 1.0,
     alpha: Annotated[
         float | None,
-        typer.Option(help="Dirichlet concentration per class; inf is iid; left out: the task's partition."),
+        typer.Option(help="Dirichlet concentration per class; inf is iid; left out: the task's own."),
     ] = None,
     partition: Annotated[str | None, typer.Option(help="iid, lda, dirichlet or natural.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of every random stream.")] = 0,

@@ -138,7 +138,7 @@ def _expanded(grid: Mapping[str, Any], place: str) -> Iterator[dict[str, Any]]:
             raise BenchError(f"{place}, parameters: {name!r} is not a method of this grid; {choices(name, methods)}")
     axes = {name: grid[name] for name in AXES if name in grid}
     for values in _product(axes, place):
-        own = _table(tables["parameters"].get(values.get("method"), {}), f"{place}, parameters")
+        own = _table(tables["parameters"].get(str(values.get("method")), {}), f"{place}, parameters")
         for training, model, parameters in itertools.product(
             _product(tables["training"], place), _product(tables["model"], place), _product(own, place)
         ):

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from bench.federation import Federation
@@ -40,15 +47,13 @@ class SweepDisplay:
             disable=not console.is_terminal,
         )
         self.whole = self.bars.add_task("cells", total=total, line="")
-        self.running: dict[str, int] = {}
+        self.running: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         self.bars.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.bars.stop()
 
     def show(self, event: Event) -> None:
@@ -66,7 +71,7 @@ class SweepDisplay:
     def _end(self, event: Ended) -> None:
         self.ended += 1
         if event.cell in self.running:
-            self.bars.remove_task(self.bars.task_ids[0].__class__(self.running.pop(event.cell)))
+            self.bars.remove_task(self.running.pop(event.cell))
         self.bars.update(self.whole, advance=1)
         mark = MARKS.get(event.status, f"[red]{event.status}[/]")
         reason = f": {event.reason}" if event.reason else ""
@@ -104,9 +109,7 @@ class RunDisplay:
             self.console.print(self.title, highlight=False, soft_wrap=True)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.live:
             self.live.update(self._table(len(self.rows)), refresh=True)
             self.live.stop()

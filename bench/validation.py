@@ -54,8 +54,8 @@ def _by_field_name(kind: type, values: Mapping[str, Any], place: str) -> dict[st
     for name in named:
         if name not in fields:
             allowed = [*fields, *aliases]
-            known = choices(name, allowed) if allowed else "it has no parameters"
-            raise BenchError(f"{place}: unknown name {name!r}; {known}")
+            words = choices(name, allowed) if allowed else "it has no parameters"
+            raise BenchError(f"{place}: unknown name {name!r}; {words}")
     return named
 
 
@@ -65,10 +65,10 @@ def _model_of(kind: type) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
         known = about(field)
-        bounds = {"ge": known.low, "le": known.high, "gt": known.above}
+        bounds: dict[str, float | bool | None] = {"ge": known.low, "le": known.high, "gt": known.above}
         if hints[field.name] in (float, float | None):
             bounds["allow_inf_nan"] = False
-        given = {name: value for name, value in bounds.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in bounds.items() if value is not None}
         fields[field.name] = (hints[field.name], Field(field.default, **given))
     return create_model(kind.__name__, __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
 

@@ -69,7 +69,8 @@ def _checksum_is_right(path: Path, sha256: str | None, md5: str | None) -> bool:
 def _fetch_with_retries(url: str, part: Path, progress: Callable[[str], None], waits_s: Sequence[float]) -> None:
     for wait_s in (*waits_s, None):
         try:
-            return _fetch(url, part, progress)
+            _fetch(url, part, progress)
+            return
         except _NETWORK_ERRORS as error:
             refused = isinstance(error, urllib.error.HTTPError) and 400 <= error.code < 500
             if refused or wait_s is None:

@@ -21,7 +21,8 @@ def low_rank_lstm_layer(
 
     Args:
         sequence: ``[length, batch, features]``.
-        into: U ``[4 * hidden, rank]`` and V ``[rank, features]`` of the input matrix (gates in torch's order i, f, g, o).
+        into: U ``[4 * hidden, rank]`` and V ``[rank, features]`` of the input matrix (gates in torch's order
+            i, f, g, o).
         recurrent: U ``[4 * hidden, rank]`` and V ``[rank, hidden]`` of the recurrent matrix.
         bias: ``[4 * hidden]``, the sum of both biases.
 
@@ -70,8 +71,7 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         gates, hidden, cell, squashed, reduced, u, v = ctx.saved_tensors
-        length, batch, width = gates.shape
-        size = width // 4
+        length, size = gates.shape[0], gates.shape[2] // 4
         value, enter, forget, leave = gates.split(size, 2)
         # d gates = slope * (d cell for g, i, f; d hidden for o); d cell takes d hidden * into_cell.
         slope = torch.cat(
