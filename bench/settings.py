@@ -37,9 +37,8 @@ def split_settings(words: Iterable[str], task: str, method: str, plugins: Iterab
             continue
         found = next((owner for owner, known in names.items() if name in known), None)
         if found is None:
-            raise BenchError(
-                f"--set {word!r}: unknown name {name!r}; {choices(name, [*names['parameters'], *names['model'], *names['training']])}"
-            )
+            allowed = [name for known in names.values() for name in known]
+            raise BenchError(f"--set {word!r}: unknown name {name!r}; {choices(name, allowed)}")
         tables[found][name] = _value(value)
     return tables
 

@@ -15,9 +15,9 @@ from bench.errors import BenchError
 from bench.evaluation import Score
 from bench.federation import Federation
 from bench.models.base import Model
-from bench.training import Job
+from bench.training import Diverged, Job
 
-LAST_EVALUATIONS = 5
+LAST_EVALUATIONS = 3
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Simulation:
         """Run the federation and yield each round when it is complete, round 0 (the initial model) first.
 
         Raises:
-            Diverged: a client's loss is not finite.
+            Diverged: a client's loss or the server model is not finite.
             Skip: the method is not defined for this task.
         """
         server = self.method.setup(self.federation.initial_model(), self.federation.task)
@@ -106,6 +106,9 @@ class Simulation:
             server = self.method.aggregate(server, updates, self.federation.streams("aggregation", this.number))
         # Clients are trained while the server draws their updates: what is left of the time is the server's own.
         this.seconds["aggregate"] -= this.seconds["train"] + this.seconds["extract"]
+        # A client's last step may overflow after its last loss was taken, and so may the product of its factors.
+        if not all(bool(tensor.isfinite().all()) for tensor in server.model.parameters()):
+            raise Diverged(f"round {this.number}: the server model has parameters that are not finite")
         this.coverage, this.layer_coverage = self.coverage.share(), self.coverage.by_piece()
         return server
 

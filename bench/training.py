@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Diverged(Exception):
-    """A client's loss is not a finite number."""
+    """A client's loss, or the server model after a round, is not finite."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +104,13 @@ def _optimiser(job: Job, federation: Federation) -> torch.optim.SGD:
     optimiser = torch.optim.SGD(
         groups, recipe.lr_of(job.round_number), recipe.momentum, weight_decay=recipe.weight_decay, fused=True
     )
-    for name, tensor in trained:
-        if job.momentum is not None and name in job.momentum:
-            optimiser.state[tensor]["momentum_buffer"] = job.momentum[name].clone()
+    if job.momentum is not None:
+        for name, tensor in trained:
+            # The fused step wants a buffer for all parameters or none, laid out in memory as the parameter is: it
+            # would silently take the entries of a transposed buffer in the wrong order.
+            buffer = optimiser.state[tensor]["momentum_buffer"] = torch.zeros_like(tensor, requires_grad=False)
+            if name in job.momentum:
+                buffer.copy_(job.momentum[name])
     return optimiser
 
 

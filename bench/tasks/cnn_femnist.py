@@ -32,11 +32,11 @@ class CNNFemnist(ImageTask):
     tiers = {
         "paper": Recipe(rounds=300, lr=0.01, users_per_client=10),
         "quick": Recipe(
-            rounds=40,
+            rounds=30,
             clients=20,
             cohort=5,
             samples_per_client=150,
-            lr=0.05,
+            lr=0.1,
             evaluate_every=5,
             standin_train=3000,
             standin_test=1000,

@@ -38,10 +38,11 @@ class LSTMImdb(Task):
     tiers = {
         "paper": Recipe(rounds=300, samples_per_client=375, weight_decay=2e-4),
         "quick": Recipe(
-            rounds=30,
-            clients=20,
-            cohort=5,
-            samples_per_client=150,
+            rounds=40,
+            clients=10,
+            cohort=3,
+            samples_per_client=300,
+            lr=0.3,
             weight_decay=2e-4,
             evaluate_every=5,
             standin_train=3000,

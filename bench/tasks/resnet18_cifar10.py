@@ -37,11 +37,10 @@ class ResNet18Cifar10(ImageTask):
     tiers = {
         "paper": Recipe(rounds=1000, samples_per_client=500, evaluate_every=5),
         "quick": Recipe(
-            rounds=25,
-            clients=20,
-            cohort=5,
-            samples_per_client=100,
-            local_epochs=2,
+            rounds=40,
+            clients=10,
+            cohort=3,
+            samples_per_client=200,
             evaluate_every=5,
             standin_train=2000,
             standin_test=500,
