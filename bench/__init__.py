@@ -45,7 +45,7 @@ def run(
 
     import pandas as pd
 
-    from bench.config import AXES, TABLES, make_cell
+    from bench.config import AXES, TABLES, make_cell, table
     from bench.errors import BenchError
     from bench.running import run_cell
     from bench.runtime import device_named
@@ -55,7 +55,7 @@ def run(
     training = {name: settings.pop(name) for name in list(settings) if name in recipe_fields}
     values = {name: value for name, value in settings.items() if value is not None}
     values |= {"task": task, "method": method, "keep": keep}
-    values["training"] = {**values.get("training", {}), **training}
+    values["training"] = {**table(values.get("training", {}), "bench.run, training"), **training}
     plugins = () if plugin is None else (Path(plugin),)
     unknown = set(values) - {*AXES, *TABLES}
     if unknown:
@@ -86,4 +86,10 @@ def load(folder: str | Path) -> dict[str, pd.DataFrame]:
     files = sorted((Path(folder) / "tables").glob("*.parquet"))
     if not files:
         raise BenchError(f"{folder}: there are no tables here; run 'python -m bench sweep' or 'plot' first")
-    return {file.stem: pd.read_parquet(file) for file in files}
+    try:
+        return {file.stem: pd.read_parquet(file) for file in files}
+    except (OSError, ValueError) as error:  # pyarrow's errors are among them
+        reason = str(error).splitlines()[0]
+        raise BenchError(
+            f"{files[0].parent}: a table is damaged ({reason}); 'python -m bench plot' writes it again"
+        ) from None

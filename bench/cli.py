@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bench.errors import BenchError, choices
+from bench.errors import BenchError
 
 OK, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -69,9 +69,11 @@ def main() -> None:
     except BenchError as error:
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(WRONG_USAGE)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; finished cells are kept, and the same command goes on with the others")
-        sys.exit(INTERRUPTED)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:  # so typer ends a command that is interrupted
+            words = "interrupted; finished cells are kept, and the same command goes on with the others"
+            Console(stderr=True).print(words, soft_wrap=True)
+        raise
 
 
 def _interrupt(number: int, frame: Any) -> NoReturn:
@@ -129,6 +131,7 @@ def run(
     """Run one cell with a live table of its rounds; the result goes to results/runs/."""
     from bench.config import make_cell
     from bench.display import RunDisplay
+    from bench.federation import check_possible
     from bench.running import run_cell
     from bench.runtime import cores, device_named
     from bench.settings import split_settings
@@ -143,6 +146,7 @@ def run(
         values["training"] = {**values["training"], "rounds": rounds}
     cell = make_cell(values, "command line", plugins)
     place, workers = device_named(device), workers or cores()
+    check_possible([cell])
     store = Store(results / "runs")
     store.prepare()
     with RunDisplay(out, f"{cell.task}, {cell.label}, keep ratio {cell.keep:g}, seed {cell.seed}") as display:
@@ -168,6 +172,7 @@ def sweep(
     from bench import sweep as sweeps
     from bench.config import read_sweep
     from bench.display import SweepDisplay
+    from bench.federation import check_possible
     from bench.runtime import cores, device_named
     from bench.store import Store
 
@@ -186,16 +191,18 @@ def sweep(
         return
     failed = 0
     if cells:
+        check_possible(cells)
         # On an accelerator cells share the device: one at a time unless the user asks for more.
         parallel = jobs or (cores() if place == "cpu" else 1)
         with SweepDisplay(out, len(cells)) as display:
             ended = sweeps.run(cells, store, plugins=plugins, device=place, jobs=parallel, on_event=display.show)
         failed = ended["failed"]
     else:
-        out.print(f"all {len(known)} cells are done: nothing to run")
+        whole_sweep = all(record.state == "done" for record in known)
+        out.print(f"all {len(known)} cells are done: nothing to run" if whole_sweep else "nothing to run")
     _plot(whole, store, plugins, Axis.round)
     if failed:
-        out.print(f"{failed} cells failed; see 'python -m bench status {file}'", style="red")
+        out.print(f"failed cells: {failed}; see 'python -m bench status {file}'", style="red", soft_wrap=True)
     raise typer.Exit(SOME_FAILED if failed else OK)
 
 
@@ -274,7 +281,7 @@ def data_list() -> None:
 
 
 @data_app.command("fetch")
-def data_fetch(name: Annotated[str, typer.Argument(help="Name of the data set.")]) -> None:
+def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the data set.")]) -> None:
     """Download a data set from its publisher, verify and decode it."""
     from bench.data import fetch
 
@@ -283,8 +290,8 @@ def data_fetch(name: Annotated[str, typer.Argument(help="Name of the data set.")
 
 @data_app.command("import")
 def data_import(
-    name: Annotated[str, typer.Argument(help="Name of the data set.")],
-    path: Annotated[Path, typer.Argument(help="File or folder in the publisher's layout.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the data set.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="File or folder in the publisher's layout.")],
 ) -> None:
     """Decode a data set from files you have."""
     from bench.data import import_path
@@ -293,7 +300,7 @@ def data_import(
 
 
 @data_app.command("verify")
-def data_verify(name: Annotated[str, typer.Argument(help="Name of the data set.")]) -> None:
+def data_verify(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the data set.")]) -> None:
     """Compare a decoded data set with the hashes in its manifest."""
     from bench.data import verify
 
@@ -312,32 +319,44 @@ def _say_dataset(dataset: Any) -> None:
 def _say_counts(title: str, known: list[Any]) -> None:
     from bench.sweep import counts
 
+    noun = "cell" if len(known) == 1 else "cells"
     words = ", ".join(f"{number} {state}" for state, number in counts(known).items())
-    out.print(f"{title}: {len(known)} cells: {words}", highlight=False, soft_wrap=True, markup=False)
+    out.print(
+        f"{title}: {len(known)} {noun}: {words}",
+        highlight=False,
+        soft_wrap=True,
+        markup=False,
+    )
 
 
 def _plot(chosen: Any, store: Any, plugins: list[Path], x: Axis) -> None:
     """Write tables and figures and say where they are."""
     from bench import sweep as sweeps
-    from bench.figures import FIGURES, Options, draw_all
+    from bench.figures import Options, draw_all
     from bench.footprint import write_footprint
 
-    for name in chosen.figures or ():
-        if name not in FIGURES:
-            raise BenchError(f"{chosen.name}: figure {name!r} is unknown; {choices(name, FIGURES)}")
     store.prepare()
     tables = sweeps.write_tables(chosen, store, sweeps.records(chosen, store, plugins))
     if not len(tables["rounds"]):
         out.print("no finished cells yet: no figures")
         return
-    tables["footprint"] = write_footprint(store.folder / "tables" / "footprint.parquet", chosen.cells, plugins)
+
+    def say_left_out(what: str, reason: str) -> None:
+        out.print(f"{what} is left out: {reason}", highlight=False, soft_wrap=True, markup=False)
+
+    tables["footprint"] = write_footprint(
+        store.folder / "tables" / "footprint.parquet",
+        chosen.cells,
+        plugins,
+        on_skip=lambda label, reason: say_left_out(f"footprint of {label}", reason),
+    )
     frames = {name: table.to_pandas() for name, table in tables.items()}
     written = draw_all(
         frames,
         store.folder / "figures",
         chosen.figures,
         Options(x=x.value, last=chosen.last),
-        on_skip=lambda name, reason: out.print(f"figure {name} not drawn: {reason}", highlight=False, soft_wrap=True),
+        on_skip=lambda name, reason: say_left_out(f"figure {name}", reason),
     )
     out.print(
         f"{len(tables)} tables and {len(written)} figure files in {store.folder}", highlight=False, soft_wrap=True

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench import registry
 from bench.cell import Cell
-from bench.errors import BenchError, choices
+from bench.errors import BenchError, at, choices
 from bench.tasks.base import Recipe
 from bench.validation import checked, without_defaults
 
@@ -54,26 +54,28 @@ def make_cell(values: Mapping[str, Any], place: str, plugins: Iterable[Path] = (
     Raises:
         BenchError: something is unknown, of the wrong type or impossible.
     """
-    for name in values:
-        if name not in (*AXES, *TABLES):
-            raise BenchError(f"{place}: unknown key {name!r}; {choices(name, (*AXES, *TABLES))}")
+    _known(values, (*AXES, *TABLES), place)
     for name in ("task", "method"):
         if name not in values:
             raise BenchError(f"{place}: {name!r} is missing; every cell names a task and a method")
-    task = _named(lambda: registry.task(str(values["task"])), place)
-    method = _named(lambda: registry.method(str(values["method"]), plugins), place)
+    with at(place):
+        task = registry.task(str(values["task"]))
+        method = registry.method(str(values["method"]), plugins)
     assert method.kind is not None
     tier = _one_of("tier", values.get("tier", "quick"), tuple(task.kind.tiers), place)
     partition, alpha = _partition(values, task.kind.partition, place)
     recipe, usual_model = task.kind.tiers[tier], task.kind.tier_params.get(tier, {})
     usual_recipe = dataclasses.asdict(recipe)
-    training = checked(Recipe, values.get("training", {}), f"{place}, training")
-    model = checked(task.kind.Params, values.get("model", {}), f"{place}, model of {task.name}")
-    parameters = checked(method.kind.Params, values.get("parameters", {}), f"{place}, parameters of {method.name}")
+    tables = {name: table(values.get(name, {}), f"{place}, {name}") for name in TABLES}
+    training = checked(Recipe, tables["training"], f"{place}, training")
+    _enough_clients(dataclasses.replace(recipe, **training), f"{place}, training")
+    model = checked(task.kind.Params, tables["model"], f"{place}, model of {task.name}")
+    parameters = checked(method.kind.Params, tables["parameters"], f"{place}, parameters of {method.name}")
+    keep = _keep(values.get("keep", 1.0), place)
     return Cell(
         task=task.name,
         method=method.name,
-        keep=_keep(values.get("keep", 1.0), place) if method.kind.uses_keep else 1.0,
+        keep=keep if method.kind.uses_keep else 1.0,
         partition=partition,
         alpha=alpha,
         seed=_seed(values.get("seed", 0), place),
@@ -88,9 +90,10 @@ def make_cell(values: Mapping[str, Any], place: str, plugins: Iterable[Path] = (
 def read_sweep(path: Path, plugins: Iterable[Path] = ()) -> Sweep:
     """Read a sweep file.
 
-    ``[common]`` holds for all cells; each ``[[cells]]`` table is a grid: every value that is a list is an axis, in the
-    tables ``training`` and ``model`` too; ``[cells.parameters.<method>]`` sets parameters of one method. Cells that
-    come out equal are run once (a method that trains the full model ignores the keep ratio).
+    ``[common]`` holds for all cells, where a grid does not say otherwise; each ``[[cells]]`` table is a grid: every
+    value that is a list is an axis, in the tables ``training`` and ``model`` too; ``[cells.parameters.<method>]`` sets
+    parameters of one method. Cells that come out equal are run once (a method that trains the full model ignores the
+    keep ratio).
 
     Raises:
         BenchError: the file is missing, not TOML, or names something that does not exist.
@@ -98,47 +101,48 @@ def read_sweep(path: Path, plugins: Iterable[Path] = ()) -> Sweep:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        near = choices(path, sorted(str(file) for file in path.parent.glob("*.toml"))) if path.parent.is_dir() else ""
-        raise BenchError(f"{path}: cannot be read: {error.strerror}; {near}".rstrip("; ")) from None
+        files = sorted(str(file) for file in path.parent.glob("*.toml") if file.is_file())
+        near = f"; {choices(path, files)}" if files else ""
+        raise BenchError(f"{path}: the sweep file cannot be read ({error.strerror}){near}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BenchError(f"{path}: not a TOML file: {error}") from None
-    allowed = ("title", "common", "cells", "figures", "last")
-    for name in values:
-        if name not in allowed:
-            raise BenchError(f"{path}: unknown key {name!r}; {choices(name, allowed)}")
+    _known(values, ("title", "common", "cells", "figures", "last"), str(path))
     grids = values.get("cells")
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
         raise BenchError(f"{path}: it has no [[cells]] table; at least one is needed")
-    common = _table(values.get("common", {}), f"{path}, common")
+    common = table(values.get("common", {}), f"{path}, common")
+    _known(common, (*AXES, *TABLES), f"{path}, common")
     plugins = tuple(plugins)
     cells: dict[Cell | str, Cell] = {}
     for number, grid in enumerate(grids, 1):
         place = f"{path}, cells {number}"
-        for values_ in _expanded({**common, **grid}, place):
+        for values_ in _expanded(_merged(common, grid), place):
             cell = make_cell(values_, place, plugins)
             cells.setdefault(cell.identity, cell)
     return Sweep(
         name=path.stem,
-        title=str(values.get("title", path.stem)),
+        title=_words("title", [values.get("title", path.stem)], str(path))[0],
         cells=tuple(cells.values()),
-        figures=tuple(values["figures"]) if "figures" in values else None,
+        figures=_figures(values["figures"], str(path)) if "figures" in values else None,
         last=_whole("last", values.get("last", 3), str(path)),
     )
 
 
 def _expanded(grid: Mapping[str, Any], place: str) -> Iterator[dict[str, Any]]:
     """Yield the cells of one grid, the first axis slowest."""
-    tables = {name: _table(grid.get(name, {}), f"{place}, {name}") for name in TABLES}
-    for name in grid:
-        if name not in (*AXES, *TABLES):
-            raise BenchError(f"{place}: unknown key {name!r}; {choices(name, (*AXES, *TABLES))}")
+    tables = {name: table(grid.get(name, {}), f"{place}, {name}") for name in TABLES}
+    _known(grid, (*AXES, *TABLES), place)
     methods = _as_list(grid.get("method", []))
     for name in tables["parameters"]:
         if name not in methods:
-            raise BenchError(f"{place}, parameters: {name!r} is not a method of this grid; {choices(name, methods)}")
+            raise BenchError(
+                f"{place}, parameters: {name!r} is not a method of this grid, and parameters stand in a table of "
+                f"their method; {choices(name, methods)}"
+            )
     axes = {name: grid[name] for name in AXES if name in grid}
     for values in _product(axes, place):
-        own = _table(tables["parameters"].get(str(values.get("method")), {}), f"{place}, parameters")
+        name = str(values.get("method"))
+        own = table(tables["parameters"].get(name, {}), f"{place}, parameters of {name}")
         for training, model, parameters in itertools.product(
             _product(tables["training"], place), _product(tables["model"], place), _product(own, place)
         ):
@@ -157,17 +161,48 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _table(value: Any, place: str) -> dict[str, Any]:
+def table(value: Any, place: str) -> dict[str, Any]:
+    """Return a value that has to be a table of names and values; a BenchError where it is not."""
     if not isinstance(value, dict):
         raise BenchError(f"{place}: {value!r} is not a table of names and values")
     return value
 
 
-def _named(find: Any, place: str) -> Any:
-    try:
-        return find()
-    except BenchError as error:
-        raise BenchError(f"{place}: {error}") from None
+def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return both, where they differ the second; tables within are merged alike."""
+    both = {
+        name: _merged(common[name], own[name])
+        for name in common.keys() & own.keys()
+        if isinstance(common[name], dict) and isinstance(own[name], dict)
+    }
+    return {**common, **own, **both}
+
+
+def _known(values: Mapping[str, Any], allowed: tuple[str, ...], place: str) -> None:
+    for name in values:
+        if name not in allowed:
+            raise BenchError(f"{place}: unknown key {name!r}; {choices(name, allowed)}")
+
+
+def _words(name: str, values: Any, place: str) -> tuple[str, ...]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise BenchError(f"{place}: {name} = {values!r} is not possible; allowed: words in quotation marks")
+    return tuple(values)
+
+
+def _figures(values: Any, place: str) -> tuple[str, ...]:
+    from bench.figures import FIGURES  # heavy, and few sweep files name their figures
+
+    names = _words("figures", values, place)
+    for name in names:
+        if name not in FIGURES:
+            raise BenchError(f"{place}: unknown figure {name!r}; {choices(name, FIGURES)}")
+    return names
+
+
+def _enough_clients(recipe: Recipe, place: str) -> None:
+    if recipe.cohort > recipe.clients:
+        raise BenchError(f"{place}: cohort = {recipe.cohort} is not possible; allowed: 1 to clients = {recipe.clients}")
 
 
 def _one_of(name: str, value: Any, allowed: tuple[str, ...], place: str) -> str:
@@ -187,8 +222,8 @@ def _keep(value: Any, place: str) -> float:
 
 
 def _seed(value: Any, place: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise BenchError(f"{place}: seed = {value!r} is not possible; allowed: a whole number from 0")
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise BenchError(f"{place}: seed = {value!r} is not possible; allowed: a whole number from 0 to 2**63 - 1")
     return value
 
 

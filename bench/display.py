@@ -7,6 +7,7 @@ from typing import Self
 
 from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -74,7 +75,7 @@ class SweepDisplay:
             self.bars.remove_task(self.running.pop(event.cell))
         self.bars.update(self.whole, advance=1)
         mark = MARKS.get(event.status, f"[red]{event.status}[/]")
-        reason = f": {event.reason}" if event.reason else ""
+        reason = f": {escape(event.reason)}" if event.reason else ""
         self.console.print(
             f"{mark:<9} {event.cell} ({self.ended}/{self.total}, {event.seconds:.0f} s){reason}",
             highlight=False,

@@ -6,8 +6,10 @@ order whoever finishes first.
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import pickle
+import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -131,6 +133,8 @@ _federation: Federation | None = None
 
 def _start_worker(cell: Cell, plugins: tuple[Path, ...]) -> None:
     global _federation
+    # An interruption from the keyboard reaches all processes; the parent decides what ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     prepare_process()
     _federation = Federation.build(cell, plugins)
     # A method learns of its task in setup; the model given to it here is not used.
@@ -162,8 +166,6 @@ class _Pickler(pickle.Pickler):
 
 
 def _packed(value: Any) -> bytes:
-    import io
-
     buffer = io.BytesIO()
     _Pickler(buffer, protocol=5).dump(value)
     return buffer.getvalue()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class BenchError(Exception):
@@ -13,6 +14,15 @@ class BenchError(Exception):
     """
 
 
+@contextlib.contextmanager
+def at(place: str) -> Iterator[None]:
+    """Put a place in front of the mistakes found within, where whoever finds them does not know it."""
+    try:
+        yield
+    except BenchError as error:
+        raise BenchError(f"{place}: {error}") from None
+
+
 def choices(value: object, allowed: Iterable[object]) -> str:
     """Return the end of an error sentence: what is allowed, and the nearest match to ``value`` if one is near.
 
@@ -20,6 +30,8 @@ def choices(value: object, allowed: Iterable[object]) -> str:
     "allowed: 'fedavg', 'prism'; did you mean 'prism'?"
     """
     names = [str(name) for name in allowed]
+    if not names:
+        return "there is none to choose from"
     sentence = "allowed: " + ", ".join(repr(name) for name in names)
     near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
     return f"{sentence}; did you mean {near[0]!r}?" if near else sentence

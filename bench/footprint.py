@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,22 @@ from bench.api import Client, Cohort, Method, Server, Skip
 from bench.cell import Cell
 from bench.cost import Cost, cost_of
 from bench.models.base import blank
-from bench.provenance import simulation_code
+from bench.running import code_of
 from bench.schema import FOOTPRINT, table_of
 from bench.seeding import Streams, key_of
 from bench.store import write_table
 from bench.tasks.base import Task
 
 KEEPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+OnSkip = Callable[[str, str], None]
 
 
-def footprint(cells: Iterable[Cell], plugins: Iterable[Path] = (), keeps: Iterable[float] = KEEPS) -> pa.Table:
+def footprint(
+    cells: Iterable[Cell],
+    plugins: Iterable[Path] = (),
+    keeps: Iterable[float] = KEEPS,
+    on_skip: OnSkip = lambda label, reason: None,
+) -> pa.Table:
     """Return the cost of the sub-model of each (task, method with its parameters) and keep ratio.
 
     The tasks' models have their paper's size whatever the cells' tier, so that the table can be compared with the
@@ -34,6 +40,7 @@ def footprint(cells: Iterable[Cell], plugins: Iterable[Path] = (), keeps: Iterab
         cells: tasks and methods are taken from them.
         plugins: files of methods the user named.
         keeps: keep ratios; a method that trains the full model has one row, at 1.
+        on_skip: told of each method that is left out, since it is not defined for the task or raises, and why.
     """
     import torch
 
@@ -54,10 +61,14 @@ def footprint(cells: Iterable[Cell], plugins: Iterable[Path] = (), keeps: Iterab
             method = registry.method(cell.method, plugins).build(cell)
             try:
                 server = method.setup(model, task)
-            except Skip:
+                costs = {
+                    keep: submodel_cost(method, server, task, keep)
+                    for keep in (sorted(keeps) if method.uses_keep else (1.0,))
+                }
+            except Exception as error:  # a plugin may raise anything, and one that does must not cost the others
+                on_skip(f"{name}, {label}", str(error) if isinstance(error, Skip) else repr(error))
                 continue
-            for keep in sorted(keeps) if method.uses_keep else (1.0,):
-                rows.append(_row(name, cell.method, label, keep, submodel_cost(method, server, task, keep), full))
+            rows += [_row(name, cell.method, label, keep, cost, full) for keep, cost in costs.items()]
     return table_of(rows, FOOTPRINT)
 
 
@@ -68,18 +79,22 @@ def submodel_cost(method: Method, server: Server, task: Task, keep: float) -> Co
     return cost_of(method.extract(server, selection), task)
 
 
-def write_footprint(path: Path, cells: Iterable[Cell], plugins: Iterable[Path] = ()) -> pa.Table:
+def write_footprint(
+    path: Path,
+    cells: Iterable[Cell],
+    plugins: Iterable[Path] = (),
+    on_skip: OnSkip = lambda label, reason: None,
+) -> pa.Table:
     """Write the footprint table unless the file has it already, made by the same code for the same methods."""
     cells = [replace(cell, keep=1.0) for cell in cells]
     wanted = sorted({f"{cell.task} {cell.label}" for cell in cells})
-    sources = sorted({str(registry.method(cell.method, plugins).source.stat().st_mtime_ns) for cell in cells})
-    made_by = " ".join([simulation_code(), *wanted, *sources])
+    made_by = " ".join([*wanted, *sorted({code_of(cell, plugins) for cell in cells})])
     try:
         if (pq.read_schema(path).metadata or {}).get(b"made_by") == made_by.encode():
             return pq.read_table(path)
     except (OSError, pa.ArrowException):
         pass
-    table = footprint(cells, plugins)
+    table = footprint(cells, plugins, on_skip=on_skip)
     write_table(path, table, {"made_by": made_by})
     return table
 

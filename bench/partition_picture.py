@@ -20,7 +20,7 @@ def draw(cell: Cell, folder: Path) -> list[Path]:
     dataset = task.data(cell.data)
     partition = partition_of(cell, task, dataset)
     spread = cell.partition if cell.partition in ("iid", "natural") else f"{cell.partition}, alpha {cell.alpha:g}"
-    title = f"{dataset.title}: {spread}, seed {cell.seed}"
+    title = f"{dataset.title}, seed {cell.seed}"
     name = f"{cell.task}-{spread.replace(', ', '-').replace(' ', '')}-seed{cell.seed}-{cell.tier}-{cell.data}"
     with use_style():
         figure = draw_partition(partition, np.asarray(dataset.train.labels), dataset.classes, title)

@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 import tokenize
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +62,40 @@ def stripped(source: str) -> str:
 
     Works on the text and not on a dump of the syntax tree, which differs from one Python version to the next.
     """
-    lines = source.splitlines()
-    for token in reversed(list(tokenize.generate_tokens(io.StringIO(source).readline))):
+    source = _without_docstrings(_without_comments(source))
+    # Rows whose end is within a string: there spaces and blank lines count.
+    in_string = {row for token in _tokens(source) for row in range(token.start[0], token.end[0])}
+    kept = [(row, line if row in in_string else line.rstrip()) for row, line in enumerate(source.split("\n"), 1)]
+    return "\n".join(line for row, line in kept if line or row in in_string or row - 1 in in_string)
+
+
+def _tokens(source: str) -> Iterator[tokenize.TokenInfo]:
+    return tokenize.generate_tokens(io.StringIO(source).readline)
+
+
+def _without_comments(source: str) -> str:
+    lines = source.split("\n")
+    for token in _tokens(source):
         if token.type == tokenize.COMMENT:
             row, column = token.start
             lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(ast.parse(source)):
-        # An expression that is a string alone does nothing: a docstring of a module, class, function or constant.
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            for row in range(node.lineno, (node.end_lineno or node.lineno) + 1):
-                lines[row - 1] = ""
-    return "\n".join(line.rstrip() for line in lines if line.strip())
+    return "\n".join(lines)
+
+
+def _without_docstrings(source: str) -> str:
+    """Return the source with an empty string in the place of each expression that is a string alone."""
+    lines = source.encode().split(b"\n")
+    strings = [
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    ]
+    for node in sorted(strings, key=lambda node: (node.lineno, node.col_offset), reverse=True):
+        assert node.end_lineno is not None
+        before, after = lines[node.lineno - 1][: node.col_offset], lines[node.end_lineno - 1][node.end_col_offset :]
+        alone = not before.strip() and not after.strip()
+        lines[node.lineno - 1 : node.end_lineno] = [b"" if alone else before + b'""' + after]
+    return b"\n".join(lines).decode()
 
 
 def environment(device: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ A file that cannot be imported is an entry with its reason, not a crash: one bro
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import importlib
@@ -12,6 +13,7 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
+import typing
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
@@ -67,7 +69,7 @@ def methods(plugins: Iterable[Path] = ()) -> dict[str, MethodEntry]:
     """Return all methods by name, broken files included; a plugin file takes the place of a built-in name."""
     found = dict(_installed_methods())
     for path in plugins:
-        found |= _methods_of(f"bench_plugin_{_short_hash(path)}_{path.stem}", path)
+        found |= _plugin_methods(path)
     return found
 
 
@@ -75,8 +77,12 @@ def method(name: str, plugins: Iterable[Path] = ()) -> MethodEntry:
     """Return one method.
 
     Raises:
-        BenchError: no file defines it, or the file is broken.
+        BenchError: no file defines it, its file is broken, or a file that the user named is.
     """
+    plugins = tuple(plugins)
+    for path in plugins:
+        for broken in (entry for entry in _plugin_methods(path).values() if entry.kind is None):
+            raise BenchError(f"plugin {path}: no method can be read from it: {broken.reason}")
     found = methods(plugins)
     if name not in found:
         working = sorted(entry.name for entry in found.values() if entry.kind)
@@ -95,7 +101,7 @@ def tasks() -> dict[str, TaskEntry]:
     found = {}
     for info in pkgutil.iter_modules(bench.tasks.__path__, "bench.tasks."):
         module = importlib.import_module(info.name)
-        for kind in _classes(module, Task):
+        for kind in (kind for kind in _classes(module, Task) if not inspect.isabstract(kind)):
             found[kind.name] = TaskEntry(kind.name, Path(str(module.__file__)), kind)
     return found
 
@@ -116,13 +122,15 @@ def _installed_methods() -> dict[str, MethodEntry]:
     import methods as package
 
     found: dict[str, MethodEntry] = {}
-    for info in pkgutil.iter_modules(package.__path__):
-        if not info.name.startswith("_"):
-            path = Path(next(iter(package.__path__))) / f"{info.name}.py"
-            found |= _methods_of(f"{package.__name__}.{info.name}", path)
+    for path in (path for folder in package.__path__ for path in sorted(Path(folder).glob("[!_]*.py"))):
+        found |= _methods_of(f"{package.__name__}.{path.stem}", path)
     for point in entry_points(group=ENTRY_POINTS):
-        found |= _methods_of(point.module, Path(point.module))
+        found |= _methods_of(point.module, Path(f"{point.module.rpartition('.')[2]}.py"))
     return found
+
+
+def _plugin_methods(path: Path) -> dict[str, MethodEntry]:
+    return _methods_of(f"bench_plugin_{_short_hash(path)}_{path.stem}", path)
 
 
 @functools.cache
@@ -132,11 +140,13 @@ def _methods_of(module_name: str, path: Path) -> dict[str, MethodEntry]:
         module = _import(module_name, path)
     except (Exception, SystemExit) as error:
         return {path.stem: MethodEntry(path.stem, path, None, _one_line(error))}
-    kinds = _classes(module, Method)
-    if not kinds:
-        return {path.stem: MethodEntry(path.stem, path, None, "it defines no complete subclass of bench.api.Method")}
+    path = Path(module.__file__ or path)
+    kinds = [kind for kind in _classes(module, Method) if not inspect.isabstract(kind)]
     for kind in kinds:
         kind.name = kind.__dict__.get("name") or path.stem
+    fault = _fault(_classes(module, Method))
+    if fault:
+        return {path.stem: MethodEntry(path.stem, path, None, fault)}
     return {kind.name: MethodEntry(kind.name, path, kind) for kind in kinds}
 
 
@@ -160,9 +170,29 @@ def _import(module_name: str, path: Path) -> ModuleType:
 
 
 def _classes(module: ModuleType, base: type) -> list[Any]:
-    """Return the concrete subclasses of ``base`` that a module itself defines, in the order of the file."""
+    """Return the subclasses of ``base`` that a module itself defines, in the order of the file."""
     own = (kind for kind in vars(module).values() if inspect.isclass(kind) and kind.__module__ == module.__name__)
-    return [cast(Any, kind) for kind in own if issubclass(kind, base) and not inspect.isabstract(kind)]
+    return [cast(Any, kind) for kind in own if issubclass(kind, base)]
+
+
+def _fault(kinds: list[type[Method]]) -> str:
+    """Return why the classes of a file cannot be used; empty if they can."""
+    complete = [kind for kind in kinds if not inspect.isabstract(kind)]
+    if not complete:
+        lacking = [f"{kind.__name__} lacks {', '.join(sorted(kind.__abstractmethods__))}" for kind in kinds]
+        return "; ".join(lacking) or "it defines no subclass of bench.api.Method"
+    if len({kind.name for kind in complete}) < len(complete):
+        names = ", ".join(kind.__name__ for kind in complete)
+        return f"{names} have the same name; give each its own as the class attribute 'name'"
+    for kind in complete:
+        if not dataclasses.is_dataclass(kind.Params):
+            return f"Params of {kind.__name__} is not a dataclass"
+        try:
+            kind.Params()
+            typing.get_type_hints(kind.Params)
+        except (TypeError, NameError) as error:
+            return f"Params of {kind.__name__} need a default and a known type for each field: {error}"
+    return ""
 
 
 def _short_hash(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -35,7 +36,12 @@ class Outcome:
 
 def code_of(cell: Cell, plugins: Iterable[Path] = ()) -> str:
     """Return a hash of the code that a cell runs: the simulation path and the method's file."""
-    return f"{simulation_code()}-{code_hash([registry.method(cell.method, plugins).source])}"
+    return f"{simulation_code()}-{_method_code(registry.method(cell.method, plugins).source)}"
+
+
+@functools.cache
+def _method_code(source: Path) -> str:
+    return code_hash([source])
 
 
 def run_cell(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tomllib
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
-from bench.errors import BenchError, choices
+from bench.errors import BenchError, at, choices
 from bench.parameters import about
 from bench.tasks.base import Recipe
 
@@ -22,9 +23,11 @@ def split_settings(words: Iterable[str], task: str, method: str, plugins: Iterab
     Raises:
         BenchError: a word is not ``name=value``, or nothing has the name.
     """
-    kind = registry.method(method, plugins).kind
+    with at("command line"):
+        kind = registry.method(method, plugins).kind
+        shape = registry.task(task).kind.Params
     assert kind is not None
-    owners: dict[str, type] = {"parameters": kind.Params, "model": registry.task(task).kind.Params, "training": Recipe}
+    owners: dict[str, type] = {"parameters": kind.Params, "model": shape, "training": Recipe}
     names = {owner: _names(params) for owner, params in owners.items()}
     tables: dict[str, dict[str, Any]] = {owner: {} for owner in owners}
     for word in words:
@@ -49,8 +52,9 @@ def _names(params: type) -> list[str]:
 
 
 def _value(text: str) -> Any:
-    """Return a value as TOML reads it; what TOML does not read is a word."""
-    try:
+    """Return a value as TOML reads it; also ``.1`` is a number, and what remains is a word."""
+    with contextlib.suppress(tomllib.TOMLDecodeError):
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+    with contextlib.suppress(ValueError):
+        return float(text)
+    return text

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -83,18 +85,20 @@ class Store:
             data: fingerprint of the data it would read now; None if that is not known.
         """
         path = self.path(cell) / "cell.json"
-        if not path.parent.exists():
-            return Record(cell, "to do", {})
         try:
+            if not path.parent.exists():
+                return Record(cell, "to do", {})
             facts = json.loads(path.read_text(encoding="utf-8"))
             state = facts["status"]
             if facts["schema"] != VERSION or state not in STATES:
-                raise ValueError("written by another version")
-            for name, size in facts["files"].items():
-                if (path.parent / name).stat().st_size != size:
-                    raise ValueError(f"{name} is not whole")
+                raise ValueError("it was written by another version")
+            if facts.pop("checksum") != _checksum(_json(facts).encode()):
+                raise ValueError("cell.json is not as it was written")
+            for name, checksum in facts["files"].items():
+                if _checksum((path.parent / name).read_bytes()) != checksum:
+                    raise ValueError(f"{name} is not as it was written")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            return Record(cell, "damaged", {"reason": f"{path.parent}: {error}"})
+            return Record(cell, "damaged", {"reason": _damage(error)})
         if state in FINISHED and facts["code"] != code:
             return Record(cell, "stale", {**facts, "reason": "it was made by other code"})
         if state in FINISHED and data is not None and facts["data"] not in (None, data):
@@ -127,7 +131,7 @@ class Store:
             _write_parquet(fresh / "ranks.parquet", table_of(ranks, RANKS))
             _write_text(fresh / "environment.json", _json(environment))
             _write_text(fresh / "log.txt", "".join(f"{line}\n" for line in log))
-            sizes = {path.name: path.stat().st_size for path in sorted(fresh.iterdir())}
+            checksums = {path.name: _checksum(path.read_bytes()) for path in sorted(fresh.iterdir())}
             record = {
                 "schema": VERSION,
                 "status": status,
@@ -135,8 +139,9 @@ class Store:
                 "cell": cell.canonical(),
                 "identity": cell.identity,
                 **facts,
-                "files": sizes,
+                "files": checksums,
             }
+            record["checksum"] = _checksum(_json(record).encode())
             _write_text(fresh / "cell.json", _json(record))
             _replace_folder(fresh, self.path(cell))
         except OSError as error:
@@ -178,7 +183,8 @@ def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str] | None 
         _write_parquet(fresh, table.replace_schema_metadata({**(table.schema.metadata or {}), **(metadata or {})}))
         fresh.replace(path)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            fresh.unlink()
         raise BenchError(f"{path}: the table cannot be written: {error.strerror}") from None
 
 
@@ -194,6 +200,19 @@ def _write_text(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _damage(error: Exception) -> str:
+    """Return what is wrong with a cell's files in words."""
+    if isinstance(error, OSError):
+        return f"{Path(error.filename or 'a file').name} cannot be read ({error.strerror})"
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | KeyError | TypeError | AttributeError):
+        return "cell.json is not whole"
+    return str(error)
 
 
 def _json(value: Mapping[str, Any]) -> str:

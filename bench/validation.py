@@ -16,7 +16,7 @@ from bench.parameters import about
 
 
 def checked(kind: type, values: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """Return the values with their types put right (``1`` for a float, ``"8"`` from a command line for an int).
+    """Return the values with their types put right (``1`` where a float is wanted becomes ``1.0``).
 
     Args:
         kind: the dataclass whose fields say what is allowed.
@@ -70,7 +70,7 @@ def _model_of(kind: type) -> type[BaseModel]:
             bounds["allow_inf_nan"] = False
         given: dict[str, Any] = {name: value for name, value in bounds.items() if value is not None}
         fields[field.name] = (hints[field.name], Field(field.default, **given))
-    return create_model(kind.__name__, __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
+    return create_model(kind.__name__, __config__=ConfigDict(strict=True, protected_namespaces=()), **fields)
 
 
 def _sentence(kind: type, values: Mapping[str, Any], error: ValidationError, place: str) -> str:

@@ -20,6 +20,7 @@ from bench.errors import BenchError
 from bench.federation import Federation
 from bench.launch.events import Ended, Event, Progress, Started
 from bench.running import describe, record_failure, run_cell
+from bench.runtime import interrupts_held
 from bench.simulator import Round
 from bench.store import Store
 
@@ -72,7 +73,8 @@ class _Worker:
         self.process: SpawnProcess = context.Process(
             target=_serve, args=(theirs, store.folder, plugins, device), daemon=False
         )
-        self.process.start()
+        with interrupts_held():
+            self.process.start()
         theirs.close()
         self.cell: Cell | None = None
         self.since = 0.0
@@ -136,7 +138,10 @@ def _serve(pipe: Connection, folder: Path, plugins: tuple[Path, ...], device: st
 def _run(cell: Cell, store: Store, plugins: tuple[Path, ...], device: str, pipe: Connection) -> Ended:
     def on_round(federation: Federation, this: Round) -> None:
         rounds = federation.task.recipe.rounds
-        pipe.send(Progress(cell.folder, this.number, rounds, describe(this, federation)))
+        try:
+            pipe.send(Progress(cell.folder, this.number, rounds, describe(this, federation)))
+        except OSError:  # the parent is gone: the cell is interrupted, not failed
+            raise SystemExit from None
 
     start = time.perf_counter()
     try:

@@ -3,42 +3,57 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bench.federation import Federation
 
-ClientData = Mapping[int, tuple[Tensor, Tensor]]
 
+class BareLoop:
+    """Trains copies of the initial model one client after the other, eagerly, with PyTorch's and C's defaults.
 
-def resident_data(federation: Federation) -> ClientData:
-    """Return every client's inputs (as stored) and labels by the client's number, held on the device."""
-    clients = range(federation.task.recipe.clients)
-    return {client: federation.client_data(client) for client in clients}
+    The batches are those of the harness, drawn from the same streams; each is gathered from the client's resident
+    tensors, augmented and normalised on its own, with the task's functions.
 
-
-def train_clients(federation: Federation, model: nn.Module, data: ClientData, round_number: int) -> Iterator[nn.Module]:
-    """Train a copy of the model on each client of the round's cohort, one after the other, and yield the copies.
-
-    The batches are those of the harness, drawn from the same streams. Each batch is gathered, augmented and normalised
-    on its own, with the task's functions.
+    Args:
+        federation: what is trained; every client's data is put on its device here.
+        threads: number of threads PyTorch may use.
     """
-    task, recipe = federation.task, federation.task.recipe
-    for client in federation.cohort(round_number).clients:
-        inputs, labels = data[client.number]
-        order_rng = federation.streams("batches", round_number).client(client.number)
-        augment_rng = federation.streams("augmentation", round_number).client(client.number)
-        local = copy.deepcopy(model).train()
-        optimiser = torch.optim.SGD(
-            local.parameters(), recipe.lr_of(round_number), recipe.momentum, weight_decay=recipe.weight_decay
-        )
-        for _ in range(recipe.local_epochs):
-            order = torch.from_numpy(order_rng.permutation(len(labels))).to(federation.device)
-            for batch in order.split(recipe.batch_size):
-                samples = task.prepare(task.augment(inputs[batch], augment_rng))
-                optimiser.zero_grad()
-                task.loss(local(samples), labels[batch]).backward()
-                optimiser.step()
-        yield local
+
+    def __init__(self, federation: Federation, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self.federation, self.model = federation, federation.initial_model()
+        self.data = [federation.client_data(client) for client in range(federation.task.recipe.clients)]
+
+    def train(self, round_number: int) -> int:
+        """Train the cohort of a round and return the number of samples passed."""
+        epochs = self.federation.task.recipe.local_epochs
+        clients = self.federation.cohort(round_number).clients
+        for _ in self.trained(round_number):
+            pass
+        return sum(client.samples * epochs for client in clients)
+
+    def trained(self, round_number: int) -> Iterator[nn.Module]:
+        """Yield the trained model of each client of a round's cohort, in the cohort's order."""
+        task, recipe = self.federation.task, self.federation.task.recipe
+        for client in self.federation.cohort(round_number).clients:
+            inputs, labels = self.data[client.number]
+            order_rng = self.federation.streams("batches", round_number).client(client.number)
+            augment_rng = self.federation.streams("augmentation", round_number).client(client.number)
+            model = copy.deepcopy(self.model).train()
+            optimiser = torch.optim.SGD(
+                model.parameters(), recipe.lr_of(round_number), recipe.momentum, weight_decay=recipe.weight_decay
+            )
+            for _ in range(recipe.local_epochs):
+                order = torch.from_numpy(order_rng.permutation(len(labels))).to(self.federation.device)
+                for batch in order.split(recipe.batch_size):
+                    samples = task.prepare(task.augment(inputs[batch], augment_rng))
+                    optimiser.zero_grad()
+                    task.loss(model(samples), labels[batch]).backward()
+                    optimiser.step()
+            yield model
+
+    def close(self) -> None:
+        """Nothing is left running."""

@@ -1,14 +1,14 @@
-"""Who is timed: the bare loop and the harness, each in a process of its own that lives through all repetitions.
+"""Who is timed, each in a process of its own that lives through all repetitions.
 
-The processes are separate because the harness changes its process for good (threads, memory allocator), and the bare
-loop is to run with the defaults of PyTorch and of the C library.
+The processes are separate because the harness changes its process for good (threads, memory allocator), while the
+bare loop is to run with the defaults.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -16,13 +16,9 @@ from typing import Literal
 import torch
 
 from bench.cell import Cell
-from bench.engine import Engine, open_engine
 from bench.federation import Federation
-from bench.perf.bare import resident_data, train_clients
-from bench.runtime import prepare_process
-from bench.training import Job
-
-Kind = Literal["bare loop", "harness"]
+from bench.perf.bare import BareLoop
+from bench.perf.harness import Harness
 
 
 @dataclass(frozen=True)
@@ -35,17 +31,20 @@ class Contender:
         threads: number of threads of each of them.
     """
 
-    kind: Kind
+    kind: Literal["bare loop", "harness"]
     processes: int
     threads: int
 
+    def __str__(self) -> str:
+        return f"{self.kind}, {self.processes} x {self.threads}"
+
 
 def contenders(device: str, cores: int) -> list[Contender]:
-    """Return who runs on a device, in the order of a repetition; more than one core counts only on the CPU."""
-    one = [Contender("bare loop", 1, 1), Contender("harness", 1, 1)]
+    """Return who runs on a device, in the order of a repetition; an accelerator is driven by one thread."""
+    alone = [Contender("bare loop", 1, 1), Contender("harness", 1, 1)]
     if device != "cpu" or cores == 1:
-        return one
-    return [one[0], Contender("bare loop", 1, cores), one[1], Contender("harness", cores, 1)]
+        return alone
+    return [alone[0], Contender("bare loop", 1, cores), alone[1], Contender("harness", cores, 1)]
 
 
 class Runner:
@@ -53,17 +52,24 @@ class Runner:
 
     Args:
         contender: who trains.
-        cell: whose cohort is trained.
+        cell: whose cohorts are trained.
         device: where.
     """
 
     def __init__(self, contender: Contender, cell: Cell, device: str) -> None:
-        self._pool = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        self.contender = contender
+        # An interruption from the keyboard reaches all processes; this one's parent ends it in good order.
+        self._pool = ProcessPoolExecutor(
+            1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=signal.signal,
+            initargs=(signal.SIGINT, signal.SIG_IGN),
+        )
         self._pool.submit(_start, contender, cell, device).result()
 
-    def rate(self, round_number: int) -> float:
-        """Train the cohort of a round once and return the training samples per second."""
-        return self._pool.submit(_rate, round_number).result()
+    def samples_per_s(self, round_number: int) -> float:
+        """Train the cohort of a round once and return the training samples passed per second."""
+        return self._pool.submit(_timed, round_number).result()
 
     def close(self) -> None:
         """End the process and its workers."""
@@ -71,29 +77,37 @@ class Runner:
         self._pool.shutdown()
 
 
-def prepare(contender: Contender, federation: Federation) -> tuple[Callable[[int], int], Callable[[], None]]:
-    """Return what trains the cohort of a round and returns its number of samples passed, and what ends it."""
+# What a runner's process holds between repetitions.
+_at_work: BareLoop | Harness | None = None
+
+
+def _start(contender: Contender, cell: Cell, device: str) -> None:
+    global _at_work
+    federation = Federation.build(cell, device=device)
     if contender.kind == "bare loop":
-        torch.set_num_threads(contender.threads)
-        model, data, recipe = federation.initial_model(), resident_data(federation), federation.task.recipe
+        _at_work = BareLoop(federation, contender.threads)
+    else:
+        _at_work = Harness(federation, contender.processes)
 
-        def train_bare(round_number: int) -> int:
-            passes = recipe.samples_per_client or 0
-            return sum(passes * recipe.local_epochs for _ in train_clients(federation, model, data, round_number))
 
-        return train_bare, lambda: None
-    prepare_process()
-    engine = open_engine(federation, (), contender.processes)
-    server = federation.method.setup(federation.initial_model(), federation.task)
+def _timed(round_number: int) -> float:
+    assert _at_work is not None
+    device = _at_work.federation.device
+    _wait_for(device)
+    start = time.perf_counter()
+    passes = _at_work.train(round_number)
+    _wait_for(device)
+    return passes / (time.perf_counter() - start)
 
-    def train_harness(round_number: int) -> int:
-        selections = federation.method.select(
-            server, federation.cohort(round_number), federation.streams("selection", round_number)
-        )
-        jobs = (
-            Job(selection.client.number, round_number, federation.method.extract(server, selection))
-            for selection in selections
-        )
-        return sum(trained.passes for trained in engine.train(jobs))
 
-    return train_harness, engine.close
+def _wait_for(device: torch.device) -> None:
+    """Wait until an accelerator has done all it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def _stop() -> None:
+    assert _at_work is not None
+    _at_work.close()

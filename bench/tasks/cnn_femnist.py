@@ -32,10 +32,10 @@ class CNNFemnist(ImageTask):
     tiers = {
         "paper": Recipe(rounds=300, lr=0.01, users_per_client=10),
         "quick": Recipe(
-            rounds=30,
+            rounds=25,
             clients=20,
             cohort=5,
-            samples_per_client=150,
+            samples_per_client=100,
             lr=0.1,
             evaluate_every=5,
             standin_train=3000,

@@ -37,7 +37,7 @@ class ResNet18Cifar10(ImageTask):
     tiers = {
         "paper": Recipe(rounds=1000, samples_per_client=500, evaluate_every=5),
         "quick": Recipe(
-            rounds=40,
+            rounds=30,
             clients=10,
             cohort=3,
             samples_per_client=200,

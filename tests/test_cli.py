@@ -1,0 +1,270 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from tiny import CELLS, CNN, TRAINING, CommandLine, plugin, sentence, start, sweep_of, write
+from typer.testing import CliRunner
+
+import methods
+from bench import registry, running
+from bench.cli import app
+from bench.config import read_sweep
+from bench.figures import FIGURES
+from bench.running import run_cell
+from bench.store import Store
+
+SET = [word for name, value in TRAINING.items() for word in ("--set", f"{name}={value}")]
+RUN = ("run", "--task", CNN, "--method", "orthdrop", "--keep", 0.5, "--workers", 1, "--device", "cpu", *SET)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> CommandLine:
+    monkeypatch.chdir(tmp_path)
+    return CommandLine(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny sweep all of whose cells are done."""
+    folder = tmp_path_factory.mktemp("finished")
+    sweep = read_sweep(sweep_of(folder, CELLS, 'title = "Tiny"\nfigures = ["accuracy-keep"]\n'))
+    for cell in sweep.cells:
+        run_cell(cell, store=Store(folder / "results" / "tiny"))
+    return folder
+
+
+@pytest.fixture
+def swept(finished: Path, bench: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    folder = Path(shutil.copytree(finished, tmp_path / "work"))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+COMMANDS = {
+    (): ["list", "run", "sweep", "status", "plot", "partition", "perf", "data"],
+    ("list",): ["--plugin", "methods", "tasks", "sweeps", "figures"],
+    ("run",): ["--task", "--method", "--keep", "--alpha", "--partition", "--seed", "--rounds", "--tier", "--data",
+               "--set", "--plugin", "--device", "--workers", "--results"],
+    ("sweep",): ["FILE", "--jobs", "--only", "--dry-run", "--stale", "--plugin", "--device", "--results"],
+    ("status",): ["FILE", "--plugin", "--results"],
+    ("plot",): ["FILE", "--x", "round", "bytes", "--results"],
+    ("partition",): ["--task", "--alpha", "--partition", "--seed", "--tier", "--data", "--results"],
+    ("perf",): ["--device", "--repetitions", "--task"],
+    ("data",): ["list", "fetch", "import", "verify"],
+    ("data", "list"): [],
+    ("data", "fetch"): ["NAME"],
+    ("data", "import"): ["NAME", "PATH"],
+    ("data", "verify"): ["NAME"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("width", [100, 40])
+def test_help_names_every_option(command: tuple[str, ...], width: int) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": str(width), "TERMINAL_WIDTH": str(width)})
+    assert result.exit_code == 0
+    if width == 100:
+        assert [word for word in COMMANDS[command] if word not in result.stdout] == []
+
+
+def test_no_command_shows_the_help() -> None:
+    assert "Usage" in CliRunner().invoke(app, []).output
+
+
+@pytest.mark.parametrize("width", ["120", "30"])
+def test_listings(bench: CommandLine, monkeypatch: pytest.MonkeyPatch, width: str) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    Path("sweeps").mkdir()
+    sweep_of(Path("sweeps"))
+    write(Path("sweeps/wrong.toml"), "x = 1")
+    known = {
+        "methods": [path.stem for path in Path(methods.__path__[0]).glob("[!_]*.py")],
+        "tasks": list(registry.tasks()),
+        "figures": list(FIGURES),
+        "sweeps": ["tiny.toml", "wrong.toml"] if width == "120" else [],
+    }
+    for kind, names in known.items():
+        shown = bench("list", kind)
+        assert shown.code == 0 and [name for name in names if name not in shown.out] == []
+    assert "unknown key" in bench("list", "sweeps").out or width == "30"
+    everything = bench("list").out
+    assert [kind for kind in known if kind not in everything] == []
+
+
+def test_broken_plugin_is_a_row_of_the_listing(bench: CommandLine) -> None:
+    write(Path("broken.py"), "def f(:\n")
+    shown = bench("list", "methods", "--plugin", "broken.py")
+    assert shown.code == 0 and "broken" in shown.out and "SyntaxError" in shown.out and "prism" in shown.out
+
+
+def test_run_leaves_a_result_and_goes_by_plugin(bench: CommandLine) -> None:
+    path = plugin(Path(), "mine")
+    words = [{"orthdrop": "mine"}.get(str(word), word) for word in RUN]
+    result = bench(*words, "--plugin", path)
+    assert result.code == 0 and result.out.count("stand-in data") == 3 and "saved in results/runs" in result.out
+    (facts,) = [json.loads(file.read_text()) for file in Path("results/runs/cells").glob("*/cell.json")]
+    assert (facts["status"], facts["cell"]["method"], facts["cell"]["keep"]) == ("done", "mine", 0.5)
+
+
+def test_failed_run_ends_with_code_1_and_its_reason(bench: CommandLine) -> None:
+    path = plugin(Path(), "bad", aggregate="raise ValueError('[/] no')")
+    result = bench(*[{"orthdrop": "bad"}.get(str(word), word) for word in RUN], "--plugin", path)
+    assert result.code == 1 and "failed: round 1: ValueError: [/] no" in result.out
+    assert "Traceback" not in result.out + result.err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--task", "cnn-femnst"], ["command line", "did you mean 'cnn-femnist'"]),
+        (["--method", "orthdorp"], ["command line", "did you mean 'orthdrop'"]),
+        (["--keep", 0], ["command line", "keep = 0.0", "above 0 and up to 1"]),
+        (["--keep", "nan"], ["keep = nan"]),
+        (["--alpha", 0], ["alpha = 0.0"]),
+        (["--alpha", 1, "--partition", "natural"], ["alpha = 1.0", "'natural'"]),
+        (["--partition", "dirichlet"], ["needs alpha"]),
+        (["--seed", -1], ["seed = -1"]),
+        (["--rounds", 0], ["rounds = 0 "]),
+        (["--tier", "big"], ["tier = 'big'", "'paper', 'quick'"]),
+        (["--data", "fake"], ["data = 'fake'"]),
+        (["--set", "rounds"], ["--set 'rounds'", "name=value"]),
+        (["--set", "=3"], ["--set '=3'", "name=value"]),
+        (["--set", "tial=keep"], ["--set 'tial=keep'", "did you mean 'tail'"]),
+        (["--set", "tail=maybe"], ["tail = 'maybe'", "'keep', 'drop'"]),
+        (["--set", "training.lrr=1"], ["'lrr'", "did you mean 'lr'"]),
+        (["--set", "rounds=two"], ["rounds = 'two'", "a whole number"]),
+        (["--set", "drop_last=1"], ["drop_last = 1 ", "true or false"]),
+        (["--set", "cohort=5"], ["cohort = 5 ", "clients = 4"]),
+        (["--set", "samples_per_client=400", "--partition", "iid"], ["need 1600 samples", "has 400"]),
+        (["--device", "gpu"], ["--device 'gpu'", "'cuda'"]),
+        (["--device", "cuda"], ["--device 'cuda' is not on this machine", "cpu"]),
+        (["--plugin", "nowhere.py"], ["plugin nowhere.py", "no such file"]),
+        (["--results", "a-file"], ["a-file/runs", "cannot be written"]),
+        (["--data", "real"], ["data set 'femnist' is not here", "data import femnist PATH"]),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
+)
+def test_wrong_run(
+    bench: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: list[object], words: list[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    if "real" in change:
+        monkeypatch.setenv("BENCH_DATA", str(tmp_path / "no-data"))
+    Path("a-file").touch()
+    said = bench.refused(*RUN, *change)
+    assert [word for word in words if word not in said] == [], said
+    assert not Path("results").exists()
+
+
+def test_damaged_data_is_one_sentence(bench: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    (tmp_path / "femnist").mkdir()
+    (tmp_path / "femnist" / "manifest.json").write_text("{")
+    for words in (
+        (*RUN, "--data", "real"),
+        ("partition", "--task", CNN, "--data", "real"),
+        ("data", "verify", "femnist"),
+    ):
+        assert "femnist" in bench.refused(*words)
+    assert "corrupt" in bench("data", "list").out
+    assert "did you mean 'femnist'" in bench.refused("data", "fetch", "femnits")
+    assert "does not exist" in bench.refused("data", "import", "femnist", "nowhere")
+
+
+@pytest.mark.parametrize("command", ["sweep", "status", "plot"])
+def test_wrong_sweep_file(bench: CommandLine, command: str) -> None:
+    assert "cannot be read" in bench.refused(command, "nowhere.toml")
+    write(Path("wrong.toml"), "figures = ['x']\n" + sweep_of(Path()).read_text())
+    assert "unknown figure 'x'" in bench.refused(command, "wrong.toml")
+    assert not Path("results").exists()
+
+
+def test_sweep_finds_out_before_it_runs(bench: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "no-data"))
+    file = sweep_of(Path(), CELLS + 'data = "real"\n')
+    assert "data set 'femnist' is not here" in bench.refused("sweep", file)
+    file = sweep_of(Path(), CELLS + "partition = 'iid'\n[cells.training]\nsamples_per_client = 400\n")
+    assert "need 1600 samples" in bench.refused("sweep", file)
+    file = sweep_of(Path())
+    assert "did you mean 'method'" in bench.refused("sweep", file, "--only", "metod=prism")
+    assert "'gpu'" in bench.refused("sweep", file, "--device", "gpu")
+    Path("results").touch()
+    assert "cannot be written" in bench.refused("sweep", file)
+
+
+@pytest.mark.parametrize("words", [["--jobs", "0"], ["--jobs", "two"], ["--stale", "maybe"], ["--speed"]])
+def test_wrong_options_end_with_code_2(bench: CommandLine, words: list[str]) -> None:
+    result = bench("sweep", sweep_of(Path()), *words)
+    assert result.code == 2 and "Traceback" not in result.err and words[0] in result.err
+
+
+def test_dry_run_writes_nothing(bench: CommandLine) -> None:
+    result = bench("sweep", sweep_of(Path()), "--dry-run")
+    assert result.code == 0 and result.out.count("would run") == 3 and "3 cells: 3 to do" in result.out
+    only = bench("sweep", sweep_of(Path()), "--dry-run", "--only", "method=orthdrop", "--only", "keep=0.2")
+    assert only.out.count("would run") == 1 and "1 cell: 1 to do" in only.out
+    assert not Path("results").exists()
+
+
+def test_relaunch_does_nothing_but_draw(bench: CommandLine, swept: Path) -> None:
+    cells = sorted(Path("results/tiny/cells").rglob("*"))
+    before = [(path, path.stat().st_mtime_ns) for path in cells]
+    result = bench("sweep", "tiny.toml")
+    assert result.code == 0 and "Tiny: 3 cells: 3 done" in result.out and "nothing to run" in result.out
+    assert [(path, path.stat().st_mtime_ns) for path in sorted(Path("results/tiny/cells").rglob("*"))] == before
+    assert {path.stem for path in Path("results/tiny/tables").iterdir()} == {"cells", "rounds", "ranks", "footprint"}
+    names = {path.name for path in Path("results/tiny/figures").iterdir()}
+    assert names and all(name.startswith("accuracy-keep") for name in names)
+    assert len(pd.read_parquet("results/tiny/tables/cells.parquet")) == 3
+    again = bench("plot", "tiny.toml", "--x", "bytes")
+    assert again.code == 0 and "4 tables" in again.out
+
+
+def test_stale_and_damaged_cells_are_said(bench: CommandLine, swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    victim = next(Path("results/tiny/cells").glob("*fedavg*")) / "log.txt"
+    victim.write_text("other words")
+    shown = bench("status", "tiny.toml")
+    assert "2 done, 1 damaged" in shown.out and "log.txt is not as it was written" in shown.out
+    assert bench("sweep", "tiny.toml", "--dry-run").out.count("would run") == 1
+    monkeypatch.setattr(running, "simulation_code", lambda: "changed")
+    assert "2 stale, 1 damaged" in bench("status", "tiny.toml").out
+    assert bench("sweep", "tiny.toml", "--dry-run").out.count("would run") == 3
+    assert bench("sweep", "tiny.toml", "--dry-run", "--stale", "keep").out.count("would run") == 1
+
+
+def test_partition_picture(bench: CommandLine) -> None:
+    result = bench("partition", "--task", CNN, "--alpha", 1, "--seed", 3)
+    assert result.code == 0 and result.out.count("wrote results/partitions/") == 2
+    assert len(list(Path("results/partitions").glob("*alpha1-seed3*"))) == 2
+
+
+def test_real_process_refuses_in_one_sentence(tmp_path: Path) -> None:
+    process = start(tmp_path, "status", "nowhere.toml")
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (2, "") and "nowhere.toml" in sentence(err)
+
+
+def test_real_sweep_with_a_failing_plugin(tmp_path: Path) -> None:
+    """One failed cell: exit code 1, its reason in the output, the other cell done, tables and figures of what is."""
+    plugin(tmp_path, "bad", extract="raise ValueError('[/] no')")
+    file = sweep_of(tmp_path, '[[cells]]\nmethod = ["bad", "orthdrop"]\nkeep = 0.5\n', "figures = []\n")
+    process = start(tmp_path, "sweep", file, "--plugin", "bad.py", "--device", "cpu", "--jobs", 1)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and "Traceback" not in out + err
+    assert "round 1: ValueError: [/] no" in out and "failed cells: 1" in out and "footprint of cnn-femnist, bad" in out
+    assert pd.read_parquet(tmp_path / "results/tiny/tables/cells.parquet")["method"].tolist() == ["orthdrop"]
+
+
+def test_start_is_quick() -> None:
+    """The help needs none of the heavy libraries."""
+    code = "import sys, bench.cli; print([name for name in ('torch', 'pandas', 'matplotlib') if name in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

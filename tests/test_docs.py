@@ -1,0 +1,64 @@
+"""The code in README and docs runs as it stands, and the commands they name exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import bench
+from bench.cli import app
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = {
+    "clients": 4,
+    "cohort": 2,
+    "samples_per_client": 40,
+    "local_epochs": 1,
+    "standin_train": 400,
+    "standin_test": 60,
+}
+
+
+def methods_in(document: str) -> list[str]:
+    """Return the Python blocks of a document that define a method."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
+    return [block for block in blocks if "class " in block]
+
+
+CASES = [(document, code) for document in ("README.md", "docs/add-a-method.md") for code in methods_in(document)]
+
+
+@pytest.mark.parametrize(("document", "code"), CASES, ids=lambda value: value[:20])
+@pytest.mark.parametrize("task", ["cnn-femnist", "resnet18-cifar10"])
+def test_documented_methods_run(document: str, code: str, task: str, tmp_path: Path) -> None:
+    class_name = re.findall(r"^class (\w+)\((?:Spectral|Width|Method)\)", code, re.MULTILINE)[0]
+    explicit = re.search(r'^    name = "(.*)"', code, re.MULTILINE)
+    name = explicit.group(1) if explicit else class_name.lower()
+    plugin = tmp_path / f"{class_name.lower()}.py"
+    plugin.write_text(code, encoding="utf-8")
+    model = {"width": 4} if task == "resnet18-cifar10" else {}
+    rounds = bench.run(task=task, method=name, keep=0.5, plugin=plugin, rounds=2, partition="iid", model=model, **TINY)
+    assert rounds["round"].tolist() == [0, 1, 2]
+    assert rounds["train_loss"][1:].notna().all()
+    full = bench.run(task=task, method="fedavg", rounds=1, partition="iid", model=model, **TINY)
+    assert rounds["up_bytes"][1] < full["up_bytes"][1]
+
+
+def test_three_methods_are_documented() -> None:
+    assert len(CASES) == 3
+
+
+@pytest.mark.parametrize("document", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))])
+def test_links_and_commands_exist(document: str) -> None:
+    text = (ROOT / document).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        if not target.startswith("http"):
+            assert ((ROOT / document).parent / target).exists(), f"{document} links to {target}"
+    for verb in set(re.findall(r"python -m bench (\w+)", text)):
+        assert CliRunner().invoke(app, [verb, "--help"]).exit_code == 0, f"{document} names the verb {verb}"
+    for sweep in set(re.findall(r"sweeps/[\w-]+\.toml", text)):
+        if "NAME" not in sweep:
+            assert (ROOT / sweep).exists(), f"{document} names {sweep}"

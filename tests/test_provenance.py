@@ -1,0 +1,107 @@
+"""The code hash counts code and nothing else; the environment names what a result depends on."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.provenance import PACKAGE, SIMULATION_PATH, code_hash, environment, simulation_code, stripped
+
+PLAIN = 'def f(x: str) -> str:\n    y = x + "#"\n    return y\n'
+
+SAME = [
+    '"""A module."""\n' + PLAIN,
+    "# a comment\n" + PLAIN + "# another",
+    PLAIN.replace("\n    return", "\n\n\n    return"),
+    PLAIN.replace('"#"\n', '"#"   # a comment with "quotes"\n'),
+    PLAIN.replace("str:\n", 'str:\n    """Return\n\n    something."""\n'),
+    PLAIN.replace("str:\n", 'str:\n    """Grüße."""  # Ü\n'),
+    PLAIN.replace("\n", "   \n"),
+]
+OTHER = [
+    PLAIN.replace('"#"', '"#1"'),
+    PLAIN.replace('"#"', '"# "'),
+    PLAIN.replace("x +", "x  +"),  # spelled otherwise: counts, since only rewriting the file could tell
+    PLAIN.replace("return y", "return x"),
+    PLAIN.replace("    return y", "return y"),
+    PLAIN.replace('"#"', '"""#\n\n"""'),
+]
+
+
+@pytest.mark.parametrize("source", SAME)
+def test_comments_docstrings_and_blank_lines_do_not_count(source: str) -> None:
+    assert stripped(source) == stripped(PLAIN)
+
+
+@pytest.mark.parametrize("source", OTHER)
+def test_code_counts(source: str) -> None:
+    assert stripped(source) != stripped(PLAIN)
+
+
+def test_the_text_of_strings_counts() -> None:
+    text = 'x = """a\n# no comment\n\nb"""\n'
+    assert stripped(text) == text.rstrip()
+    assert stripped(text) != stripped('x = """a\n# no comment\nb"""\n')
+    assert stripped('x = """a  \nb"""') != stripped('x = """a\nb"""')
+    assert stripped('x = f"""{1}\n\n{2}"""') != stripped('x = f"""{1}\n{2}"""')
+    assert stripped('x = "a\u2028b"  # c\ny = 1 # d') == 'x = "a\u2028b"\ny = 1'
+
+
+def test_code_beside_a_docstring_counts() -> None:
+    assert stripped('def f(): "doc"; return 1') != stripped('def f(): "doc"; return 2')
+    assert stripped('def f(): "doc"; return 1') == stripped('def f(): "other words"; return 1')
+    assert stripped('x = 1; "ü"; y = 2') != stripped('x = 1; "ü"; y = 3')
+    assert stripped('class A: """doc\n\n  # more"""\nb = 1') == stripped('class A: "doc"\nb = 1')
+
+
+class WithoutStrings(ast.NodeTransformer):
+    """Drops docstrings from a syntax tree."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
+
+
+def test_what_is_left_of_our_own_files_is_their_code() -> None:
+    compared = 0
+    for path in PACKAGE.rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        with contextlib.suppress(SyntaxError):  # a class that is a docstring alone has no body left
+            left = ast.parse(stripped(source))
+            assert ast.dump(WithoutStrings().visit(left)) == ast.dump(WithoutStrings().visit(ast.parse(source)))
+            compared += 1
+    assert compared > 50
+
+
+def test_hash_does_not_depend_on_time_or_place(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    one, other = tmp_path / "a.py", tmp_path / "b" / "c.py"
+    for path, time in ((one, 0), (other, 1e9)):
+        path.write_text(PLAIN)
+        os.utime(path, (time, time))
+    assert code_hash([one]) == code_hash([other])
+    other.write_text(OTHER[0])
+    assert code_hash([one]) != code_hash([other])
+    # Where one file ends and the next begins counts too.
+    assert code_hash([one, other]) != code_hash([other, one])
+
+
+def test_simulation_path_exists_and_holds_all_that_trains() -> None:
+    assert [name for name in SIMULATION_PATH if not (PACKAGE / name).exists()] == []
+    assert len(simulation_code()) == 16
+
+
+def test_environment_names_versions_device_and_commit() -> None:
+    facts = environment("cpu")
+    assert facts["python"] == platform.python_version()
+    assert torch.__version__.startswith(facts["packages"]["torch"])  # the build ("+cpu") is not part of it
+    assert "not installed" not in facts["packages"].values()
+    assert (facts["device"], facts["cores"]) == ("cpu", os.cpu_count())
+    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PACKAGE, capture_output=True, text=True, check=False)
+    assert facts["git_commit"] == (git.stdout.strip() if git.returncode == 0 else None)

@@ -1,0 +1,104 @@
+"""``bench.run`` and ``bench.load``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from tiny import CNN, TRAINING, plugin, read
+
+import bench
+from bench.errors import BenchError
+from bench.running import run_cell
+from bench.store import Store
+from bench.sweep import records, write_tables
+
+SETTINGS: dict[str, Any] = {"task": CNN, "method": "orthdrop", "keep": 0.5, **TRAINING}
+
+
+def numbers(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns that a rerun repeats: all but times and memory."""
+    return rounds[[name for name in map(str, rounds) if not name.endswith("_s") and name != "peak_memory_bytes"]]
+
+
+def test_run_gives_the_rounds_that_a_sweep_stores(tmp_path: Path) -> None:
+    sweep = read(tmp_path, '[[cells]]\nmethod = "orthdrop"\nkeep = 0.5\n')
+    store = Store(tmp_path / "results")
+    run_cell(sweep.cells[0], store=store)
+    write_tables(sweep, store, records(sweep, store))
+    tables = bench.load(tmp_path / "results")
+    assert set(tables) == {"cells", "rounds", "ranks"}
+    generator = torch.get_rng_state()
+    rounds = numbers(bench.run(**SETTINGS))
+    assert torch.equal(torch.get_rng_state(), generator)
+    stored = tables["rounds"][list(rounds)].astype({"status": object})
+    pd.testing.assert_frame_equal(rounds, stored, check_dtype=False, check_exact=True)
+    assert rounds["round"].tolist() == [0, 1, 2] and set(rounds["status"]) == {"done"}
+
+
+def test_settings_in_tables_mean_the_same_as_by_name() -> None:
+    by_name = bench.run(**{**SETTINGS, "rounds": 1})
+    in_table = bench.run(task=CNN, method="orthdrop", keep=0.5, training={**TRAINING, "rounds": 1})
+    pd.testing.assert_frame_equal(numbers(by_name), numbers(in_table))
+
+
+def test_plugin_gives_the_same_numbers_in_worker_processes(tmp_path: Path) -> None:
+    """The plugin's classes, sub-models among them, are found in spawned processes."""
+    path = plugin(tmp_path, "wraps", extract="return Wrapped(copy_of(server.model))", select="self.seen = True")
+    wrapped = """
+class Wrapped(torch.nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, inputs):
+        return self.inner(inputs)
+"""
+    text = path.read_text().replace("values in update.parameters.items():\n", "values in update.parameters.items():\n"
+                                    "                name = name.removeprefix('inner.')\n")  # fmt: skip
+    path.write_text(text + wrapped)
+    settings = {**SETTINGS, "method": "wraps", "plugin": path, "rounds": 1}
+    pd.testing.assert_frame_equal(numbers(bench.run(**settings)), numbers(bench.run(**settings, workers=2)))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"method": "orthdorp"}, ["bench.run", "'orthdorp'", "did you mean 'orthdrop'"]),
+        ({"task": "femnist"}, ["bench.run", "'femnist'", f"did you mean '{CNN}'"]),
+        ({"keep": 0}, ["keep = 0 ", "above 0 and up to 1"]),
+        ({"kep": 1}, ["'kep'", "did you mean 'keep'"]),
+        ({"rouds": 1}, ["'rouds'", "did you mean 'rounds'"]),
+        ({"rounds": 0}, ["bench.run, training", "rounds = 0 ", "a whole number from 1"]),
+        ({"training": 5}, ["bench.run, training", "5 is not a table"]),
+        ({"training": [1]}, ["bench.run, training", "[1] is not a table"]),
+        ({"parameters": {"tial": "keep"}}, ["parameters of orthdrop", "'tial'", "did you mean 'tail'"]),
+        ({"model": {"variant": 3}}, ["model of cnn-femnist", "variant = 3 ", "'paper'"]),
+        ({"device": "gpu"}, ["'gpu'", "'cuda'"]),
+        ({"plugin": "nowhere.py"}, ["plugin nowhere.py", "no such file"]),
+        ({"partition": "iid", "samples_per_client": 400}, ["samples_per_client=400 need 1600", "has 400"]),
+        ({"cohort": 5}, ["cohort = 5 ", "clients = 4"]),
+    ],
+)
+def test_mistakes_are_sentences(change: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(BenchError) as refused:
+        bench.run(**{**SETTINGS, **change})
+    said = str(refused.value)
+    assert [word for word in words if word not in said] == [] and "\n" not in said, said
+
+
+def test_load_of_a_folder_without_tables(tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="there are no tables here"):
+        bench.load(tmp_path)
+    with pytest.raises(BenchError, match="there are no tables here"):
+        bench.load(str(tmp_path / "nowhere"))
+
+
+def test_load_of_a_damaged_table(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables" / "rounds.parquet").write_bytes(b"PAR1 and no more")
+    with pytest.raises(BenchError, match="tables: a table is damaged"):
+        bench.load(tmp_path)

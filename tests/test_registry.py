@@ -1,0 +1,149 @@
+"""Methods are found wherever they lie, and a broken file is a row with its reason."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny import cell_of, plugin, write
+
+import methods as package
+from bench import registry
+from bench.errors import BenchError
+from bench.running import code_of, run_cell
+
+GOOD = "from methods.fedavg import FedAvg\nclass Mine(FedAvg):\n    {body}\n"
+
+BROKEN = {
+    "syntax": ("def f(:\n", "line 1: SyntaxError"),
+    "missing": ("import not_there_at_all\n", "ModuleNotFoundError: No module named 'not_there_at_all'"),
+    "raises": ("raise ValueError('two\\nlines')\n", "ValueError: two"),
+    "silent": ("raise ValueError\n", "ValueError: no message"),
+    "leaves": ("import sys; sys.exit(3)\n", "SystemExit"),
+    "nothing": ("x = 1\n", "it defines no subclass of bench.api.Method"),
+    "imports": ("from methods.fedavg import FedAvg\n", "it defines no subclass"),
+    "half": (
+        "from bench.api import Method\nclass Half(Method):\n    def select(self, server, cohort, streams): ...\n",
+        "Half lacks aggregate, extract",
+    ),
+    "twins": (GOOD.format(body="pass") + "class Other(FedAvg): pass\n", "Mine, Other have the same name"),
+    "plain": (GOOD.format(body="class Params: a = 1"), "Params of Mine is not a dataclass"),
+    "needy": (
+        "import dataclasses\n@dataclasses.dataclass\nclass P:\n    a: int\n" + GOOD.format(body="Params = P"),
+        "Params of Mine need a default",
+    ),
+    "unknown": (
+        "import dataclasses\n@dataclasses.dataclass\nclass P:\n    a: 'Nowhere' = 1\n" + GOOD.format(body="Params = P"),
+        "known type for each field: name 'Nowhere' is not defined",
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _fresh_registry() -> Iterator[None]:
+    registry._installed_methods.cache_clear()
+    yield
+    registry._installed_methods.cache_clear()
+
+
+def test_all_files_of_the_package_are_methods() -> None:
+    files = {path.stem for path in Path(package.__path__[0]).glob("*.py")} - {"__init__"}
+    found = registry.methods()
+    assert {entry.source.stem for entry in found.values()} == files
+    assert [entry for entry in found.values() if entry.kind is None] == []
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_broken_plugin_is_a_row_and_a_sentence(tmp_path: Path, name: str) -> None:
+    text, reason = BROKEN[name]
+    path = write(tmp_path / f"{name}.py", text)
+    entry = registry.methods([path])[name]
+    assert entry.kind is None and reason in entry.reason and "\n" not in entry.reason
+    # Who names a broken file is told so, whichever method they ask for.
+    for method in (name, "fedavg", "somewhere"):
+        with pytest.raises(BenchError) as refused:
+            registry.method(method, [path])
+        assert str(refused.value).startswith(f"plugin {path}: ") and reason in str(refused.value)
+    assert registry.method("prism").kind is not None
+
+
+def test_plugin_that_is_not_there(tmp_path: Path) -> None:
+    for path in (tmp_path / "nowhere.py", tmp_path):
+        with pytest.raises(BenchError, match="there is no such file"):
+            registry.method("fedavg", [path])
+    text = write(tmp_path / "notes.txt", "x")
+    with pytest.raises(BenchError, match="it is not a Python file"):
+        registry.method("fedavg", [text])
+
+
+def test_unknown_method_names_the_nearest() -> None:
+    with pytest.raises(BenchError, match=r"unknown method 'orthdorp'; allowed: .*; did you mean 'orthdrop'\?"):
+        registry.method("orthdorp")
+
+
+def test_plugin_is_found_under_its_name_or_its_file(tmp_path: Path) -> None:
+    unnamed = write(tmp_path / "mine.py", GOOD.format(body="pass"))
+    named = write(tmp_path / "other.py", GOOD.format(body='name = "my-method"'))
+    assert registry.method("mine", [unnamed, named]).source == unnamed
+    assert registry.method("my-method", [unnamed, named]).source == named
+    assert "other" not in registry.methods([named])
+
+
+def test_two_methods_in_one_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "two.py", GOOD.format(body='name = "one"') + 'class Second(FedAvg):\n    name = "second"\n')
+    assert {"one", "second"} < set(registry.methods([path]))
+    assert registry.method("one", [path]).kind is not registry.method("second", [path]).kind
+
+
+def test_plugin_takes_the_place_of_a_builtin_only_where_it_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "prism.py", GOOD.format(body="pass"))
+    assert registry.method("prism", [path]).source == path
+    assert registry.method("prism").source.parent == Path(package.__path__[0])
+    assert code_of(cell_of("prism"), [path]) != code_of(cell_of("prism"))
+
+
+def test_same_file_name_in_two_folders(tmp_path: Path) -> None:
+    paths = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        paths.append(write(tmp_path / folder / "mine.py", GOOD.format(body=f'name = "{folder}"')))
+    found = registry.methods(paths)
+    assert (found["a"].source, found["b"].source) == tuple(paths)
+
+
+def test_file_dropped_into_the_methods_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = plugin(tmp_path, "dropped")
+    write(tmp_path / "spoilt.py", "def f(:\n")
+    write(tmp_path / "_private.py", "raise SystemExit\n")
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    assert registry.method("dropped").source == path
+    with pytest.raises(BenchError, match=r"method 'spoilt' cannot be used: .*spoilt.py: line 1: SyntaxError"):
+        registry.method("spoilt")
+    assert "_private" not in registry.methods()
+    outcome = run_cell(cell_of("dropped"))
+    assert (outcome.status, len(outcome.rounds)) == ("done", 3)
+
+
+def test_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "their_package").mkdir()
+    write(tmp_path / "their_package" / "__init__.py", "")
+    path = plugin(tmp_path / "their_package", "theirs")
+    points = [
+        importlib.metadata.EntryPoint("theirs", f"their_package.{name}", registry.ENTRY_POINTS)
+        for name in ("theirs", "gone")
+    ]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "bench.methods" else [])
+    monkeypatch.syspath_prepend(tmp_path)
+    assert registry.method("theirs").source == path
+    assert registry.methods()["gone"].kind is None
+    # The file behind the entry point is part of what a result depends on.
+    assert len(code_of(cell_of("theirs"))) == len(code_of(cell_of("fedavg")))
+    sys.modules.pop("their_package.theirs")
+
+
+def test_unknown_task_names_the_nearest() -> None:
+    with pytest.raises(BenchError, match=r"unknown task 'femnist'; allowed: .*; did you mean 'cnn-femnist'\?"):
+        registry.task("femnist")

@@ -1,0 +1,161 @@
+"""Drawing kernels without replacement, against the full enumeration of successive sampling."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from bench.seeding import stream
+from bench.spectral.sampling import log_powers, sequential_sample
+
+DRAWS = 20_000
+
+
+def set_probabilities(weights: tuple[float, ...], size: int) -> dict[frozenset[int], float]:
+    """Return the probability of each set of units, summed over all orders in which it can be drawn."""
+
+    @cache
+    def of(drawn: frozenset[int]) -> float:
+        if not drawn:
+            return 1.0
+        # The last unit drawn was any of the set; before it the others had been drawn, in any order.
+        total = 0.0
+        for last in drawn:
+            before = drawn - {last}
+            left = sum(weight for unit, weight in enumerate(weights) if unit not in before)
+            total += of(before) * weights[last] / left
+        return total
+
+    def subsets(start: int, size: int) -> list[frozenset[int]]:
+        if size == 0:
+            return [frozenset()]
+        return [rest | {unit} for unit in range(start, len(weights)) for rest in subsets(unit + 1, size - 1)]
+
+    return {chosen: of(chosen) for chosen in subsets(0, size)}
+
+
+def samples(weights: tuple[float, ...], size: int, seed: int = 0) -> Counter[frozenset[int]]:
+    rng = np.random.default_rng(seed)
+    with np.errstate(divide="ignore"):
+        logs = np.log(np.array(weights))
+    return Counter(frozenset(sequential_sample(logs, size, rng).tolist()) for _ in range(DRAWS))
+
+
+SPECTRA = [
+    ((1.0, 1.0, 1.0, 1.0), 2),
+    ((8.0, 4.0, 2.0, 1.0), 1),
+    ((8.0, 4.0, 2.0, 1.0), 2),
+    ((8.0, 4.0, 2.0, 1.0), 3),
+    ((5.0, 5.0, 1.0, 1.0, 0.2), 3),
+    ((30.0, 6.0, 3.0, 2.0, 1.0, 0.5), 2),
+    ((30.0, 6.0, 3.0, 2.0, 1.0, 0.5), 4),
+]
+
+
+@pytest.mark.parametrize(("weights", "size"), SPECTRA)
+def test_inclusion_probabilities_are_those_of_successive_sampling(weights: tuple[float, ...], size: int) -> None:
+    expected = set_probabilities(weights, size)
+    assert sum(expected.values()) == pytest.approx(1)
+    drawn = samples(weights, size)
+    for unit in range(len(weights)):
+        pi = sum(probability for chosen, probability in expected.items() if unit in chosen)
+        frequency = sum(count for chosen, count in drawn.items() if unit in chosen) / DRAWS
+        assert abs(frequency - pi) <= 4.5 * math.sqrt(pi * (1 - pi) / DRAWS) + 1e-12
+
+
+@pytest.mark.parametrize(("weights", "size"), [(weights, size) for weights, size in SPECTRA if size < len(weights)])
+def test_sets_have_the_probabilities_of_successive_sampling(weights: tuple[float, ...], size: int) -> None:
+    expected = {chosen: p for chosen, p in set_probabilities(weights, size).items() if p * DRAWS >= 5}
+    drawn = samples(weights, size, seed=1)
+    rare = DRAWS - sum(drawn[chosen] for chosen in expected)
+    observed = [*(drawn[chosen] for chosen in expected), rare]
+    probabilities = [*expected.values(), max(1 - sum(expected.values()), 1e-12)]
+    statistic = sum(
+        (o - DRAWS * p) ** 2 / (DRAWS * p) for o, p in zip(observed, probabilities, strict=True) if p > 1e-9
+    )
+    assert stats.chi2(len(expected)).sf(statistic) > 1e-4
+
+
+def test_the_law_is_that_of_numpys_choice() -> None:
+    weights, size = (9.0, 5.0, 3.0, 2.0, 1.0, 0.5, 0.1), 3
+    rng = np.random.default_rng(2)
+    shares = np.array(weights) / sum(weights)
+    theirs = Counter(frozenset(rng.choice(7, size, replace=False, p=shares).tolist()) for _ in range(DRAWS))
+    ours = samples(weights, size, seed=3)
+    common = [chosen for chosen in theirs | ours if theirs[chosen] + ours[chosen] >= 20]
+    table = np.array([[theirs[chosen] for chosen in common], [ours[chosen] for chosen in common]])
+    assert stats.chi2_contingency(table).pvalue > 1e-4
+
+
+def test_units_of_weight_zero_are_taken_last_in_order() -> None:
+    logs = log_powers(np.array([3.0, 2.0, 0.0, 0.0, 0.0]), 2.0)
+    rng = np.random.default_rng(0)
+    assert {tuple(sequential_sample(logs, 2, rng)) for _ in range(200)} == {(0, 1)}
+    assert {tuple(sequential_sample(logs, 4, rng)) for _ in range(200)} == {(0, 1, 2, 3)}
+    assert tuple(sequential_sample(log_powers(np.zeros(4), 2.0), 2, rng)) == (0, 1)
+
+
+def test_kappa_zero_is_uniform_even_where_singular_values_are_zero() -> None:
+    logs = log_powers(np.array([1e6, 1.0, 1e-6, 0.0]), 0.0)
+    assert logs.tolist() == [0, 0, 0, 0]
+    rng = np.random.default_rng(5)
+    counts = Counter(unit for _ in range(DRAWS) for unit in sequential_sample(logs, 2, rng).tolist())
+    for unit in range(4):
+        assert abs(counts[unit] / DRAWS - 0.5) < 4.5 * math.sqrt(0.25 / DRAWS)
+
+
+def test_spectra_whose_powers_underflow_are_drawn_by_their_ratios() -> None:
+    sigma = np.array([3e-200, 2e-200, 1e-200, 1e-250], dtype=np.float64)
+    assert (sigma**4 == 0).all()
+    rng = np.random.default_rng(6)
+    logs = log_powers(sigma, 4.0)
+    first = sum(sequential_sample(logs, 1, rng)[0] == 0 for _ in range(DRAWS)) / DRAWS
+    p = 81 / (81 + 16 + 1)
+    assert abs(first - p) < 4.5 * math.sqrt(p * (1 - p) / DRAWS)
+
+
+def test_single_precision_singular_values_do_not_overflow() -> None:
+    logs = log_powers(np.array([1e30, 1e-30], dtype=np.float32), 20.0)
+    assert np.isfinite(logs).all()
+    np.testing.assert_allclose(logs[0] - logs[1], 20 * math.log(1e60), rtol=1e-6)
+
+
+@given(
+    sigma=st.lists(st.floats(0, 2.0**99, width=32), min_size=1, max_size=40).map(lambda values: sorted(values)[::-1]),
+    kappa=st.floats(0, 20),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 2**32),
+)
+def test_a_sample_is_distinct_ascending_and_of_the_size_asked(
+    sigma: list[float], kappa: float, share: float, seed: int
+) -> None:
+    size = max(1, round(share * len(sigma)))
+    chosen = sequential_sample(log_powers(np.array(sigma, np.float32), kappa), size, np.random.default_rng(seed))
+    assert chosen.dtype == np.int64 and len(chosen) == size
+    assert (np.diff(chosen) > 0).all() and chosen[0] >= 0 and chosen[-1] < len(sigma)
+
+
+def test_all_units_are_taken_when_as_many_are_asked_for() -> None:
+    assert sequential_sample(np.log([9.0, 1.0, 1e-300]), 3, np.random.default_rng(0)).tolist() == [0, 1, 2]
+
+
+def test_a_sample_depends_on_its_stream_alone() -> None:
+    logs = np.log(np.arange(1.0, 65.0))
+    draws = [sequential_sample(logs, 13, stream(1, "selection", 2, client)).tolist() for client in (3, 3, 4)]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_larger_kappa_favours_larger_singular_values() -> None:
+    sigma = np.linspace(2, 1, 20)
+    means = [
+        np.mean([sequential_sample(log_powers(sigma, k), 4, np.random.default_rng(s)).mean() for s in range(500)])
+        for k in (0.0, 2.0, 6.0)
+    ]
+    assert means[0] > means[1] > means[2]

@@ -1,0 +1,301 @@
+"""The round loop: repeatable to the bit, the same for any number of workers, and honest in what it measures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import (
+    CNN,
+    LSTM,
+    RESNET,
+    TASKS,
+    federation,
+    global_states,
+    run,
+    small_cell,
+    used_global_states,
+    values_of,
+)
+from torch import Tensor, nn
+
+from bench import registry
+from bench.api import Cohort, Selection, Server, Streams, Update
+from bench.cost import cost_of
+from bench.diagnostics import layer_ranks
+from bench.engine import InlineEngine, ParallelEngine, open_engine
+from bench.errors import BenchError
+from bench.evaluation import batch_count, score_batches, total_score
+from bench.federation import Federation
+from bench.runtime import prepared
+from bench.simulator import LAST_EVALUATIONS, Round, Simulation
+from bench.training import Diverged, Job, Trained, train_client
+
+METHODS: list[tuple[str, dict[str, Any]]] = [
+    ("fedavg", {}),
+    ("prism", {}),
+    ("prism", {"sigma": "absorbed", "momentum": "carry"}),
+    ("orthdrop", {"tail": "drop"}),
+    ("origdrop", {}),
+    ("origdrop", {"variant": "released"}),
+]
+
+
+def numbers(rounds: Iterable[Round]) -> list[Any]:
+    """Return all that a run measured except time and memory."""
+    measured = [replace(this, seconds={}, peak_memory_bytes=0) for this in rounds]
+    return [asdict(this) for this in measured]
+
+
+def run_with(built: Federation, workers: int) -> tuple[list[Any], dict[str, Tensor]]:
+    """Run with worker processes; return the numbers and the parameters of the server."""
+    models: list[nn.Module] = []
+    full_model = built.method.full_model
+
+    def remembered(server: Server) -> nn.Module:
+        models.append(full_model(server))
+        return models[-1]
+
+    built.method.full_model = remembered  # type: ignore[method-assign]
+    with prepared():
+        engine = open_engine(built, (), workers)
+        assert isinstance(engine, ParallelEngine if workers > 1 else InlineEngine)
+        try:
+            rounds = numbers(Simulation(built, engine).rounds())
+        finally:
+            engine.close()
+    return rounds, values_of(models[-1])
+
+
+def assert_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+@pytest.mark.parametrize(("method", "parameters"), METHODS)
+def test_two_runs_are_equal_to_the_bit(method: str, parameters: dict[str, Any]) -> None:
+    runs = [run(federation(method, keep=0.4, parameters=parameters)) for _ in range(2)]
+    assert numbers(runs[0][0]) == numbers(runs[1][0])
+    assert_equal(runs[0][1], runs[1][1])
+
+
+@pytest.mark.parametrize("task", [CNN, LSTM])
+def test_two_runs_of_the_other_tasks_are_equal_to_the_bit(task: str) -> None:
+    runs = [run(federation("prism", task, keep=0.4)) for _ in range(2)]
+    assert numbers(runs[0][0]) == numbers(runs[1][0])
+    assert_equal(runs[0][1], runs[1][1])
+
+
+def test_two_workers_give_the_same_bits_as_this_process() -> None:
+    settings: dict[str, Any] = {"keep": 0.4, "parameters": {"momentum": "carry"}}
+    inline, parallel = (run_with(federation("prism", RESNET, **settings), workers) for workers in (1, 2))
+    assert inline[0] == parallel[0]
+    assert_equal(inline[1], parallel[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("method", ["fedavg", "prism", "origdrop"])
+def test_any_number_of_workers_gives_the_same_bits(method: str, task: str) -> None:
+    training = {"cohort": 4, "samples_per_client": 30}
+    runs = [run_with(federation(method, task, keep=0.4, training=training), workers) for workers in (1, 2, 3)]
+    for parallel in runs[1:]:
+        assert runs[0][0] == parallel[0]
+        assert_equal(runs[0][1], parallel[1])
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("method", ["fedavg", "prism", "origdrop"])
+def test_a_run_leaves_the_global_random_state_alone(method: str, task: str) -> None:
+    before = used_global_states()
+    run(federation(method, task, keep=0.4))
+    assert global_states() == before
+
+
+def test_a_run_does_not_depend_on_the_global_random_state() -> None:
+    state = torch.get_rng_state()
+    results = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        results.append(run(federation("prism", CNN, keep=0.4)))
+    torch.set_rng_state(state)
+    assert numbers(results[0][0]) == numbers(results[1][0])
+
+
+@pytest.mark.parametrize("method", ["fedavg", "prism", "origdrop"])
+def test_all_methods_start_from_the_same_score(method: str) -> None:
+    first, _ = run(federation(method, CNN, keep=0.4))
+    reference, _ = run(federation("fedavg", CNN))
+    assert first[0].score == reference[0].score
+    assert first[0].number == 0 and first[0].train_loss is None and not first[0].costs
+
+
+class Recorder(InlineEngine):
+    """An engine that keeps what it was asked and what came of it."""
+
+    def __init__(self, built: Federation) -> None:
+        super().__init__(built)
+        self.jobs: list[tuple[Job, int]] = []
+        self.results: list[Trained] = []
+
+    def train(self, jobs: Iterable[Job]) -> Iterator[Trained]:
+        for job in jobs:
+            momentum = (job.momentum or {}).values()
+            sent = [*job.submodel.parameters(), *job.submodel.buffers(), *momentum]
+            self.jobs.append((job, sum(tensor.nbytes for tensor in sent)))
+            self.results.append(train_client(job, self.federation))
+            yield self.results[-1]
+
+
+@pytest.mark.parametrize(("method", "parameters"), METHODS)
+def test_bytes_operations_and_losses_are_those_of_the_jobs(method: str, parameters: dict[str, Any]) -> None:
+    built = federation(method, CNN, keep=0.4, parameters=parameters)
+    engine = Recorder(built)
+    rounds = list(Simulation(built, engine).rounds())[1:]
+    for this in rounds:
+        places = slice(2 * (this.number - 1), 2 * this.number)
+        jobs, results = engine.jobs[places], engine.results[places]
+        assert [job.client for job, _ in jobs] == [client.number for client in built.cohort(this.number).clients]
+        assert all(job.round_number == this.number for job, _ in jobs)
+        assert this.down_bytes == sum(sent for _, sent in jobs)
+        tensors = [t for result in results for t in (*result.parameters.values(), *result.momentum.values())]
+        assert this.up_bytes == sum(tensor.nbytes for tensor in tensors)
+        assert this.costs == [cost_of(job.submodel, built.task) for job, _ in jobs]
+        assert this.forward_macs == sum(c.macs * r.passes for c, r in zip(this.costs, results, strict=True))
+        assert this.train_loss == pytest.approx(np.average([r.loss for r in results], weights=[40, 40]))
+        assert this.clients == 2 and this.lr == built.task.recipe.lr_of(this.number)
+
+
+def test_momentum_is_carried_from_round_to_round() -> None:
+    for carried in (False, True):
+        parameters = {"momentum": "carry"} if carried else {}
+        built = federation("prism", CNN, keep=0.4, parameters=parameters)
+        engine = Recorder(built)
+        list(Simulation(built, engine).rounds())
+        momenta = [job.momentum for job, _ in engine.jobs]
+        assert momenta[:2] == [None, None]
+        assert all(bool(momentum) is carried for momentum in momenta[2:])
+
+
+def test_the_train_loss_weighs_clients_by_their_samples() -> None:
+    training = {"samples_per_client": None, "cohort": 4}
+    built = federation("fedavg", CNN, partition="dirichlet", alpha=0.5, training=training)
+    engine = Recorder(built)
+    rounds = list(Simulation(built, engine).rounds())
+    results = engine.results[:4]
+    assert len({result.passes for result in results}) > 1
+    expected = np.average([result.loss for result in results], weights=[result.passes for result in results])
+    assert rounds[1].train_loss == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_score_is_that_of_all_test_samples(task: str) -> None:
+    built = federation("fedavg", task, training={"evaluation_batch": 16, "standin_test": 60})
+    model, test = built.initial_model(), built.dataset.test
+    assert batch_count(built) == 4
+    score = total_score(score_batches(model, built, range(4)))
+    outputs = []
+    with torch.no_grad():
+        for start in range(0, 60, 16):
+            outputs.append(model(built.task.prepare(torch.from_numpy(np.array(test.inputs[start : start + 16])))))
+    logits, labels = torch.cat(outputs).double(), torch.from_numpy(np.array(test.labels))
+    if task == LSTM:
+        loss, right = nn.functional.binary_cross_entropy_with_logits(logits, labels.double()), (logits > 0) == labels
+    else:
+        loss, right = nn.functional.cross_entropy(logits, labels), logits.argmax(1) == labels
+    assert score.loss == pytest.approx(float(loss), rel=1e-5)
+    assert score.acc == pytest.approx(float(right.double().mean()))
+
+
+def test_the_score_does_not_depend_on_who_scores_which_batch() -> None:
+    built = federation("fedavg", RESNET, training={"evaluation_batch": 7})
+    model = built.initial_model()
+    shares = [[8, 2], [], [0, 1, 3], [7, 6, 5, 4]]
+    scattered = [score for share in shares for score in score_batches(model, built, share)]
+    assert total_score(scattered) == total_score(score_batches(model, built, range(9)))
+
+
+def test_rounds_are_evaluated_every_so_often_and_at_the_end() -> None:
+    training = {"rounds": 11, "evaluate_every": 4, "samples_per_client": 4, "cohort": 1}
+    rounds, _ = run(federation("fedavg", CNN, training=training))
+    evaluated = [this.number for this in rounds if this.score is not None]
+    assert evaluated == [0, *(n for n in range(1, 12) if n % 4 == 0 or n > 11 - LAST_EVALUATIONS)]
+    assert all(bool(this.ranks) == (this.score is not None) for this in rounds)
+
+
+def test_the_reported_ranks_are_those_of_the_server_model() -> None:
+    rounds, after = run(federation("prism", CNN, keep=0.4))
+    built = federation("prism", CNN)
+    model = built.initial_model()
+    for name, tensor in model.named_parameters():
+        tensor.data = after[name]
+    assert rounds[-1].ranks == layer_ranks(model)
+    assert rounds[0].ranks != rounds[-1].ranks
+
+
+@pytest.mark.parametrize("method", ["fedavg", "prism", "origdrop"])
+@pytest.mark.parametrize("lr", [1e12, 1e20, 1e30, 1e38])
+def test_divergence_is_raised_whatever_overflows(method: str, lr: float) -> None:
+    """One batch a round: the loss is taken before the step that overflows, if it is not the product of the factors."""
+    training = {"lr": lr, "batch_size": 64, "rounds": 4}
+    with pytest.raises(Diverged, match=r"^round \d: "):
+        run(federation(method, CNN, keep=0.5, training=training))
+
+
+@pytest.mark.slow
+def test_divergence_in_a_worker_reaches_the_parent() -> None:
+    built = federation("fedavg", CNN, training={"lr": 1e20, "batch_size": 4})
+    with pytest.raises(Diverged, match="training loss of client"):
+        run_with(built, 2)
+
+
+def test_a_method_that_forgets_a_client_is_told_so() -> None:
+    built = federation("fedavg", CNN)
+    select = built.method.select
+
+    def forgetful(server: Server, cohort: Cohort, streams: Streams) -> list[Selection]:
+        return select(server, cohort, streams)[1:]
+
+    built.method.select = forgetful  # type: ignore[method-assign]
+    with pytest.raises(BenchError, match="select returned 1 selections for 2 clients"):
+        run(built)
+
+
+def test_a_round_is_the_methods_own_steps() -> None:
+    """The loop written out once more, without engine or measures."""
+    _, after = run(federation("prism", CNN, keep=0.4))
+    built = federation("prism", CNN, keep=0.4)
+    method = built.method
+    with prepared():
+        server = method.setup(built.initial_model(), built.task)
+        for number in (1, 2):
+            selections = method.select(server, built.cohort(number), built.streams("selection", number))
+            updates = []
+            for selection in selections:
+                submodel = method.extract(server, selection)
+                trained = train_client(Job(selection.client.number, number, submodel), built)
+                updates.append(Update(selection, trained.parameters))
+            server = method.aggregate(server, updates, built.streams("aggregation", number))
+    assert_equal(after, values_of(server.model))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_training_lowers_the_loss(task: str) -> None:
+    training = {"rounds": 3, "cohort": 4, "samples_per_client": 100, "lr": 0.3 if task == LSTM else 0.05}
+    rounds, _ = run(federation("prism", task, keep=0.8, training=training))
+    losses = [this.train_loss or math.inf for this in rounds[1:]]
+    assert losses[-1] < losses[0]
+
+
+def test_a_cell_is_built_with_its_own_recipe() -> None:
+    cell = small_cell("prism", RESNET, training={"lr": 0.07})
+    recipe = registry.task(RESNET).build(cell).recipe
+    assert (recipe.lr, recipe.rounds, recipe.cohort) == (0.07, 2, 2)
+    with pytest.raises(BenchError, match="cohort = 9"):
+        Federation.build(small_cell("prism", RESNET, training={"cohort": 9}))

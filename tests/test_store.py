@@ -1,0 +1,157 @@
+"""Cells on disk: whole or not there, and every change of their files is noticed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from tiny import cell_of
+
+from bench import running
+from bench.errors import BenchError
+from bench.running import code_of, run_cell
+from bench.schema import RANKS, ROUNDS
+from bench.store import STATES, Store, write_table
+
+CELL = cell_of("orthdrop", keep=0.5)
+FILES = ("cell.json", "environment.json", "log.txt", "ranks.parquet", "rounds.parquet")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    assert run_cell(CELL, store=Store(folder)).status == "done"
+    return folder
+
+
+@pytest.fixture
+def store(finished: Path, tmp_path: Path) -> Store:
+    return Store(Path(shutil.copytree(finished, tmp_path / "results")))
+
+
+def state(store: Store) -> str:
+    return store.record(CELL, code_of(CELL), None).state
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def test_finished_cell_has_its_files(store: Store) -> None:
+    assert sorted(path.name for path in store.path(CELL).iterdir()) == sorted(FILES)
+    assert state(store) == "done"
+    facts = json.loads((store.path(CELL) / "cell.json").read_text())
+    assert facts["cell"] == CELL.canonical() and facts["identity"] == CELL.identity
+    environment = json.loads((store.path(CELL) / "environment.json").read_text())
+    assert environment["data"] == facts["data"] and len(facts["data"]) == 64
+    assert environment["device"] == "cpu" and "torch" in environment["packages"] and "git_commit" in environment
+    log = (store.path(CELL) / "log.txt").read_text().splitlines()
+    assert [f"round {number}/2" in line for number, line in enumerate(log[1:4])] == [True] * 3
+    assert log[-1].endswith("done") and "stand-in data" in log[1]
+
+
+def test_tables_have_exactly_the_schema(store: Store) -> None:
+    for name, schema, rows in (("rounds", ROUNDS, 3), ("ranks", RANKS, None)):
+        table = store.read(CELL, name)
+        assert table.schema.equals(schema) and len(table) == (rows or len(table)) > 0
+        assert not any(table.column(field.name).null_count for field in schema if not field.nullable)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_any_flipped_byte_is_noticed(store: Store, name: str) -> None:
+    path = store.path(CELL) / name
+    size = path.stat().st_size
+    for place in range(0, size, max(size // 40, 1)):
+        flip(path, place)
+        assert state(store) == "damaged", place
+        flip(path, place)
+    assert state(store) == "done"
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-20]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.unlink(),
+        lambda path: (path.unlink(), path.mkdir()),
+    ],
+    ids=["cut", "empty", "missing", "a folder"],
+)
+def test_damage_is_noticed_with_a_reason_and_mended(store: Store, name: str, spoil: Callable[[Path], object]) -> None:
+    spoil(store.path(CELL) / name)
+    record = store.record(CELL, code_of(CELL), None)
+    assert record.state == "damaged" and name in record.reason and "\n" not in record.reason
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{}", "3", '{"status": "done"}', "\x00", "{" * 9])
+def test_any_text_in_place_of_the_facts_is_damage(store: Store, text: str) -> None:
+    (store.path(CELL) / "cell.json").write_text(text)
+    assert state(store) == "damaged"
+
+
+def test_damaged_cell_is_replaced_by_a_new_run(store: Store) -> None:
+    before = store.read(CELL, "rounds").column("test_loss")
+    flip(store.path(CELL) / "rounds.parquet", 100)
+    run_cell(CELL, store=store)
+    assert state(store) == "done" and store.read(CELL, "rounds").column("test_loss").equals(before)
+    assert [path.name for path in store.cells.iterdir()] == [CELL.folder]
+
+
+def test_results_of_other_code_or_data_are_stale(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = json.loads((store.path(CELL) / "cell.json").read_text())["data"]
+    assert store.record(CELL, code_of(CELL), data).state == "done"
+    assert store.record(CELL, code_of(CELL), "f" * 64).state == "stale"
+    monkeypatch.setattr(running, "simulation_code", lambda: "changed")
+    record = store.record(CELL, code_of(CELL), data)
+    assert record.state == "stale" and "code" in record.reason
+
+
+def test_unwritable_place_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    store = Store(tmp_path / "file" / "sweep")
+    assert store.record(CELL, "code", None).state == "to do"
+    for act in (store.prepare, lambda: write_table(store.folder / "t.parquet", pa.table({"a": [1]}))):
+        with pytest.raises(BenchError, match=r"file/sweep.* cannot be written.*Not a directory"):
+            act()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_forbidden_folder_is_one_sentence(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(BenchError, match="Permission denied"):
+        Store(tmp_path / "sweep").prepare()
+
+
+def test_full_disk_leaves_the_older_result(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(BenchError, match="cannot be written: No space left"):
+        run_cell(CELL, store=store)
+    assert state(store) == "done" and len(list(store.cells.iterdir())) == 1
+
+
+def test_leftovers_of_dead_processes_are_swept_up(store: Store) -> None:
+    dead = next(number for number in range(400_000, 500_000) if not Path(f"/proc/{number}").exists())
+    for owner in (dead, os.getpid()):
+        (store.cells / f".{CELL.folder}.{owner}").mkdir()
+        (store.cells / f".{CELL.folder}.old.{owner}").mkdir()
+    store.sweep_up()
+    assert {path.suffix for path in store.cells.glob(".*")} == {f".{os.getpid()}"}
+    assert state(store) == "done"
+
+
+def test_every_state_is_known(store: Store) -> None:
+    assert {"done", "stale", "damaged", "to do", "failed"} < set(STATES)
+    assert store.record(cell_of("orthdrop", keep=0.2), "code", None).state == "to do"

@@ -1,0 +1,281 @@
+"""A client's training against loops written by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import CNN, LSTM, RESNET, TASKS, batch_of, federation
+from torch import Tensor, nn
+
+from bench.api import Selection, Server
+from bench.federation import Federation
+from bench.models.factorise import low_rank_layers
+from bench.tasks.base import Recipe
+from bench.training import Diverged, Job, Trained, train_client
+
+SIZE = {"samples_per_client": 37, "batch_size": 8, "local_epochs": 2}
+
+
+def exact(built: Federation) -> Federation:
+    """Let a federation compute in double precision, where rounding cannot hide a difference (or make one)."""
+    prepare, initial_model = built.task.prepare, built.initial_model
+
+    def doubled(inputs: Tensor) -> Tensor:
+        prepared_inputs = prepare(inputs)
+        return prepared_inputs.double() if prepared_inputs.is_floating_point() else prepared_inputs
+
+    built.task.prepare = doubled  # type: ignore[method-assign]
+    built.initial_model = lambda: initial_model().double()  # type: ignore[method-assign]
+    return built
+
+
+def prepared(built: Federation, client: int = 0) -> tuple[Server, Selection]:
+    server = built.method.setup(built.initial_model(), built.task)
+    selections = built.method.select(server, built.cohort(1), built.streams("selection", 1))
+    return server, selections[client]
+
+
+def train(built: Federation, momentum: Mapping[str, Tensor] | None = None, round_number: int = 1) -> Trained:
+    server, selection = prepared(built)
+    submodel = built.method.extract(server, selection)
+    return train_client(Job(selection.client.number, round_number, submodel, momentum), built)
+
+
+def batches(built: Federation, client: int, round_number: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the batches of a client's training, one sample after the other gathered and prepared by itself."""
+    task, recipe = built.task, built.task.recipe
+    inputs, labels = built.client_data(client)
+    order_rng = built.streams("batches", round_number).client(client)
+    augment_rng = built.streams("augmentation", round_number).client(client)
+    for _ in range(recipe.local_epochs):
+        order = order_rng.permutation(len(labels)).tolist()
+        stored = torch.stack([inputs[place] for place in order])
+        augmented = task.augment(stored, augment_rng)
+        for start in range(0, len(order), recipe.batch_size):
+            places = order[start : start + recipe.batch_size]
+            if recipe.drop_last and len(places) < recipe.batch_size <= len(order):
+                continue
+            pieces = [task.prepare(augmented[start + place : start + place + 1]) for place in range(len(places))]
+            yield torch.cat(pieces), torch.stack([labels[place] for place in places])
+
+
+def reference_training(built: Federation, momentum: Mapping[str, Tensor] | None = None) -> tuple[Any, ...]:
+    """Return parameters, momentum buffers, mean loss and passes of plain SGD written out.
+
+    Weight decay, momentum and step follow Sutskever's form as torch documents it: ``buffer <- m buffer + gradient``,
+    ``parameter <- parameter - lr buffer``.
+    """
+    server, selection = prepared(built)
+    model, recipe = built.method.extract(server, selection).train(), built.task.recipe
+    low_rank = {
+        f"{name}.{w}_{s}" for name, x in low_rank_layers(model).items() for w in x.factored_weights() for s in "uv"
+    }
+    buffers = {name: tensor.clone() for name, tensor in (momentum or {}).items()}
+    total, passes = 0.0, 0
+    for inputs, labels in batches(built, selection.client.number):
+        loss = built.task.loss(model(inputs), labels)
+        total, passes = total + loss.item() * len(labels), passes + len(labels)
+        products = [x.factors(w).product() for x in low_rank_layers(model).values() for w in x.factored_weights()]
+        penalty = sum((product**2).sum() for product in products) * recipe.weight_decay / 2
+        model.zero_grad()
+        (loss + penalty).backward()
+        named = dict(model.named_parameters())
+        gradients = {name: tensor.grad for name, tensor in named.items() if tensor.grad is not None}
+        norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients.values()))
+        shrink = 1.0 if recipe.clip_norm is None else min(1.0, recipe.clip_norm / (norm + 1e-6))
+        for name, tensor in named.items():
+            decay = 0.0 if name in low_rank else recipe.weight_decay
+            step = gradients[name] * shrink + decay * tensor.detach()
+            buffers[name] = recipe.momentum * buffers[name] + step if name in buffers else step
+            tensor.data = tensor.data - recipe.lr_of(1) * buffers[name]
+    return {name: tensor.detach() for name, tensor in model.named_parameters()}, buffers, total / passes, passes
+
+
+def assert_same(trained: Trained, expected: tuple[Any, ...], tolerance: float = 1e-9) -> None:
+    parameters, buffers, loss, passes = expected
+    assert set(trained.parameters) == set(parameters)
+    for name, value in parameters.items():
+        torch.testing.assert_close(trained.parameters[name], value, rtol=tolerance, atol=tolerance)
+    for name, value in trained.momentum.items():
+        torch.testing.assert_close(value, buffers[name], rtol=tolerance, atol=tolerance)
+    assert trained.loss == pytest.approx(loss, rel=1e-6)
+    assert trained.passes == passes
+
+
+VARIED: list[dict[str, Any]] = [
+    {},
+    {"drop_last": True},
+    {"momentum": 0.0},
+    {"weight_decay": 0.1},
+    {"clip_norm": 0.3},
+    {"batch_size": 64},
+    {"batch_size": 64, "drop_last": True},
+]
+
+
+@pytest.mark.parametrize("settings", VARIED, ids=str)
+@pytest.mark.parametrize("method", ["fedavg", "prism"])
+def test_training_a_cnn_is_plain_sgd(method: str, settings: dict[str, Any]) -> None:
+    built = exact(federation(method, CNN, keep=0.3, training={**SIZE, "lr": 0.01, **settings}))
+    assert_same(train(built), reference_training(built))
+
+
+@pytest.mark.parametrize("method", ["fedavg", "prism", "origdrop"])
+def test_single_precision_differs_by_rounding_only(method: str) -> None:
+    built = federation(method, CNN, keep=0.3, training={**SIZE, "lr": 0.01})
+    assert_same(train(built), reference_training(built), 2e-6)
+
+
+@pytest.mark.parametrize("name", [RESNET, LSTM])
+@pytest.mark.parametrize(("method", "parameters"), [("fedavg", {}), ("prism", {}), ("prism", {"sigma": "absorbed"})])
+def test_training_the_other_models_is_plain_sgd(name: str, method: str, parameters: dict[str, Any]) -> None:
+    built = exact(federation(method, name, keep=0.4, parameters=parameters, training={**SIZE, "lr": 0.01}))
+    assert_same(train(built), reference_training(built))
+
+
+def test_origdrop_trains_as_plain_sgd_on_the_narrow_model() -> None:
+    built = exact(federation("origdrop", CNN, keep=0.3, training={**SIZE, "lr": 0.01}))
+    assert_same(train(built), reference_training(built))
+
+
+def random_momentum(built: Federation) -> dict[str, Tensor]:
+    server, selection = prepared(built)
+    generator = torch.Generator().manual_seed(0)
+    named = built.method.extract(server, selection).named_parameters()
+    return {name: 0.1 * torch.randn(tensor.shape, generator=generator).double() for name, tensor in named}
+
+
+@pytest.mark.parametrize("part", ["all", "some", "transposed"])
+def test_training_starts_from_the_given_momentum(part: str) -> None:
+    built = exact(federation("prism", CNN, keep=0.3, parameters={"momentum": "carry"}, training={**SIZE, "lr": 0.01}))
+    momentum = random_momentum(built)
+    if part == "some":
+        momentum = {name: tensor for name, tensor in momentum.items() if name.startswith("conv2")}
+    given = momentum
+    if part == "transposed":
+        # The same values in another order in memory, as a singular value decomposition leaves them.
+        given = {name: t.T.contiguous().T if t.ndim == 2 else t for name, t in momentum.items()}
+        assert given["conv2.weight_u"].stride() != momentum["conv2.weight_u"].stride()
+    before = {name: tensor.clone() for name, tensor in given.items()}
+    trained = train(built, given)
+    assert set(trained.momentum) == set(trained.parameters)
+    assert_same(trained, reference_training(built, momentum))
+    assert all(torch.equal(before[name], tensor) for name, tensor in given.items())
+
+
+def test_momentum_is_sent_back_only_where_the_method_asks() -> None:
+    assert train(federation("prism", CNN, keep=0.3)).momentum == {}
+
+
+def test_factors_are_not_decayed_and_other_parameters_are() -> None:
+    """Without gradient of the loss one step shows weight decay and penalty alone."""
+    training = {"samples_per_client": 8, "batch_size": 8, "lr": 0.5, "weight_decay": 0.2, "momentum": 0.9}
+    built = federation("prism", CNN, keep=0.3, training=training)
+    built.task.loss = lambda outputs, labels: outputs.sum() * 0  # type: ignore[method-assign]
+    server, selection = prepared(built)
+    before = {
+        name: tensor.detach().clone() for name, tensor in built.method.extract(server, selection).named_parameters()
+    }
+    after = train(built).parameters
+    lr = built.task.recipe.lr_of(1)
+    s = server.spectra["conv2.weight"].s[selection.indices["conv2.weight"]]  # type: ignore[attr-defined]
+    u, v = before.pop("conv2.weight_u"), before.pop("conv2.weight_v")
+    for name, value in before.items():
+        torch.testing.assert_close(after[name], value * (1 - lr * 0.2))
+    # The factors are orthonormal at first, so that the gradient of eq. 4 scales each kernel by lambda sigma^2.
+    shrink = 1 - lr * 0.2 * s**2
+    torch.testing.assert_close(after["conv2.weight_u"], u * shrink, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(after["conv2.weight_v"], shrink[:, None] * v, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch", "drop_last", "passes"),
+    [(37, 8, False, 74), (37, 8, True, 64), (37, 64, True, 74), (32, 8, True, 64), (1, 8, True, 2)],
+)
+def test_the_last_batch_is_used_unless_dropped(samples: int, batch: int, drop_last: bool, passes: int) -> None:
+    training = {"samples_per_client": samples, "batch_size": batch, "drop_last": drop_last, "local_epochs": 2}
+    assert train(federation("fedavg", CNN, training=training)).passes == passes
+
+
+def test_each_epoch_passes_every_sample_once() -> None:
+    built = federation("fedavg", CNN, training=SIZE)
+    server, selection = prepared(built)
+    seen: list[Tensor] = []
+    submodel = built.method.extract(server, selection)
+    submodel.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].flatten(1)))
+    train_client(Job(selection.client.number, 1, submodel), built)
+    epochs = torch.cat(seen).split(37)
+    stored, _ = built.client_data(selection.client.number)
+    expected = sorted(map(tuple, built.task.prepare(stored).flatten(1).tolist()))
+    assert len(epochs) == 2 and not torch.equal(epochs[0], epochs[1])
+    for epoch in epochs:
+        assert sorted(map(tuple, epoch.tolist())) == expected
+
+
+@pytest.mark.parametrize("lr_end", [0.0, 1e-4])
+def test_the_learning_rate_is_torchs_cosine_annealing(lr_end: float) -> None:
+    recipe = replace(Recipe(), rounds=30, lr=0.1, lr_end=lr_end)
+    optimiser = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, recipe.rounds, lr_end)
+    for number in range(1, 31):
+        assert recipe.lr_of(number) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-9)
+        optimiser.step()
+        scheduler.step()
+
+
+def test_a_later_round_has_its_own_rate_and_order() -> None:
+    built = federation("fedavg", CNN, training={**SIZE, "rounds": 4})
+    first, last = train(built), train(built, round_number=4)
+    assert built.task.recipe.lr_of(4) < built.task.recipe.lr_of(1)
+    server, _ = prepared(built)
+    start = dict(server.model.named_parameters())["conv1.weight"]
+    moved = [float((trained.parameters["conv1.weight"] - start).detach().norm()) for trained in (first, last)]
+    assert moved[1] < moved[0]
+
+
+@pytest.mark.parametrize("method", ["fedavg", "prism"])
+def test_a_loss_that_is_not_finite_is_divergence(method: str) -> None:
+    built = federation(method, CNN, keep=0.3, training={"lr": 1e20, "batch_size": 4})
+    with pytest.raises(Diverged, match=r"^round 1: the training loss of client \d is nan$"):
+        train(built)
+
+
+def test_training_works_within_no_grad() -> None:
+    built = federation("prism", CNN, keep=0.3)
+    with torch.no_grad():
+        inner = train(built)
+    outer = train(built)
+    assert all(torch.equal(inner.parameters[name], value) for name, value in outer.parameters.items())
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_losses_are_means_and_correct_answers_are_counted(name: str) -> None:
+    task = federation("fedavg", name).task
+    rng = np.random.default_rng(0)
+    if name == LSTM:
+        outputs, labels = torch.tensor(rng.normal(size=9)), torch.tensor(rng.integers(0, 2, 9))
+        p = 1 / (1 + np.exp(-outputs.numpy()))
+        expected = -np.mean(np.where(labels.numpy() == 1, np.log(p), np.log(1 - p)))
+        right = int(((p > 0.5) == (labels.numpy() == 1)).sum())
+    else:
+        outputs, labels = torch.tensor(rng.normal(size=(9, 10))), torch.tensor(rng.integers(0, 10, 9))
+        p = np.exp(outputs.numpy()) / np.exp(outputs.numpy()).sum(1, keepdims=True)
+        expected = -np.mean(np.log(p[np.arange(9), labels.numpy()]))
+        right = int((p.argmax(1) == labels.numpy()).sum())
+    assert float(task.loss(outputs, labels)) == pytest.approx(expected)
+    assert int(task.correct(outputs, labels)) == right
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_an_example_has_the_shape_of_the_data(name: str) -> None:
+    built = federation("fedavg", name)
+    prepared_inputs = built.task.prepare(torch.from_numpy(np.array(built.dataset.train.inputs[:2])))
+    example = built.task.example(2, "cpu")
+    assert (example.shape, example.dtype) == (prepared_inputs.shape, prepared_inputs.dtype)
+    assert batch_of(built.task, 2).shape == example.shape
