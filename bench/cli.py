@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from bench.cli_data import data_app
 from bench.errors import BenchError
 
 OK, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -23,7 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-data_app = typer.Typer(help="Data sets: list, download, import from a path, verify.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 out = Console()
 
@@ -173,6 +173,7 @@ def sweep(
     from bench.config import read_sweep
     from bench.display import SweepDisplay
     from bench.federation import check_possible
+    from bench.plotting import write_results
     from bench.runtime import cores, device_named
     from bench.store import Store
 
@@ -200,7 +201,7 @@ def sweep(
     else:
         whole_sweep = all(record.state == "done" for record in known)
         out.print(f"all {len(known)} cells are done: nothing to run" if whole_sweep else "nothing to run")
-    _plot(whole, store, plugins, Axis.round)
+    write_results(whole, store, plugins, Axis.round.value, out)
     if failed:
         out.print(f"failed cells: {failed}; see 'python -m bench status {file}'", style="red", soft_wrap=True)
     raise typer.Exit(SOME_FAILED if failed else OK)
@@ -231,10 +232,11 @@ def plot(
 ) -> None:
     """Write the tables and figures of a sweep from its finished cells."""
     from bench.config import read_sweep
+    from bench.plotting import write_results
     from bench.store import Store
 
     chosen = read_sweep(file, plugin or [])
-    _plot(chosen, Store(results / chosen.name), plugin or [], x)
+    write_results(chosen, Store(results / chosen.name), plugin or [], x.value, out)
 
 
 @app.command()
@@ -272,50 +274,6 @@ def perf(
     out.print(measure(device_named(device), repetitions, task or [], results / "perf", out))
 
 
-@data_app.command("list")
-def data_list() -> None:
-    """Show the data sets, which are here and where they come from."""
-    from bench import listing
-
-    out.print(listing.data())
-
-
-@data_app.command("fetch")
-def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the data set.")]) -> None:
-    """Download a data set from its publisher, verify and decode it."""
-    from bench.data import fetch
-
-    _say_dataset(fetch(name, out.print))
-
-
-@data_app.command("import")
-def data_import(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the data set.")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="File or folder in the publisher's layout.")],
-) -> None:
-    """Decode a data set from files you have."""
-    from bench.data import import_path
-
-    _say_dataset(import_path(name, path, out.print))
-
-
-@data_app.command("verify")
-def data_verify(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the data set.")]) -> None:
-    """Compare a decoded data set with the hashes in its manifest."""
-    from bench.data import verify
-
-    _say_dataset(verify(name))
-
-
-def _say_dataset(dataset: Any) -> None:
-    out.print(
-        f"{dataset.title}: {len(dataset.train):,} training and {len(dataset.test):,} test samples are ready "
-        f"(fingerprint {dataset.fingerprint[:12]})",
-        highlight=False,
-        soft_wrap=True,
-    )
-
-
 def _say_counts(title: str, known: list[Any]) -> None:
     from bench.sweep import counts
 
@@ -326,38 +284,4 @@ def _say_counts(title: str, known: list[Any]) -> None:
         highlight=False,
         soft_wrap=True,
         markup=False,
-    )
-
-
-def _plot(chosen: Any, store: Any, plugins: list[Path], x: Axis) -> None:
-    """Write tables and figures and say where they are."""
-    from bench import sweep as sweeps
-    from bench.figures import Options, draw_all
-    from bench.footprint import write_footprint
-
-    store.prepare()
-    tables = sweeps.write_tables(chosen, store, sweeps.records(chosen, store, plugins))
-    if not len(tables["rounds"]):
-        out.print("no finished cells yet: no figures")
-        return
-
-    def say_left_out(what: str, reason: str) -> None:
-        out.print(f"{what} is left out: {reason}", highlight=False, soft_wrap=True, markup=False)
-
-    tables["footprint"] = write_footprint(
-        store.folder / "tables" / "footprint.parquet",
-        chosen.cells,
-        plugins,
-        on_skip=lambda label, reason: say_left_out(f"footprint of {label}", reason),
-    )
-    frames = {name: table.to_pandas() for name, table in tables.items()}
-    written = draw_all(
-        frames,
-        store.folder / "figures",
-        chosen.figures,
-        Options(x=x.value, last=chosen.last),
-        on_skip=lambda name, reason: say_left_out(f"figure {name}", reason),
-    )
-    out.print(
-        f"{len(tables)} tables and {len(written)} figure files in {store.folder}", highlight=False, soft_wrap=True
     )

@@ -91,6 +91,7 @@ def round_row(this: Round) -> dict[str, Any]:
         f"{phase}_s": this.seconds.get(phase, 0.0)
         for phase in ("select", "extract", "train", "aggregate", "evaluate", "diagnose", "round")
     }
+    seconds["diagnose_s"] += this.seconds.get("count", 0.0)
     return {
         "round": this.number,
         "clients": this.clients,

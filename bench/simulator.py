@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,11 +102,12 @@ class Simulation:
             )
         for selection in selections:
             self.coverage.add(self.method.coverage(server, selection))
+        this.seconds |= {"train": 0.0, "extract": 0.0, "count": 0.0}
         with _timed(this, "aggregate"):
             updates = self._updates(server, selections, this)
             server = self.method.aggregate(server, updates, self.federation.streams("aggregation", this.number))
         # Clients are trained while the server draws their updates: what is left of the time is the server's own.
-        this.seconds["aggregate"] -= this.seconds["train"] + this.seconds["extract"]
+        this.seconds["aggregate"] -= this.seconds["train"] + this.seconds["extract"] + this.seconds["count"]
         # A client's last step may overflow after its last loss was taken, and so may the product of its factors.
         if not all(bool(tensor.isfinite().all()) for tensor in server.model.parameters()):
             raise Diverged(f"round {this.number}: the server model has parameters that are not finite")
@@ -114,17 +116,17 @@ class Simulation:
 
     def _updates(self, server: Server, selections: list[Selection], this: Round) -> Iterator[Update]:
         """Train the cohort and yield one update after the other, in the cohort's order."""
-        this.seconds |= {"train": 0.0, "extract": 0.0}
         passes, loss = 0, 0.0
         trained = self.engine.train(self._jobs(server, selections, this))
-        for selection, cost_place in zip(selections, range(len(selections)), strict=True):
-            before = this.seconds["extract"]
+        for place, selection in enumerate(selections):
+            before = this.seconds["extract"] + this.seconds["count"]
             with _timed(this, "train"):
                 result = next(trained)
-            this.seconds["train"] -= this.seconds["extract"] - before
+            # The engine asks for the next sub-model while it trains: that time is the server's.
+            this.seconds["train"] -= this.seconds["extract"] + this.seconds["count"] - before
             passes, loss = passes + result.passes, loss + result.loss * result.passes
             this.up_bytes += bytes_of(result.parameters.values()) + bytes_of(result.momentum.values())
-            this.forward_macs += this.costs[cost_place].macs * result.passes
+            this.forward_macs += this.costs[place].macs * result.passes
             yield Update(selection, result.parameters, result.momentum)
         this.train_loss = loss / passes if passes else None
 
@@ -134,6 +136,7 @@ class Simulation:
             with _timed(this, "extract"):
                 submodel = self.method.extract(server, selection)
                 momentum = self.method.initial_momentum(server, selection)
+            with _timed(this, "count"):
                 cost = self.meter.of(submodel)
             this.costs.append(cost)
             this.down_bytes += cost.down_bytes + bytes_of((momentum or {}).values())
@@ -146,6 +149,8 @@ class Simulation:
     def _evaluate(self, server: Server, this: Round) -> None:
         with _timed(this, "evaluate"):
             this.score = self.engine.evaluate(self.method.full_model(server))
+        if not math.isfinite(this.score.loss):
+            raise Diverged(f"round {this.number}: the loss on the test set is {this.score.loss}")
         with _timed(this, "diagnose"):
             if isinstance(server.model, Model):
                 this.ranks = layer_ranks(server.model)

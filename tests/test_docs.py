@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import bench
 from bench.cli import app
-from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {

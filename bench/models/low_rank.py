@@ -81,6 +81,8 @@ class LowRankConv2d(LowRankLayer):
 
     def __init__(self, dense: nn.Conv2d, factors: Factors) -> None:
         super().__init__()
+        if dense.groups != 1 or set(dense.dilation) != {1}:
+            raise TypeError("a convolution with groups or dilation has no low-rank form here")
         self.stride, self.padding, self.kernel = dense.stride, cast(Any, dense.padding), dense.weight.shape[1:]
         self.hold("weight", factors)
         self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach().clone())

@@ -64,6 +64,7 @@ class Task(ABC):
         tiers: recipes by name; "paper" has the paper's settings, "quick" is for a small machine.
         tier_params: parameters of the task that go with a tier, for example a smaller width.
         Params: a frozen dataclass of the task's own parameters.
+        reads_steps: True where the model reads ``[samples, steps]`` step by step, each at the same cost.
     """
 
     name: ClassVar[str]
@@ -74,6 +75,7 @@ class Task(ABC):
     tiers: ClassVar[Mapping[str, Recipe]]
     tier_params: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     Params: ClassVar[type] = NoParams
+    reads_steps: ClassVar[bool] = False
 
     def __init__(self, recipe: Recipe, params: Any = None) -> None:
         self.recipe = recipe

@@ -35,6 +35,7 @@ class LSTMImdb(Task):
     dataset = "imdb"
     partition = "lda"
     Params = LSTMParams
+    reads_steps = True
     tiers = {
         "paper": Recipe(rounds=300, samples_per_client=375, weight_decay=2e-4),
         "quick": Recipe(

@@ -1,0 +1,49 @@
+"""From the finished cells of a sweep to its tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import sweep as sweeps
+from bench.config import Sweep
+from bench.figures import Options, draw_all
+from bench.footprint import write_footprint
+from bench.store import Store
+
+
+def write_results(sweep: Sweep, store: Store, plugins: Iterable[Path], x: str, console: Console) -> None:
+    """Write tables and figures of a sweep's finished cells and say where they are.
+
+    Args:
+        sweep: its cells and figures.
+        store: where its results are.
+        plugins: files of methods the user named.
+        x: horizontal axis of the training curves: "round", "bytes", "macs" or "seconds".
+        console: where to say what was written and what was left out.
+    """
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+    store.prepare()
+    tables = sweeps.write_tables(sweep, store, sweeps.records(sweep, store, plugins))
+    if not len(tables["rounds"]):
+        say("no finished cells yet: no figures")
+        return
+    tables["footprint"] = write_footprint(
+        store.folder / "tables" / "footprint.parquet",
+        sweep.cells,
+        plugins,
+        on_skip=lambda label, reason: say(f"footprint of {label} is left out: {reason}"),
+    )
+    written = draw_all(
+        {name: table.to_pandas() for name, table in tables.items()},
+        store.folder / "figures",
+        sweep.figures,
+        Options(x=x, last=sweep.last),
+        on_skip=lambda name, reason: say(f"figure {name} is left out: {reason}"),
+    )
+    say(f"{len(tables)} tables and {len(written)} figure files in {store.folder}")
