@@ -75,9 +75,9 @@ class SweepDisplay:
             self.bars.remove_task(self.running.pop(event.cell))
         self.bars.update(self.whole, advance=1)
         mark = MARKS.get(event.status, f"[red]{event.status}[/]")
-        reason = f": {escape(event.reason)}" if event.reason else ""
+        words = ": ".join(escape(part) for part in (event.reason, event.line) if part)
         self.console.print(
-            f"{mark:<9} {event.cell} ({self.ended}/{self.total}, {event.seconds:.0f} s){reason}",
+            f"{mark:<9} {event.cell} ({self.ended}/{self.total}, {event.seconds:.0f} s){': ' if words else ''}{words}",
             highlight=False,
             soft_wrap=True,
         )

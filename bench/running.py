@@ -27,11 +27,19 @@ from bench.training import Diverged
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a cell ended: its status, why if it is not "done", and its rounds as rows."""
+    """How a cell ended.
+
+    Attributes:
+        status: "done", "diverged", "skipped" or "failed".
+        reason: why it is not "done".
+        rounds: its rounds as rows of the table of rounds.
+        line: its last evaluated round in words; empty if none was.
+    """
 
     status: str
     reason: str
     rounds: list[dict[str, Any]]
+    line: str
 
 
 def code_of(cell: Cell, plugins: Iterable[Path] = ()) -> str:
@@ -72,14 +80,19 @@ def run_cell(
     plugins = tuple(plugins)
     rounds: list[dict[str, Any]] = []
     ranks: list[dict[str, Any]] = []
-    log = [f"{_now()} {cell.folder}: {cell.label}, {device}, {workers} worker(s)"]
+    about_data = ", stand-in data" if cell.data == "stand-in" else ""
+    log = [f"{_now()} {cell.folder}: {cell.label}, {device}, {workers} worker(s){about_data}"]
+    last_line = ""
     facts: dict[str, Any] = {"code": code_of(cell, plugins), "data": None}
     start = time.perf_counter()
 
     def keep(federation: Federation, this: Round) -> None:
+        nonlocal last_line
+        line = describe(this, federation)
         rounds.append(round_row(this))
         ranks.extend(rank_rows(this))
-        log.append(f"{_now()} {describe(this, federation)}")
+        log.append(f"{_now()} {line}")
+        last_line = line if this.score else last_line
         on_round(federation, this)
 
     status, reason = "done", ""
@@ -99,7 +112,7 @@ def run_cell(
         status, reason = "failed", f"{place}{type(error).__name__}: {error}".splitlines()[0]
         log += traceback.format_exc().splitlines()
     facts["seconds"] = round(time.perf_counter() - start, 3)
-    log.append(f"{_now()} {status} {reason}".rstrip())
+    log.append(f"{_now()} {status} {reason}".rstrip() + about_data)
     if store is not None:
         store.write(
             cell,
@@ -111,7 +124,7 @@ def run_cell(
             environment=environment(device) | {"workers": workers, "data": facts["data"]},
             log=log,
         )
-    return Outcome(status, reason, rounds)
+    return Outcome(status, reason, rounds, last_line)
 
 
 def record_failure(cell: Cell, store: Store, reason: str, plugins: Iterable[Path], device: str) -> None:

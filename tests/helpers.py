@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tiny import TRAINING
 from torch import Tensor, nn
 
 from bench import registry
@@ -29,16 +30,7 @@ SMALL_MODEL: dict[str, dict[str, Any]] = {
     CNN: {},
     LSTM: {"hidden": 8, "embedding": 6, "length": 7},
 }
-SMALL_TRAINING: dict[str, Any] = {
-    "rounds": 2,
-    "clients": 4,
-    "cohort": 2,
-    "samples_per_client": 40,
-    "local_epochs": 1,
-    "standin_train": 400,
-    "standin_test": 60,
-    "evaluate_every": 1,
-}
+SMALL_TRAINING: dict[str, Any] = {**TRAINING, "evaluate_every": 1}
 
 
 def small_cell(method: str, task: str = RESNET, training: Mapping[str, Any] | None = None, **values: Any) -> Cell:

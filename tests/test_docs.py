@@ -6,20 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+from tiny import TRAINING
 from typer.testing import CliRunner
 
 import bench
 from bench.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = {
-    "clients": 4,
-    "cohort": 2,
-    "samples_per_client": 40,
-    "local_epochs": 1,
-    "standin_train": 400,
-    "standin_test": 60,
-}
+TINY = {name: value for name, value in TRAINING.items() if name != "rounds"}
 
 
 def methods_in(document: str) -> list[str]:

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from bench.data.dataset import Dataset, Split
 from bench.errors import BenchError
@@ -100,6 +99,8 @@ def write(
         with tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent, ignore_cleanup_errors=True) as temporary:
             fresh = Path(temporary) / "data"
             _fill(fresh, manifest, _arrays(train, test))
+            from filelock import FileLock  # not needed where data is only read
+
             with FileLock(target.parent / ".lock"):
                 _put_in_place(fresh, name)
                 return read(name)

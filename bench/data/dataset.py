@@ -30,7 +30,7 @@ class Dataset:
     """A training and a test split with what a result must say of them.
 
     Attributes:
-        name: the source's name, "cifar10", "femnist" or "imdb".
+        name: the source's name, for example "cifar10".
         title: what a figure calls it, for example "CIFAR-10" or "digits by NIST writer"; stand-ins say "stand-in data".
         train: the training split, from which the clients' data are taken.
         test: the whole test split.

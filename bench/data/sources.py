@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.data import cache, cifar10, femnist, imdb
+from bench.data import cache, cifar10, femnist, imdb, shakespeare
 from bench.data.dataset import Dataset
 from bench.data.download import download
 from bench.data.imported import Imported
@@ -27,6 +27,7 @@ class Source:
         licence: the terms in one sentence.
         read: decodes a file or folder of the published layouts.
         archive: address and MD5 of the published archive; None where there is no single file with a known checksum.
+        by_hand: how to get the files where there is no archive, up to the import.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Source:
     licence: str
     read: Callable[[Path, Progress | None], Imported]
     archive: tuple[str, str] | None = None
+    by_hand: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ SOURCES = {
             citation="S. Caldas et al., LEAF: A Benchmark for Federated Settings, arXiv:1812.01097",
             licence="NIST Special Database 19 is a US government work; LEAF is under the BSD 2-clause licence.",
             read=femnist.read,
+            by_hand=f"get the parquet files from {femnist.PAGE}",
         ),
         Source(
             name="imdb",
@@ -87,6 +90,18 @@ SOURCES = {
             licence="Published for research with a request to cite; the texts come from IMDb users.",
             read=imdb.read,
             archive=(imdb.URL, imdb.ARCHIVE_MD5),
+        ),
+        Source(
+            name="shakespeare",
+            title="Shakespeare by role",
+            page=shakespeare.PAGE,
+            citation="J. Bosak, The Plays of Shakespeare, XML mark-up of the Moby text, 1992 to 1998",
+            licence="The text is in the public domain; the XML mark-up may be freely copied and distributed.",
+            read=shakespeare.read,
+            by_hand=(
+                f"turn the XML edition at {shakespeare.PAGE} into a parquet file with one speech a row in the columns"
+                f" {', '.join(shakespeare.COLUMNS)}"
+            ),
         ),
     )
 }
@@ -113,7 +128,7 @@ def fetch(name: str, progress: Progress | None = None) -> Dataset:
     source = find(name)
     if source.archive is None:
         raise BenchError(
-            f"data set {name!r} has no single published file: get the parquet files from {source.page},"
+            f"data set {name!r} has no single published file: {source.by_hand},"
             f" then run 'python -m bench data import {name} PATH'"
         )
     url, md5 = source.archive

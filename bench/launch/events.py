@@ -24,12 +24,22 @@ class Progress:
 
 @dataclass(frozen=True)
 class Ended:
-    """A cell has ended; ``fatal`` where the sweep cannot go on (its results cannot be written)."""
+    """A cell has ended.
+
+    Attributes:
+        cell: its folder's name.
+        status: "done", "diverged", "skipped" or "failed".
+        reason: why it is not "done".
+        seconds: how long it took.
+        line: its last evaluated round in words.
+        fatal: True where the sweep cannot go on (results cannot be written).
+    """
 
     cell: str
     status: str
     reason: str
     seconds: float
+    line: str = ""
     fatal: bool = False
 
 

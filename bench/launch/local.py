@@ -148,4 +148,4 @@ def _run(cell: Cell, store: Store, plugins: tuple[Path, ...], device: str, pipe:
         outcome = run_cell(cell, store=store, plugins=plugins, device=device, on_round=on_round)
     except BenchError as error:
         return Ended(cell.folder, "failed", str(error), time.perf_counter() - start, fatal=True)
-    return Ended(cell.folder, outcome.status, outcome.reason, time.perf_counter() - start)
+    return Ended(cell.folder, outcome.status, outcome.reason, time.perf_counter() - start, outcome.line)
