@@ -67,7 +67,12 @@ def run(
     outcome = run_cell(cell, plugins=plugins, device=device_named(device), workers=workers)
     if outcome.status in ("failed", "skipped"):
         raise BenchError(f"{cell.folder}: {outcome.status}: {outcome.reason}")
-    return pd.DataFrame(outcome.rounds).assign(status=outcome.status)
+    about: dict[str, Any] = {
+        "status": outcome.status,
+        "data_title": outcome.data_title,
+        "stand_in": cell.data == "stand-in",
+    }
+    return pd.DataFrame(outcome.rounds).assign(**about)
 
 
 def load(folder: str | Path) -> dict[str, pd.DataFrame]:

@@ -26,7 +26,7 @@ from bench.seeding import Streams
 if TYPE_CHECKING:
     from bench.tasks.base import Task
 
-__all__ = ["Client", "Cohort", "Method", "Selection", "Server", "Skip", "Streams", "Update", "parameter"]
+__all__ = ["Client", "Cohort", "Method", "Selection", "Server", "Skip", "Streams", "Update", "copy_of", "parameter"]
 
 
 class Skip(Exception):
@@ -112,12 +112,15 @@ class NoParams:
 class Method(ABC):
     """A way of giving each client a part of the server model.
 
+    Where clients are trained in worker processes, ``penalty``, ``decay_free`` and ``upload`` are called on another
+    instance there, which has seen ``setup`` alone: what they need belongs into the sub-model.
+
     Class attributes:
         name: what users type; by default the module's name.
         family: "full", "spectral", "width" or any other word that groups methods in listings.
         summary: one line for ``bench list``.
         paper: authors, title, venue, year.
-        deviations: named deviations from the paper, shown by ``bench list``.
+        deviations: named deviations from the paper or its released code, shown by ``bench list``.
         Params: a frozen dataclass whose fields are made with :func:`parameter`; the defaults are the paper's values.
         uses_keep: False for a method that trains the full model whatever the keep ratio.
         returns_momentum: True where clients send their momentum buffers with their update.

@@ -29,7 +29,7 @@ class Sweep:
 
     Attributes:
         name: the file's stem; results go to ``results/<name>``.
-        title: what the figures are headed with.
+        title: what the listing and the log call it.
         cells: the checked cells, each once, in the order of the file.
         figures: names of the figures to draw; None for all that can be drawn.
         last: how many of the last evaluations make the headline accuracy.
@@ -244,6 +244,8 @@ def _partition(values: Mapping[str, Any], usual: str, place: str) -> tuple[str, 
     kind = _one_of("partition", kind, PARTITIONS, place)
     if kind == "natural" and alpha is not None:
         raise BenchError(f"{place}: alpha = {alpha!r} has no meaning for the partition 'natural'; leave it out")
+    if values.get("partition") == "lda" and alpha is None:
+        raise BenchError(f"{place}: the partition 'lda' needs alpha, a number above 0, or inf for iid")
     if kind == "iid" or (alpha is not None and math.isinf(alpha)) or (kind == "lda" and alpha is None):
         if kind == "iid" and alpha is not None and not math.isinf(alpha):
             raise BenchError(f"{place}: alpha = {alpha!r} has no meaning for the partition 'iid'; leave it out")

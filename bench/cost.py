@@ -24,7 +24,8 @@ class Cost:
     """The cost of one sub-model.
 
     Attributes:
-        parameters: all trainable numbers the client holds.
+        parameters: all parameters the client holds, trained or frozen; buffers such as frozen singular values are
+            counted in ``down_bytes``.
         factored_parameters: those in factored (or, in a dense model, factorable) weights only, the convention of
             PriSM's Table 1; biases and frozen scales are not counted.
         macs: multiply-accumulates of one sample's forward pass.
@@ -42,11 +43,12 @@ class CostMeter:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self._known: dict[tuple[tuple[str, torch.Size], ...], Cost] = {}
+        self._known: dict[tuple[tuple[str, torch.Size, bool], ...], Cost] = {}
 
     def of(self, submodel: nn.Module) -> Cost:
         """Return the cost of a sub-model."""
-        shape = tuple((name, tensor.shape) for name, tensor in submodel.state_dict().items())
+        trained = {name for name, tensor in submodel.named_parameters() if tensor.requires_grad}
+        shape = tuple((name, tensor.shape, name in trained) for name, tensor in submodel.state_dict().items())
         if shape not in self._known:
             self._known[shape] = cost_of(submodel, self.task)
         return self._known[shape]
@@ -54,9 +56,8 @@ class CostMeter:
 
 def cost_of(submodel: nn.Module, task: Task) -> Cost:
     """Count a sub-model's cost from its tensors and from one forward pass on the meta device."""
-    trainable = [tensor for tensor in submodel.parameters() if tensor.requires_grad]
     return Cost(
-        parameters=sum(tensor.numel() for tensor in trainable),
+        parameters=sum(tensor.numel() for tensor in submodel.parameters()),
         factored_parameters=factored_parameters(submodel),
         macs=forward_macs(submodel, task),
         down_bytes=bytes_of(submodel.state_dict().values()),

@@ -34,7 +34,7 @@ def layer_ranks(model: Model) -> list[LayerRank]:
     weights = dict(model.named_parameters())
     ranks = []
     for name in model.factorable:
-        sigma = torch.linalg.svdvals(matrix(weights[name])).double().cpu()
+        sigma = torch.linalg.svdvals(matrix(weights[name])).cpu().double()
         ranks.append(LayerRank(name, len(sigma), required_kernels(sigma), required_kernels_renyi(sigma)))
     return ranks
 
@@ -42,8 +42,8 @@ def layer_ranks(model: Model) -> list[LayerRank]:
 def required_kernels(sigma: Tensor, kappa: float = 2.0) -> float:
     """Return ``2 ** (-sum p_i log2 p_i)`` with ``p_i = sigma_i^kappa / sum sigma^kappa``.
 
-    PriSM, appendix B, with kappa = 2; the paper prints the exponent with a misplaced sign. Between 1 and R, nan where
-    all singular values are 0.
+    PriSM, appendix B, with kappa = 2; the paper prints the exponent as ``-log(sum p log p)``. Between 1 and R, nan
+    where all singular values are 0.
 
     Args:
         sigma: singular values ``[R]``.

@@ -69,7 +69,7 @@ class Federation:
     def cohort(self, round_number: int) -> Cohort:
         """Return the clients of a round: drawn uniformly without replacement, the same for every method."""
         rng = stream(self.cell.seed, "cohort", round_number)
-        numbers = rng.choice(len(self.partition.offsets) - 1, self.task.recipe.cohort, replace=False)
+        numbers = rng.choice(len(self.partition), self.task.recipe.cohort, replace=False)
         sizes = self.partition.sizes
         return Cohort(round_number, tuple(Client(int(n), int(sizes[n]), self.cell.keep) for n in numbers))
 
@@ -108,6 +108,9 @@ def partition_of(cell: Cell, task: Task, dataset: Dataset) -> Partition:
             f"cohort = {recipe.cohort} clients a round is more than the federation has; "
             f"allowed: 1 to clients = {recipe.clients}"
         )
+    # The sizes of a Dirichlet partition are drawn: a tier's number does not apply, one that the user gave is refused.
+    drawn = cell.partition == "dirichlet" and "samples_per_client" not in cell.training
+    samples = None if drawn else recipe.samples_per_client
     return split(
         cell.partition,
         np.asarray(dataset.train.labels),
@@ -115,6 +118,6 @@ def partition_of(cell: Cell, task: Task, dataset: Dataset) -> Partition:
         rng=stream(cell.seed, "partition"),
         alpha=None if cell.partition in ("iid", "natural") else cell.alpha,
         users=None if dataset.train.users is None else np.asarray(dataset.train.users),
-        samples_per_client=None if cell.partition == "dirichlet" else recipe.samples_per_client,
+        samples_per_client=samples,
         users_per_client=recipe.users_per_client if cell.partition == "natural" else None,
     )

@@ -28,11 +28,16 @@ def write_results(sweep: Sweep, store: Store, plugins: Iterable[Path], x: str, c
     def say(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
-    store.prepare()
-    tables = sweeps.write_tables(sweep, store, sweeps.records(sweep, store, plugins))
-    if not len(tables["rounds"]):
-        say("no finished cells yet: no figures")
+    known = sweeps.records(sweep, store, plugins)
+    if not any(record.state in sweeps.USABLE for record in known):
+        found = ", ".join(f"{number} {state}" for state, number in sweeps.counts(known).items())
+        say(f"no cell can be drawn ({found}): tables and figures are left as they are")
         return
+    left_out = [record for record in known if record.state not in sweeps.USABLE]
+    if left_out:
+        say(f"{len(left_out)} of {len(known)} cells are not in the tables: 'status' says why")
+    store.prepare()
+    tables = sweeps.write_tables(sweep, store, known)
     tables["footprint"] = write_footprint(
         store.folder / "tables" / "footprint.parquet",
         sweep.cells,

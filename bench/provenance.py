@@ -10,7 +10,6 @@ import io
 import os
 import platform
 import subprocess
-import sys
 import tokenize
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ SIMULATION_PATH = (
     "cost.py",
     "data/partition.py",
     "data/standin",
+    "data/text.py",
     "diagnostics.py",
     "engine.py",
     "evaluation.py",
@@ -29,6 +29,7 @@ SIMULATION_PATH = (
     "federation.py",
     "models",
     "parameters.py",
+    "runtime.py",
     "seeding.py",
     "simulator.py",
     "spectral",
@@ -148,8 +149,3 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip()
-
-
-def command_line() -> str:
-    """Return the command that started this process, for the log."""
-    return " ".join(sys.argv)

@@ -130,11 +130,13 @@ def _installed_methods() -> dict[str, MethodEntry]:
 
 
 def _plugin_methods(path: Path) -> dict[str, MethodEntry]:
-    return _methods_of(f"bench_plugin_{_short_hash(path)}_{path.stem}", path)
+    # An edited file is read anew, which matters in a notebook.
+    changed_ns = path.stat().st_mtime_ns if path.is_file() else 0
+    return _methods_of(f"bench_plugin_{_short_hash(path)}_{path.stem}", path, changed_ns)
 
 
 @functools.cache
-def _methods_of(module_name: str, path: Path) -> dict[str, MethodEntry]:
+def _methods_of(module_name: str, path: Path, changed_ns: int = 0) -> dict[str, MethodEntry]:
     """Return the methods that one module defines, or one broken entry."""
     try:
         module = _import(module_name, path)

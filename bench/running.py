@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bench import registry
 from bench.api import Skip
 from bench.cell import Cell
@@ -34,21 +36,24 @@ class Outcome:
         reason: why it is not "done".
         rounds: its rounds as rows of the table of rounds.
         line: its last evaluated round in words; empty if none was.
+        data_title: what the data is called; stand-ins say so.
     """
 
     status: str
     reason: str
     rounds: list[dict[str, Any]]
     line: str
+    data_title: str
 
 
 def code_of(cell: Cell, plugins: Iterable[Path] = ()) -> str:
     """Return a hash of the code that a cell runs: the simulation path and the method's file."""
-    return f"{simulation_code()}-{_method_code(registry.method(cell.method, plugins).source)}"
+    source = registry.method(cell.method, plugins).source
+    return f"{simulation_code()}-{_method_code(source, source.stat().st_mtime_ns)}"
 
 
 @functools.cache
-def _method_code(source: Path) -> str:
+def _method_code(source: Path, changed_ns: int) -> str:
     return code_hash([source])
 
 
@@ -124,7 +129,7 @@ def run_cell(
             environment=environment(device) | {"workers": workers, "data": facts["data"]},
             log=log,
         )
-    return Outcome(status, reason, rounds, last_line)
+    return Outcome(status, reason, rounds, last_line, str(facts.get("data_title", "")))
 
 
 def record_failure(cell: Cell, store: Store, reason: str, plugins: Iterable[Path], device: str) -> None:
@@ -137,7 +142,7 @@ def record_failure(cell: Cell, store: Store, reason: str, plugins: Iterable[Path
         ranks=[],
         facts={"code": code_of(cell, plugins), "data": None, "seconds": 0.0},
         environment=environment(device),
-        log=[f"{_now()} failed {reason}"],
+        log=[f"{_now()} failed {reason}" + (", stand-in data" if cell.data == "stand-in" else "")],
     )
 
 
@@ -172,7 +177,7 @@ def _facts_of(federation: Federation) -> dict[str, Any]:
         "data": dataset.fingerprint,
         "data_title": dataset.title,
         "stand_in": dataset.stand_in,
-        "classes": dataset.classes,
+        "classes": len(np.unique(dataset.train.labels)),
         "alpha_convention": CONVENTIONS[cell.partition],
     }
 

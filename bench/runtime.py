@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -34,11 +35,19 @@ def prepare_process() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, KEEP_BYTES)
 
 
+def release_memory() -> None:
+    """Give back what earlier work in this process left allocated, so that peak memory is that of what follows."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 @contextlib.contextmanager
 def prepared() -> Iterator[None]:
     """Prepare this process for a simulation and give its number of threads back afterwards."""
     threads = torch.get_num_threads()
     prepare_process()
+    release_memory()
     try:
         yield
     finally:

@@ -77,7 +77,7 @@ class Simulation:
             Skip: the method is not defined for this task.
         """
         server = self.method.setup(self.federation.initial_model(), self.federation.task)
-        start = Round(0, coverage=None)
+        start = Round(0)
         self._evaluate(server, start)
         yield start
         for number in range(1, self.recipe.rounds + 1):

@@ -127,8 +127,11 @@ class Store:
         try:
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir()
-            _write_parquet(fresh / "rounds.parquet", table_of(rounds, ROUNDS))
-            _write_parquet(fresh / "ranks.parquet", table_of(ranks, RANKS))
+            about_data = {"data_title": str(facts.get("data_title", "")), "stand_in": str(cell.data == "stand-in")}
+            for name, rows, schema in (("rounds", rounds, ROUNDS), ("ranks", ranks, RANKS)):
+                table = table_of(rows, schema)
+                metadata = {**(table.schema.metadata or {}), **about_data}
+                _write_parquet(fresh / f"{name}.parquet", table.replace_schema_metadata(metadata))
             _write_text(fresh / "environment.json", _json(environment))
             _write_text(fresh / "log.txt", "".join(f"{line}\n" for line in log))
             checksums = {path.name: _checksum(path.read_bytes()) for path in sorted(fresh.iterdir())}

@@ -20,6 +20,7 @@ from bench.launch.local import run_cells
 from bench.running import code_of
 from bench.store import STATES, Record, Store, write_table
 
+USABLE = ("done", "diverged")
 FILTERS = ("task", "method", "keep", "partition", "alpha", "seed", "tier", "data")
 
 
@@ -105,7 +106,7 @@ def write_tables(sweep: Sweep, store: Store, known: Iterable[Record]) -> dict[st
     labels = series_labels([record.cell for record in known])
     rounds, ranks, rows = [], [], []
     for record in known:
-        if record.state not in ("done", "diverged"):
+        if record.state not in USABLE:
             continue
         about = _cell_columns(record, labels[record.cell.identity])
         rows.append({**about, "reason": record.reason})

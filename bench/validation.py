@@ -42,11 +42,6 @@ def without_defaults(
     return {name: value for name, value in values.items() if value != usual[name]}
 
 
-def described(kind: type) -> list[tuple[str, str, str]]:
-    """Return (name, default, help) of each field, for listings."""
-    return [(field.name, str(field.default), about(field).help) for field in dataclasses.fields(kind)]
-
-
 def _by_field_name(kind: type, values: Mapping[str, Any], place: str) -> dict[str, Any]:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     aliases = {known.alias: name for name, field in fields.items() if (known := about(field)).alias}

@@ -20,10 +20,13 @@ from bench.spectral.decompose import rank_of
 
 @dataclass(frozen=True)
 class OrigDropParams:
-    """Which OrigDrop."""
+    """Which OrigDrop, and whether channels that nobody trains take part in the evaluated model."""
 
     variant: Literal["nested", "released"] = parameter(
         "nested", "cut input and output channels as HeteroFL, or only outputs as PriSM's released code"
+    )
+    tail: Literal["drop", "keep"] = parameter(
+        "drop", "untrained channels are left out of the evaluated model, or take part with their initial values"
     )
 
 
@@ -44,6 +47,9 @@ class PaddedConv2d(nn.Module):
 class OrigDrop(Width):
     """The first ``ceil(keep * channels)`` channels of every layer; the stem's input and the outputs stay full.
 
+    Evaluated is the narrow network that was trained (``tail=keep``: the full width, with the initial values of what no
+    client can train).
+
     ``variant=released`` is what PriSM's released code calls OrigDrop: only output channels are cut, dropped channels
     reach the normalisation as zeros, and the server averages with weight 1 / cohort, so that channels that nobody
     holds become zero. The embedding of the LSTM is its input side and stays whole.
@@ -56,6 +62,7 @@ class OrigDrop(Width):
 
     def setup(self, model: nn.Module, task: Any) -> Server:
         self.released = self.params.variant == "released"
+        self.keeps_tail = self.params.tail == "keep"
         if self.released and any(isinstance(module, nn.LSTM) for module in model.modules()):
             raise Skip("the released OrigDrop is not defined for LSTMs: the authors' code stops there")
         return super().setup(model, task)

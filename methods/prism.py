@@ -39,7 +39,7 @@ class PriSM(Spectral):
     summary = "principal kernels drawn by sigma^kappa, refreshed every round"
     paper = "Niu et al., Federated learning of large models at the edge via principal sub-model training, 2022"
     deviations = (
-        "client momentum starts from zero each round (momentum=carry: the server's average of the buffers)",
+        "client momentum starts from zero each round (client_momentum=carry: the server's average of the buffers)",
         "the LSTM's matrices are really factored; the authors' code trains a dense LSTM",
     )
     Params = PriSMParams

@@ -35,7 +35,7 @@ from bench.models.factorise import low_rank_layers
 METHODS: list[tuple[str, dict[str, Any]]] = [
     ("fedavg", {}),
     ("prism", {}),
-    ("prism", {"sigma": "absorbed", "momentum": "carry"}),
+    ("prism", {"sigma": "absorbed", "client_momentum": "carry"}),
     ("orthdrop", {}),
     ("orthdrop", {"tail": "drop"}),
     ("origdrop", {}),

@@ -34,7 +34,7 @@ def test_run_gives_the_rounds_that_a_sweep_stores(tmp_path: Path) -> None:
     generator = torch.get_rng_state()
     rounds = numbers(bench.run(**SETTINGS))
     assert torch.equal(torch.get_rng_state(), generator)
-    stored = tables["rounds"][list(rounds)].astype({"status": object})
+    stored = tables["rounds"][list(rounds)].astype({"status": object, "data_title": object})
     pd.testing.assert_frame_equal(rounds, stored, check_dtype=False, check_exact=True)
     assert rounds["round"].tolist() == [0, 1, 2] and set(rounds["status"]) == {"done"}
 

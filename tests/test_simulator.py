@@ -39,7 +39,7 @@ from bench.training import Diverged, Job, Trained, train_client
 METHODS: list[tuple[str, dict[str, Any]]] = [
     ("fedavg", {}),
     ("prism", {}),
-    ("prism", {"sigma": "absorbed", "momentum": "carry"}),
+    ("prism", {"sigma": "absorbed", "client_momentum": "carry"}),
     ("orthdrop", {"tail": "drop"}),
     ("origdrop", {}),
     ("origdrop", {"variant": "released"}),
@@ -93,7 +93,7 @@ def test_two_runs_of_the_other_tasks_are_equal_to_the_bit(task: str) -> None:
 
 
 def test_two_workers_give_the_same_bits_as_this_process() -> None:
-    settings: dict[str, Any] = {"keep": 0.4, "parameters": {"momentum": "carry"}}
+    settings: dict[str, Any] = {"keep": 0.4, "parameters": {"client_momentum": "carry"}}
     inline, parallel = (run_with(federation("prism", RESNET, **settings), workers) for workers in (1, 2))
     assert inline[0] == parallel[0]
     assert_equal(inline[1], parallel[1])
@@ -174,7 +174,7 @@ def test_bytes_operations_and_losses_are_those_of_the_jobs(method: str, paramete
 
 def test_momentum_is_carried_from_round_to_round() -> None:
     for carried in (False, True):
-        parameters = {"momentum": "carry"} if carried else {}
+        parameters = {"client_momentum": "carry"} if carried else {}
         built = federation("prism", CNN, keep=0.4, parameters=parameters)
         engine = Recorder(built)
         list(Simulation(built, engine).rounds())

@@ -110,7 +110,7 @@ def test_the_spectrum_is_refreshed_after_each_round(name: str, sigma: str) -> No
 
 @pytest.mark.parametrize("sigma", ["frozen", "absorbed"])
 def test_carried_momentum_is_the_mean_over_the_holders(sigma: str) -> None:
-    method, server, _ = setup("prism", small_task(CNN), sigma=sigma, momentum="carry")
+    method, server, _ = setup("prism", small_task(CNN), sigma=sigma, client_momentum="carry")
     selections = selections_of(method, server, cohort_of(*KEEPS))
     assert method.initial_momentum(server, selections[0]) is None
     for round_number in (1, 2):

@@ -55,7 +55,7 @@ def test_finished_cell_has_its_files(store: Store) -> None:
     assert environment["device"] == "cpu" and "torch" in environment["packages"] and "git_commit" in environment
     log = (store.path(CELL) / "log.txt").read_text().splitlines()
     assert [f"round {number}/2" in line for number, line in enumerate(log[1:4])] == [True] * 3
-    assert log[-1].endswith("done") and "stand-in data" in log[1]
+    assert log[-1].endswith("done, stand-in data") and "stand-in data" in log[1]
 
 
 def test_tables_have_exactly_the_schema(store: Store) -> None:

@@ -153,7 +153,9 @@ def random_momentum(built: Federation) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("part", ["all", "some", "transposed"])
 def test_training_starts_from_the_given_momentum(part: str) -> None:
-    built = exact(federation("prism", CNN, keep=0.3, parameters={"momentum": "carry"}, training={**SIZE, "lr": 0.01}))
+    built = exact(
+        federation("prism", CNN, keep=0.3, parameters={"client_momentum": "carry"}, training={**SIZE, "lr": 0.01})
+    )
     momentum = random_momentum(built)
     if part == "some":
         momentum = {name: tensor for name, tensor in momentum.items() if name.startswith("conv2")}

@@ -15,7 +15,7 @@ def footprint_shares(footprint: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         ``footprint`` with three more columns, fractions: ``parameters_share`` and ``macs_share`` (everything a client
-        holds, against everything in the full model) and ``factored_share`` (the factored 3x3 convolutions alone,
+        holds, against everything in the full model) and ``factored_share`` (the factored layers alone,
         against the same layers of the full model: the convention of PriSM's Table 1). ``factored_share`` is missing
         for a task without a full-model row (method "fedavg") or without such layers.
     """

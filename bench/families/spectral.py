@@ -53,7 +53,7 @@ class SpectralParams:
         log=True,
         alias="lambda",
     )
-    momentum: Literal["reset", "carry"] = parameter(
+    client_momentum: Literal["reset", "carry"] = parameter(
         "reset", "clients start each round without momentum, or with the server's average of the last buffers"
     )
 
@@ -82,7 +82,7 @@ class Spectral(Method):
         if not isinstance(model, Model) or not model.factorable:
             raise Skip(f"{type(model).__name__} has no layer that a spectral method may factor")
         self.task = task
-        self.returns_momentum = self.params.momentum == "carry"
+        self.returns_momentum = self.params.client_momentum == "carry"
         decay = self.params.frobenius_decay
         self.frobenius_decay: float = task.recipe.weight_decay if decay is None else decay
         return SpectralServer(model)

@@ -23,9 +23,14 @@ from bench.spectral.decompose import rank_of
 
 
 class Width(Method):
-    """Base of the methods that give each client some channels of each layer."""
+    """Base of the methods that give each client some channels of each layer.
+
+    Evaluated is the network of the channels that some client has held so far: what no client can train would otherwise
+    take part with its initial values (``keeps_tail`` leaves it in).
+    """
 
     family: ClassVar[str] = "width"
+    keeps_tail: bool = False
 
     @abstractmethod
     def choose(self, group: str, size: int, count: int, cohort: Cohort, rng: np.random.Generator) -> np.ndarray:
@@ -67,13 +72,32 @@ class Width(Method):
         model = _model(server)
         sizes, axes = model.channels(), model.axes()
         means = {name: CoverageMean(tensor.detach()) for name, tensor in model.named_parameters()}
+        held = self._held(server)
         for update in updates:
             weight = self.weight(update.selection.client)
+            for group, kept in update.selection.indices.items():
+                held[f"held/{group}"][kept] = True
             for name, values in update.parameters.items():
                 means[name].add(values, block_index(axes[name], update.selection.indices, sizes), weight)
         for name, tensor in model.named_parameters():
             tensor.copy_(means[name].result())
-        return server
+        return Server(model, held)
+
+    def _held(self, server: Server) -> dict[str, Tensor]:
+        """Return for each group which channels some client has held, boolean."""
+        device = next(server.model.parameters()).device
+        return {
+            f"held/{group}": server.memory.get(
+                f"held/{group}", torch.zeros(size, dtype=torch.bool, device=device)
+            ).clone()
+            for group, size in _model(server).channels().items()
+        }
+
+    def full_model(self, server: Server) -> nn.Module:
+        if self.keeps_tail or not server.memory:
+            return server.model
+        held = {name.removeprefix("held/"): flags.nonzero()[:, 0] for name, flags in server.memory.items()}
+        return narrowed(_model(server), held)
 
     def weight(self, client: Client) -> float:
         """Return a client's weight in the averages; HeteroFL counts every client alike."""

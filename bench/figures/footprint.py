@@ -65,7 +65,7 @@ def _figure(task: str, footprint: pd.DataFrame, styles: dict[str, SeriesStyle]) 
     if footprint["factored_share"].notna().any():
         entries += [
             Line2D([], [], color="#555555", label="everything a client holds"),
-            Line2D([], [], color="#555555", linestyle=FACTORED_LINE, label="factored 3x3 convolutions only"),
+            Line2D([], [], color="#555555", linestyle=FACTORED_LINE, label="factored layers only"),
         ]
     return finish(figure, entries, {}, f"Size and work of a client's sub-model: {task}")
 

@@ -33,8 +33,9 @@ class CNN(Model):
         self.classifier = nn.Linear(channels["conv2"] * 49, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        hidden = functional.max_pool2d(torch.relu_(self.conv1(images)), 2)
-        hidden = functional.max_pool2d(torch.relu_(self.conv2(hidden)), 2)
+        # The ReLU of the largest is the largest ReLU: after the pool it has a quarter of the work.
+        hidden = torch.relu_(functional.max_pool2d(self.conv1(images), 2))
+        hidden = torch.relu_(functional.max_pool2d(self.conv2(hidden), 2))
         return self.classifier(hidden.flatten(1))
 
     def channels(self) -> dict[str, int]:

@@ -20,7 +20,8 @@ def norm_layer(kind: Norm, channels: int) -> nn.Module:
     """Return a normalisation layer.
 
     ``batch`` always uses the statistics of the current batch, in training and in evaluation (PriSM, section 2.2);
-    ``group`` has as many groups, up to 32, as divide the number of channels.
+    ``group`` has as many groups as the greatest common divisor of 32 and the number of channels, so that 13 channels
+    are one group.
     """
     if kind == "batch":
         return nn.BatchNorm2d(channels, track_running_stats=False)

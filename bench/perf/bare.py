@@ -49,9 +49,7 @@ class BareLoop:
             for _ in range(recipe.local_epochs):
                 order = torch.from_numpy(order_rng.permutation(len(labels))).to(self.federation.device)
                 for batch in order.split(recipe.batch_size):
-                    prepared = task.prepare(task.augment(inputs[batch], augment_rng))
-                    # The harness lays images out channels last; PyTorch's default layout is part of the yardstick.
-                    samples = prepared.clone(memory_format=torch.contiguous_format)
+                    samples = task.prepare(task.augment(inputs[batch], augment_rng))
                     optimiser.zero_grad()
                     task.loss(model(samples), labels[batch]).backward()
                     optimiser.step()

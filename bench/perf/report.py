@@ -100,7 +100,7 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> Table:
         title=f"Training samples per second on {first['accelerator'] or first['processor']}, {first['cores']} cores, "
         f"torch {first['torch']}; median of {first['repetitions']} interleaved repetitions",
         caption="Contenders are processes x threads; the last columns are the ratio to the bare loop of one thread and "
-        f"of all threads. {'; '.join(f'{task}: {note}' for task, note in notes.items())}.",
+        f"of all threads. All on stand-in data. {'; '.join(f'{task}: {note}' for task, note in notes.items())}.",
         title_justify="left",
         caption_justify="left",
     )
