@@ -13,11 +13,11 @@ from typing import Any
 
 from bench import registry
 from bench.cell import Cell
+from bench.data.partition import CONVENTIONS
 from bench.errors import BenchError, at, choices
 from bench.tasks.base import Recipe
 from bench.validation import checked, without_defaults
 
-PARTITIONS = ("iid", "lda", "dirichlet", "natural")
 DATA = ("stand-in", "real")
 AXES = ("task", "method", "keep", "partition", "alpha", "seed", "tier", "data")
 TABLES = ("training", "model", "parameters")
@@ -241,7 +241,7 @@ def _partition(values: Mapping[str, Any], usual: str, place: str) -> tuple[str, 
     kind = values.get("partition")
     if kind is None:
         kind = "lda" if alpha is not None and usual == "natural" else usual
-    kind = _one_of("partition", kind, PARTITIONS, place)
+    kind = _one_of("partition", kind, tuple(CONVENTIONS), place)
     if kind == "natural" and alpha is not None:
         raise BenchError(f"{place}: alpha = {alpha!r} has no meaning for the partition 'natural'; leave it out")
     if values.get("partition") == "lda" and alpha is None:

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from bench import registry, schema
 from bench.cell import Cell
-from bench.config import Sweep
+from bench.config import AXES, Sweep
 from bench.errors import BenchError, choices
 from bench.launch.events import Ended, Event
 from bench.launch.local import run_cells
@@ -21,7 +21,6 @@ from bench.running import code_of
 from bench.store import STATES, Record, Store, write_table
 
 USABLE = ("done", "diverged")
-FILTERS = ("task", "method", "keep", "partition", "alpha", "seed", "tier", "data")
 
 
 def records(sweep: Sweep, store: Store, plugins: Iterable[Path] = ()) -> list[Record]:
@@ -53,8 +52,8 @@ def only(sweep: Sweep, condition: str) -> Sweep:
         BenchError: the condition names nothing, or no cell meets it.
     """
     name, equals, wanted = (part.strip() for part in condition.partition("="))
-    if not equals or name not in FILTERS:
-        raise BenchError(f"--only {condition!r}: it reads name=value; names {choices(name, FILTERS)}")
+    if not equals or name not in AXES:
+        raise BenchError(f"--only {condition!r}: it reads name=value; names {choices(name, AXES)}")
     values = sorted({_as_word(getattr(cell, name)) for cell in sweep.cells})
     number = _number(wanted)
     cells = tuple(
