@@ -75,7 +75,7 @@ class SweepDisplay:
             self.bars.remove_task(self.running.pop(event.cell))
         self.bars.update(self.whole, advance=1)
         mark = MARKS.get(event.status, f"[red]{event.status}[/]")
-        words = ": ".join(escape(part) for part in (event.reason, event.line) if part)
+        words = ": ".join(escape(part) for part in (event.reason or event.line,) if part)
         self.console.print(
             f"{mark:<9} {event.cell} ({self.ended}/{self.total}, {event.seconds:.0f} s){': ' if words else ''}{words}",
             highlight=False,

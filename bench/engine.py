@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import io
 import multiprocessing
+import os
 import pickle
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -135,10 +138,18 @@ def _start_worker(cell: Cell, plugins: tuple[Path, ...]) -> None:
     global _federation
     # An interruption from the keyboard reaches all processes; the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     prepare_process()
     _federation = Federation.build(cell, plugins)
     # A method learns of its task in setup; the model given to it here is not used.
     _federation.method.setup(_federation.initial_model(), _federation.task)
+
+
+def _end_with_parent(parent: int) -> None:
+    """End this process when its parent is gone, for example killed: nobody else would."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _train(packed: bytes) -> tuple[bytes, tuple[int, int]]:

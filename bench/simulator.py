@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from torch import nn
+
 from bench.api import Selection, Server, Update
 from bench.cost import Cost, CostMeter, bytes_of
 from bench.diagnostics import Coverage, LayerRank, layer_ranks
@@ -106,6 +108,11 @@ class Simulation:
         with _timed(this, "aggregate"):
             updates = self._updates(server, selections, this)
             server = self.method.aggregate(server, updates, self.federation.streams("aggregation", this.number))
+        if len(this.costs) != len(selections):
+            raise BenchError(
+                f"method {self.method.name!r}: aggregate went through {len(this.costs)} of {len(selections)} updates; "
+                "allowed: all of them, once"
+            )
         # Clients are trained while the server draws their updates: what is left of the time is the server's own.
         this.seconds["aggregate"] -= this.seconds["train"] + this.seconds["extract"] + this.seconds["count"]
         # A client's last step may overflow after its last loss was taken, and so may the product of its factors.
@@ -135,12 +142,23 @@ class Simulation:
         for selection in selections:
             with _timed(this, "extract"):
                 submodel = self.method.extract(server, selection)
+                self._check_apart(server, submodel)
                 momentum = self.method.initial_momentum(server, selection)
             with _timed(this, "count"):
                 cost = self.meter.of(submodel)
             this.costs.append(cost)
             this.down_bytes += cost.down_bytes + bytes_of((momentum or {}).values())
             yield Job(selection.client.number, this.number, submodel, momentum)
+
+    def _check_apart(self, server: Server, submodel: nn.Module) -> None:
+        """Refuse a sub-model whose training would change the server's model in place."""
+        held = {tensor.data_ptr() for tensor in server.model.parameters()}
+        for name, tensor in submodel.named_parameters():
+            if tensor.data_ptr() in held:
+                raise BenchError(
+                    f"method {self.method.name!r}: extract returned a sub-model whose {name!r} is the server's own "
+                    "memory; allowed: copies, for example bench.api.copy_of"
+                )
 
     def _evaluates(self, number: int) -> bool:
         """Return whether a round is evaluated: every so often, and the last ones, whose mean is the headline."""

@@ -159,12 +159,12 @@ def load(name: str) -> Dataset:
         BenchError: it is not here (the sentence names the commands that bring it) or is damaged.
     """
     _must_be_here(name)
-    place = cache.folder(name)
-    return _hashed(name, place, (place / "manifest.json").stat().st_mtime_ns)
+    manifest = cache.folder(name) / "manifest.json"
+    return _hashed(name, manifest, manifest.stat().st_mtime_ns if manifest.is_file() else 0)
 
 
 @functools.cache
-def _hashed(name: str, place: Path, written_ns: int) -> Dataset:
+def _hashed(name: str, manifest: Path, written_ns: int) -> Dataset:
     """Read a copy and hash its bytes, half a second and once in a process."""
     return cache.read(name, verify=True)
 

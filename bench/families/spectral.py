@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bench.api import Client, Cohort, Method, Selection, Server, Skip, Streams, Update, parameter
 from bench.families.averaging import CoverageMean
+from bench.families.choice import checked_choice
 from bench.models.base import Model, matrix
 from bench.models.factorise import factorised, low_rank_layers
 from bench.models.low_rank import Factors
@@ -97,7 +98,7 @@ class Spectral(Method):
         for name, spectrum in server.spectra.items():
             rank = rank_of(client.keep, spectrum.kernels)
             chosen = self.choose(spectrum.s.cpu().numpy(), rank, rng)
-            indices[name] = torch.as_tensor(chosen, dtype=torch.int64, device=spectrum.s.device)
+            indices[name] = checked_choice(chosen, rank, spectrum.kernels, name, spectrum.s.device)
         return Selection(client, indices)
 
     def extract(self, server: Server, selection: Selection) -> nn.Module:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from bench.api import Client, Cohort, Method, Selection, Server, Skip, Streams, Update
 from bench.families.averaging import CoverageMean
+from bench.families.choice import checked_choice
 from bench.models.base import Model
 from bench.models.factorise import block_index, narrowed
 from bench.spectral.decompose import rank_of
@@ -60,8 +61,9 @@ class Width(Method):
         device = next(server.model.parameters()).device
         indices = {}
         for group, size in _model(server).channels().items():
-            chosen = self.choose(group, size, rank_of(client.keep, size), cohort, rng)
-            indices[group] = torch.as_tensor(chosen, dtype=torch.int64, device=device)
+            count = rank_of(client.keep, size)
+            chosen = self.choose(group, size, count, cohort, rng)
+            indices[group] = checked_choice(chosen, count, size, group, device)
         return Selection(client, indices)
 
     def extract(self, server: Server, selection: Selection) -> nn.Module:
