@@ -24,6 +24,7 @@ from bench.parameters import parameter
 from bench.seeding import Streams
 
 if TYPE_CHECKING:
+    from bench.spectral.designs import Design
     from bench.tasks.base import Task
 
 __all__ = ["Client", "Cohort", "Method", "Selection", "Server", "Skip", "Streams", "Update", "copy_of", "parameter"]
@@ -69,10 +70,12 @@ class Selection:
         client: who gets it.
         indices: for each named piece of the model (a factored weight, a channel group) the kept indices, int64 and
             ascending. Empty for the full model.
+        multipliers: for each named piece frozen factors of the kept units, where a method weighs them; empty for ones.
     """
 
     client: Client
     indices: Mapping[str, Tensor] = field(default_factory=dict)
+    multipliers: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,8 @@ class NoParams:
 class Method(ABC):
     """A way of giving each client a part of the server model.
 
-    Where clients are trained in worker processes, ``penalty``, ``decay_free`` and ``upload`` are called on another
-    instance there, which has seen ``setup`` alone: what they need belongs into the sub-model.
+    Where clients are trained in worker processes, ``penalty``, ``decay_free``, ``adjust_gradients`` and ``upload`` are
+    called on another instance there, which has seen ``setup`` alone: what they need belongs into the sub-model.
 
     Class attributes:
         name: what users type; by default the module's name.
@@ -123,7 +126,12 @@ class Method(ABC):
         deviations: named deviations from the paper or its released code, shown by ``bench list``.
         Params: a frozen dataclass whose fields are made with :func:`parameter`; the defaults are the paper's values.
         uses_keep: False for a method that trains the full model whatever the keep ratio.
+        equals_fedavg: True if at keep ratio 1 a whole run equals FedAvg's; False where local training has other
+            dynamics, as factors have. ``bench check`` holds a method to it.
+        unbiased: True if the mean of a client's sub-model over all selections is the server's model; ``bench check``
+            holds a method to it by Monte Carlo.
         returns_momentum: True where clients send their momentum buffers with their update.
+        drop_last: True to leave out each client's last, smaller batch whatever the task's recipe says.
     """
 
     name: ClassVar[str] = ""
@@ -133,7 +141,10 @@ class Method(ABC):
     deviations: ClassVar[Sequence[str]] = ()
     Params: ClassVar[type] = NoParams
     uses_keep: ClassVar[bool] = True
+    equals_fedavg: ClassVar[bool] = True
+    unbiased: bool = False
     returns_momentum: bool = False
+    drop_last: bool = False
 
     def __init__(self, params: Any = None) -> None:
         self.params = self.Params() if params is None else params
@@ -175,6 +186,14 @@ class Method(ABC):
         """Return the names of the sub-model's parameters to which the optimiser applies no weight decay."""
         return set()
 
+    def adjust_gradients(self, submodel: nn.Module) -> None:  # noqa: B027 - most methods have nothing to change
+        """Change a client's gradients in place, after each backward pass and before the optimiser's step."""
+
+    def learning_rates(self, server: Server, selection: Selection, round_number: int) -> Sequence[float]:
+        """Return the learning rate of each of a client's local epochs: the recipe's, the same for all."""
+        recipe = self.task.recipe
+        return [recipe.lr_of(round_number)] * recipe.local_epochs
+
     def initial_momentum(self, server: Server, selection: Selection) -> Mapping[str, Tensor] | None:
         """Return the momentum buffers with which a client starts, by parameter name; None starts from zero."""
         return None
@@ -182,6 +201,13 @@ class Method(ABC):
     def upload(self, submodel: nn.Module) -> dict[str, Tensor]:
         """Return the tensors a client sends back: by default all trainable parameters."""
         return {name: tensor.detach() for name, tensor in submodel.named_parameters() if tensor.requires_grad}
+
+    def designs(self, server: Server, selections: Sequence[Selection]) -> dict[str, list[Design]]:
+        """Return for each piece of the model how each client's units were drawn; empty where that is not known.
+
+        The harness records the diversity of the draws and the coverage to be expected from them.
+        """
+        return {}
 
     def coverage(self, server: Server, selection: Selection) -> dict[str, tuple[Tensor, int]]:
         """Return for each piece of the model the units this selection trains and how many units the piece has.

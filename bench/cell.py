@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+ABSENT: dict[str, Any] = {"capacities": [], "diagnostics": "basic"}
+"""Settings that are no part of the canonical form where they have these values."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -21,12 +24,14 @@ class Cell:
     Attributes:
         task: the task's name.
         method: the method's name.
-        keep: keep ratio of every client, in (0, 1].
-        partition: "iid", "lda", "dirichlet" or "natural".
-        alpha: concentration of the Dirichlet law; inf where the partition is iid, None where it is natural.
+        keep: keep ratio of every client, in (0, 1]; where clients differ, the mean over them by their shares.
+        capacities: (keep ratio, share of the clients), ascending; empty where all clients have the same keep ratio.
+        partition: a kind of :data:`bench.data.partition.CONVENTIONS`.
+        alpha: concentration of the Dirichlet law; inf where the partition is iid, None where it has no alpha.
         seed: seed of every stream.
         tier: which of the task's recipes is the starting point.
         data: "real" or "stand-in".
+        diagnostics: what is measured beside the usual: "basic" (nothing), "errors", "cosine" or "all".
         training: changes to the recipe, by field name.
         model: parameters of the task, by field name, where they differ from the tier's.
         parameters: parameters of the method, by field name, where they differ from the paper's.
@@ -35,11 +40,13 @@ class Cell:
     task: str
     method: str
     keep: float = 1.0
+    capacities: tuple[tuple[float, float], ...] = ()
     partition: str = "iid"
     alpha: float | None = None
     seed: int = 0
     tier: str = "quick"
     data: str = "stand-in"
+    diagnostics: str = "basic"
     training: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -47,7 +54,7 @@ class Cell:
     def canonical(self) -> dict[str, Any]:
         """Return the cell as plain JSON values with empty settings left out, always in the same order."""
         values = {name: _plain(value) for name, value in dataclasses.asdict(self).items()}
-        return {name: value for name, value in values.items() if value not in ({}, None)}
+        return {name: value for name, value in values.items() if value not in ({}, None, ABSENT.get(name))}
 
     @property
     def identity(self) -> str:
@@ -56,28 +63,47 @@ class Cell:
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     @property
+    def profile(self) -> str:
+        """The capacities as they are written, "0.2:0.6,0.4:0.4"; empty where all clients have the same keep ratio."""
+        return ",".join(f"{keep:.12g}:{share:.12g}" for keep, share in self.capacities)
+
+    @property
     def label(self) -> str:
-        """What a figure calls the series: the method and its parameters that are not the default."""
-        shown = ", ".join(f"{name}={value}" for name, value in sorted(self.parameters.items()))
-        return f"{self.method} ({shown})" if shown else self.method
+        """What a figure calls the series: the method, its parameters that are not the default, and the profile."""
+        return self.label_with({})
+
+    def label_with(self, settings: Mapping[str, Any]) -> str:
+        """Return the label with further settings among the parameters."""
+        shown = {**settings, **self.parameters}
+        words = ", ".join(
+            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+            for name, value in sorted(shown.items())
+        )
+        label = f"{self.method} ({words})" if words else self.method
+        return f"{label}, keep {self.profile}" if self.capacities else label
 
     @property
     def folder(self) -> str:
         """The name of the cell's folder: readable, unique by its identity."""
         spread = self.partition if self.alpha is None or math.isinf(self.alpha) else f"{self.partition}{self.alpha:g}"
-        return f"{self.task}-{self.method}-keep{self.keep:g}-{spread}-seed{self.seed}-{self.identity}"
+        # 0.2:0.6,0.4:0.4 reads 0.2x0.6+0.4x0.4 there: not every file system allows colons.
+        keep = self.profile.replace(":", "x").replace(",", "+") or f"{self.keep:g}"
+        return f"{self.task}-{self.method}-keep{keep}-{spread}-seed{self.seed}-{self.identity}"
 
 
 def from_canonical(values: Mapping[str, Any]) -> Cell:
     """Return the cell of a canonical form."""
     alpha = values.get("alpha")
-    return Cell(**{**values, "alpha": math.inf if alpha == "inf" else alpha})
+    capacities = tuple((keep, share) for keep, share in values.get("capacities", ()))
+    return Cell(**{**values, "alpha": math.inf if alpha == "inf" else alpha, "capacities": capacities})
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as JSON has it: infinity by name, mappings sorted."""
+    """Return a value as JSON has it: infinity by name, tuples as lists, mappings sorted."""
     if isinstance(value, float) and math.isinf(value):
         return "inf"
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {str(name): _plain(value[name]) for name in sorted(value)}
     return value

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bench.cli_data import data_app
+from bench.cli_kit import check, new
 from bench.errors import BenchError
 
 OK, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -57,6 +58,10 @@ Plugin = Annotated[
     list[Path] | None, typer.Option("--plugin", help="A Python file that defines a method; may be given repeatedly.")
 ]
 Device = Annotated[str, typer.Option(help="Where models are trained: auto, cpu, cuda or mps.")]
+PartitionKind = Annotated[
+    str | None, typer.Option("--partition", help="iid, iid-exact, lda, lda-prior, dirichlet or natural.")
+]
+Tier = Annotated[str, typer.Option(help="Settings to start from: quick, paper or another tier, see 'list tasks'.")]
 Results = Annotated[Path, typer.Option(help="Folder of the results.")]
 SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="A sweep file, for example sweeps/quick.toml.")]
 
@@ -102,18 +107,23 @@ def list_(
 def run(
     task: Annotated[str, typer.Option(help="Name of the task, see 'list tasks'.")],
     method: Annotated[str, typer.Option(help="Name of the method, see 'list methods'.")],
-    keep: Annotated[float, typer.Option(help="Keep ratio of every client, above 0 and up to 1.")] = 1.0,
+    keep: Annotated[
+        str, typer.Option(help="Keep ratio of every client, or of shares of the clients as in 0.2:0.6,0.4:0.4.")
+    ] = "1",
     alpha: Annotated[
         float | None,
         typer.Option(help="Dirichlet concentration per class; inf is iid; left out: the task's own."),
     ] = None,
-    partition: Annotated[str | None, typer.Option(help="iid, lda, dirichlet or natural.")] = None,
+    partition: PartitionKind = None,
     seed: Annotated[int, typer.Option(help="Seed of every random stream.")] = 0,
     rounds: Annotated[int | None, typer.Option(help="Communication rounds; the tier's number if left out.")] = None,
-    tier: Annotated[str, typer.Option(help="Settings to start from: quick or paper.")] = "quick",
+    tier: Tier = "quick",
     data: Annotated[
-        str | None, typer.Option(help="real or stand-in; left out: stand-in for quick, real for paper.")
+        str | None, typer.Option(help="real or stand-in; left out: stand-in for quick, real for the other tiers.")
     ] = None,
+    diagnostics: Annotated[
+        str, typer.Option(help="What is measured beside the usual: basic (nothing), errors, cosine or all.")
+    ] = "basic",
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -134,13 +144,14 @@ def run(
     from bench.federation import check_possible
     from bench.running import run_cell
     from bench.runtime import cores, device_named
-    from bench.settings import split_settings
+    from bench.settings import number_or_words, split_settings
     from bench.store import Store
 
     plugins = plugin or []
     given = {"alpha": alpha, "partition": partition, "data": data}
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    values |= {"task": task, "method": method, "keep": keep, "seed": seed, "tier": tier}
+    values |= {"task": task, "method": method, "keep": number_or_words(keep), "seed": seed, "tier": tier}
+    values["diagnostics"] = diagnostics
     values |= split_settings(set_ or [], task, method, plugins)
     if rounds is not None:
         values["training"] = {**values["training"], "rounds": rounds}
@@ -149,7 +160,8 @@ def run(
     check_possible([cell])
     store = Store(results / "runs")
     store.prepare()
-    with RunDisplay(out, f"{cell.task}, {cell.label}, keep ratio {cell.keep:g}, seed {cell.seed}") as display:
+    title = f"{cell.task}, {cell.label}" if cell.capacities else f"{cell.task}, {cell.label}, keep ratio {cell.keep:g}"
+    with RunDisplay(out, f"{title}, seed {cell.seed}") as display:
         outcome = run_cell(cell, store=store, plugins=plugins, device=place, workers=workers, on_round=display.show)
     if outcome.status != "done":
         out.print(f"{outcome.status}: {outcome.reason}", style="yellow", highlight=False, soft_wrap=True, markup=False)
@@ -243,9 +255,9 @@ def plot(
 def partition(
     task: Annotated[str, typer.Option(help="Name of the task.")],
     alpha: Annotated[float | None, typer.Option(help="Dirichlet concentration; inf is iid.")] = None,
-    kind: Annotated[str | None, typer.Option("--partition", help="iid, lda, dirichlet or natural.")] = None,
+    kind: PartitionKind = None,
     seed: Annotated[int, typer.Option(help="Seed of the partition.")] = 0,
-    tier: Annotated[str, typer.Option(help="Settings to start from: quick or paper.")] = "quick",
+    tier: Tier = "quick",
     data: Annotated[str | None, typer.Option(help="real or stand-in.")] = None,
     results: Results = Path("results"),
 ) -> None:
@@ -272,6 +284,10 @@ def perf(
     from bench.runtime import device_named
 
     out.print(measure(device_named(device), repetitions, task or [], results / "perf", out))
+
+
+app.command()(check)
+app.command()(new)
 
 
 def _say_counts(title: str, known: list[Any]) -> None:

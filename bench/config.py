@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
+from bench.capacity import Capacities, mean_keep, read_profile
 from bench.cell import Cell
-from bench.data.partition import CONVENTIONS
+from bench.data.partition import CONCENTRATED, CONVENTIONS
 from bench.errors import BenchError, at, choices
 from bench.tasks.base import Recipe
 from bench.validation import checked, without_defaults
 
 DATA = ("stand-in", "real")
-AXES = ("task", "method", "keep", "partition", "alpha", "seed", "tier", "data")
+DIAGNOSTICS = ("basic", "errors", "cosine", "all")
+AXES = ("task", "method", "keep", "partition", "alpha", "seed", "tier", "data", "diagnostics")
 TABLES = ("training", "model", "parameters")
 
 
@@ -46,8 +48,8 @@ def make_cell(values: Mapping[str, Any], place: str, plugins: Iterable[Path] = (
     """Return a checked cell.
 
     Args:
-        values: the axes ``task method keep partition alpha seed tier data`` and the tables ``training model
-            parameters``; what is left out is the task's or method's default.
+        values: the axes ``task method keep partition alpha seed tier data diagnostics`` and the tables ``training
+            model parameters``; what is left out is the task's or method's default.
         place: where they were written, for errors.
         plugins: files of methods the user named.
 
@@ -63,24 +65,30 @@ def make_cell(values: Mapping[str, Any], place: str, plugins: Iterable[Path] = (
         method = registry.method(str(values["method"]), plugins)
     assert method.kind is not None
     tier = _one_of("tier", values.get("tier", "quick"), tuple(task.kind.tiers), place)
-    partition, alpha = _partition(values, task.kind.partition, place)
+    usual_partition = task.kind.tier_partitions.get(tier, (task.kind.partition, None))
+    partition, alpha = _partition(values, *usual_partition, place)
     recipe, usual_model = task.kind.tiers[tier], task.kind.tier_params.get(tier, {})
     usual_recipe = dataclasses.asdict(recipe)
     tables = {name: table(values.get(name, {}), f"{place}, {name}") for name in TABLES}
     training = checked(Recipe, tables["training"], f"{place}, training")
-    _enough_clients(dataclasses.replace(recipe, **training), f"{place}, training")
+    changed = dataclasses.replace(recipe, **training)
+    _enough_clients(changed, f"{place}, training")
     model = checked(task.kind.Params, tables["model"], f"{place}, model of {task.name}")
     parameters = checked(method.kind.Params, tables["parameters"], f"{place}, parameters of {method.name}")
-    keep = _keep(values.get("keep", 1.0), place)
+    keep, capacities = _keep(values.get("keep", 1.0), changed.clients, place)
+    if not method.kind.uses_keep:
+        keep, capacities = 1.0, ()
     return Cell(
         task=task.name,
         method=method.name,
-        keep=keep if method.kind.uses_keep else 1.0,
+        keep=keep,
+        capacities=capacities,
         partition=partition,
         alpha=alpha,
         seed=_seed(values.get("seed", 0), place),
         tier=tier,
         data=_one_of("data", values.get("data", "stand-in" if tier == "quick" else "real"), DATA, place),
+        diagnostics=_one_of("diagnostics", values.get("diagnostics", "basic"), DIAGNOSTICS, place),
         training=without_defaults(Recipe, training, usual_recipe),
         model=without_defaults(task.kind.Params, model, usual_model),
         parameters=without_defaults(method.kind.Params, parameters),
@@ -215,10 +223,15 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _keep(value: Any, place: str) -> float:
+def _keep(value: Any, clients: int, place: str) -> tuple[float, Capacities]:
+    """Return the mean keep ratio and the capacities, which are empty where all clients are alike."""
+    if isinstance(value, str):
+        with at(place):
+            capacities = read_profile(value, clients)
+        return mean_keep(capacities), capacities if len(capacities) > 1 else ()
     if not _is_number(value) or not 0 < value <= 1:
         raise BenchError(f"{place}: keep = {value!r} is not possible; allowed: a keep ratio above 0 and up to 1")
-    return float(value)
+    return float(value), ()
 
 
 def _seed(value: Any, place: str) -> int:
@@ -233,23 +246,23 @@ def _whole(name: str, value: Any, place: str) -> int:
     return value
 
 
-def _partition(values: Mapping[str, Any], usual: str, place: str) -> tuple[str, float | None]:
-    """Return kind and concentration: alpha = inf is iid, and natural or iid partitions have none."""
-    alpha = values.get("alpha")
+def _partition(
+    values: Mapping[str, Any], usual: str, usual_alpha: float | None, place: str
+) -> tuple[str, float | None]:
+    """Return kind and concentration: alpha = inf is iid, and "natural" and "iid-exact" have none."""
+    alpha, named = values.get("alpha"), values.get("partition")
     if alpha is not None and (not _is_number(alpha) or math.isnan(alpha) or alpha <= 0):
         raise BenchError(f"{place}: alpha = {alpha!r} is not possible; allowed: a number above 0, or inf for iid")
-    kind = values.get("partition")
-    if kind is None:
-        kind = "lda" if alpha is not None and usual == "natural" else usual
+    kind = ("lda" if alpha is not None and usual == "natural" else usual) if named is None else named
     kind = _one_of("partition", kind, tuple(CONVENTIONS), place)
-    if kind == "natural" and alpha is not None:
-        raise BenchError(f"{place}: alpha = {alpha!r} has no meaning for the partition 'natural'; leave it out")
-    if values.get("partition") == "lda" and alpha is None:
-        raise BenchError(f"{place}: the partition 'lda' needs alpha, a number above 0, or inf for iid")
-    if kind == "iid" or (alpha is not None and math.isinf(alpha)) or (kind == "lda" and alpha is None):
-        if kind == "iid" and alpha is not None and not math.isinf(alpha):
-            raise BenchError(f"{place}: alpha = {alpha!r} has no meaning for the partition 'iid'; leave it out")
+    if kind not in CONCENTRATED:
+        if alpha is not None and (kind == "natural" or not math.isinf(alpha)):
+            raise BenchError(f"{place}: alpha = {alpha!r} has no meaning for the partition {kind!r}; leave it out")
+        return kind, math.inf if kind == "iid" else None
+    if alpha is None and kind == usual:
+        alpha = usual_alpha
+    if alpha is None and named is not None:
+        raise BenchError(f"{place}: the partition {kind!r} needs alpha, a number above 0, or inf for iid")
+    if alpha is None or math.isinf(alpha):
         return "iid", math.inf
-    if kind == "dirichlet" and alpha is None:
-        raise BenchError(f"{place}: the partition 'dirichlet' needs alpha, a number above 0")
-    return kind, None if alpha is None else float(alpha)
+    return kind, float(alpha)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from bench import registry
 from bench.api import Client, Cohort, Method
+from bench.capacity import capacities_of
 from bench.cell import Cell
 from bench.data.dataset import Dataset
 from bench.data.partition import Partition, split
@@ -57,6 +59,16 @@ class Federation:
         dataset = task.data(cell.data)
         return cls(cell, task, method, dataset, partition_of(cell, task, dataset), torch.device(device))
 
+    @cached_property
+    def capacities(self) -> np.ndarray:
+        """The keep ratio of each client, float64 ``[clients]``, fixed for the whole run."""
+        return capacities_of(self.cell, len(self.partition))
+
+    @cached_property
+    def reference(self) -> Method:
+        """FedAvg, for measures that ask what it would have done in the method's place."""
+        return registry.method("fedavg").build(Cell(self.cell.task, "fedavg"))
+
     def initial_model(self) -> Model:
         """Return the full model with its initial values, the same for every method and keep ratio."""
         with torch.device("meta"):
@@ -71,7 +83,7 @@ class Federation:
         rng = stream(self.cell.seed, "cohort", round_number)
         numbers = rng.choice(len(self.partition), self.task.recipe.cohort, replace=False)
         sizes = self.partition.sizes
-        return Cohort(round_number, tuple(Client(int(n), int(sizes[n]), self.cell.keep) for n in numbers))
+        return Cohort(round_number, tuple(Client(int(n), int(sizes[n]), float(self.capacities[n])) for n in numbers))
 
     def client_data(self, number: int) -> tuple[Tensor, Tensor]:
         """Return a client's inputs (as stored) and labels on the device."""
@@ -88,12 +100,15 @@ class Federation:
 def check_possible(cells: Iterable[Cell]) -> None:
     """Find what is wrong with the data and partitions of cells before any of them is run.
 
-    Cells that differ in method, keep ratio or seed alone are looked at once.
+    Cells that differ in method, keep ratios, seed or diagnostics alone are looked at once.
 
     Raises:
         BenchError: data is not here or damaged, or a partition is impossible.
     """
-    unlike = {replace(cell, method="", keep=1.0, seed=0, parameters={}).identity: cell for cell in cells}
+    unlike: dict[str, Cell] = {}
+    for cell in cells:
+        same = replace(cell, method="", keep=1.0, capacities=(), seed=0, diagnostics="basic", parameters={})
+        unlike[same.identity] = cell
     for cell in unlike.values():
         task = registry.task(cell.task).build(cell)
         with at(f"cell {cell.folder}"):
@@ -116,7 +131,7 @@ def partition_of(cell: Cell, task: Task, dataset: Dataset) -> Partition:
         np.asarray(dataset.train.labels),
         clients=recipe.clients,
         rng=stream(cell.seed, "partition"),
-        alpha=None if cell.partition in ("iid", "natural") else cell.alpha,
+        alpha=None if cell.partition == "iid" else cell.alpha,
         users=None if dataset.train.users is None else np.asarray(dataset.train.users),
         samples_per_client=samples,
         users_per_client=recipe.users_per_client if cell.partition == "natural" else None,

@@ -39,13 +39,14 @@ def footprint(
     Args:
         cells: tasks and methods are taken from them.
         plugins: files of methods the user named.
-        keeps: keep ratios; a method that trains the full model has one row, at 1.
+        keeps: keep ratios, beside those of the cells' profiles; a method that trains the full model has one row, at 1.
         on_skip: told of each method that is left out, since it is not defined for the task or raises, and why.
     """
     import torch
 
-    plugins = tuple(plugins)
-    wanted = {(cell.task, cell.label): cell for cell in cells}
+    cells, plugins = list(cells), tuple(plugins)
+    keeps = sorted({*keeps, *_levels(cells)})
+    wanted = {(cell.task, cell.label): cell for cell in map(_alike, cells)}
     rows: list[dict[str, Any]] = []
     for name in sorted({task for task, _ in wanted}):
         task = registry.task(name).build(Cell(name, "fedavg", tier="paper"))
@@ -62,8 +63,7 @@ def footprint(
             try:
                 server = method.setup(model, task)
                 costs = {
-                    keep: submodel_cost(method, server, task, keep)
-                    for keep in (sorted(keeps) if method.uses_keep else (1.0,))
+                    keep: submodel_cost(method, server, task, keep) for keep in (keeps if method.uses_keep else (1.0,))
                 }
             except Exception as error:  # a plugin may raise anything, and one that does must not cost the others
                 on_skip(f"{name}, {label}", str(error) if isinstance(error, Skip) else repr(error))
@@ -86,9 +86,10 @@ def write_footprint(
     on_skip: OnSkip = lambda label, reason: None,
 ) -> pa.Table:
     """Write the footprint table unless the file has it already, made by the same code for the same methods."""
-    cells = [replace(cell, keep=1.0) for cell in cells]
-    wanted = sorted({f"{cell.task} {cell.label}" for cell in cells})
-    made_by = " ".join([*wanted, *sorted({code_of(cell, plugins) for cell in cells})])
+    cells = list(cells)
+    wanted = sorted({f"{cell.task} {cell.label}" for cell in map(_alike, cells)})
+    levels = [f"{level:g}" for level in _levels(cells)]
+    made_by = " ".join([*wanted, *levels, *sorted({code_of(cell, plugins) for cell in cells})])
     try:
         if (pq.read_schema(path).metadata or {}).get(b"made_by") == made_by.encode():
             return pq.read_table(path)
@@ -97,6 +98,16 @@ def write_footprint(
     table = footprint(cells, plugins, on_skip=on_skip)
     write_table(path, table, {"made_by": made_by})
     return table
+
+
+def _alike(cell: Cell) -> Cell:
+    """Return a cell without its keep ratios, which are no part of a footprint's label."""
+    return replace(cell, keep=1.0, capacities=())
+
+
+def _levels(cells: Iterable[Cell]) -> list[float]:
+    """Return the keep ratios of the cells' profiles, ascending."""
+    return sorted({keep for cell in cells for keep, _ in cell.capacities})
 
 
 def _row(task: str, method: str, label: str, keep: float, cost: Cost, full: Cost) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def draw(cell: Cell, folder: Path) -> list[Path]:
     task = registry.task(cell.task).build(cell)
     dataset = task.data(cell.data)
     partition = partition_of(cell, task, dataset)
-    spread = cell.partition if cell.partition in ("iid", "natural") else f"{cell.partition}, alpha {cell.alpha:g}"
+    spread = cell.partition if partition.alpha is None else f"{cell.partition}, alpha {partition.alpha:g}"
     title = f"{dataset.title}, seed {cell.seed}"
     name = f"{cell.task}-{spread.replace(', ', '-').replace(' ', '')}-seed{cell.seed}-{cell.tier}-{cell.data}"
     with use_style():

@@ -18,11 +18,12 @@ from typing import Any
 PACKAGE = Path(__file__).parent
 SIMULATION_PATH = (
     "api.py",
+    "capacity.py",
     "cost.py",
     "data/partition.py",
     "data/standin",
     "data/text.py",
-    "diagnostics.py",
+    "diagnostics",
     "engine.py",
     "evaluation.py",
     "families",

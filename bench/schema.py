@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from bench.simulator import Round
 
-VERSION = 1
+VERSION = 2
 WORD = pa.dictionary(pa.int32(), pa.string())
 
 CELL_FIELDS = [
@@ -17,18 +17,21 @@ CELL_FIELDS = [
     pa.field("method", WORD, nullable=False),
     pa.field("label", WORD, nullable=False),
     pa.field("keep", pa.float64(), nullable=False),
+    pa.field("capacities", WORD, nullable=False),
     pa.field("partition", WORD, nullable=False),
     pa.field("alpha", pa.float64()),
     pa.field("alpha_convention", WORD, nullable=False),
-    pa.field("alpha_times_classes", pa.float64()),
+    pa.field("alpha_per_class", pa.float64()),
+    pa.field("alpha_of_prior", pa.float64()),
     pa.field("seed", pa.int64(), nullable=False),
     pa.field("tier", WORD, nullable=False),
     pa.field("data_title", WORD, nullable=False),
     pa.field("stand_in", pa.bool_(), nullable=False),
     pa.field("status", WORD, nullable=False),
 ]
-"""What names a cell in every assembled table. ``alpha`` is the concentration per class (PriSM's convention);
-``alpha_times_classes`` is the alpha of Dir(alpha * prior) with a uniform prior (the spectral paper's convention)."""
+"""What names a cell in a sweep's tables. ``keep`` is the clients' mean keep ratio, ``capacities`` the profile where
+they differ. ``alpha`` is as it was given; ``alpha_per_class`` is the same as a concentration per class (PriSM's
+convention) and ``alpha_of_prior`` as the alpha of Dir(alpha * prior) (the spectral paper's)."""
 
 ROUND_FIELDS = [
     pa.field("round", pa.int32(), nullable=False),
@@ -38,6 +41,8 @@ ROUND_FIELDS = [
     pa.field("test_loss", pa.float64()),
     pa.field("test_acc", pa.float64()),
     pa.field("coverage", pa.float64()),
+    pa.field("coverage_expected", pa.float64()),
+    pa.field("cosine_fedavg", pa.float64()),
     pa.field("down_bytes", pa.int64(), nullable=False),
     pa.field("up_bytes", pa.int64(), nullable=False),
     pa.field("client_parameters", pa.float64()),
@@ -53,13 +58,26 @@ ROUND_FIELDS = [
     pa.field("round_s", pa.float64(), nullable=False),
     pa.field("peak_memory_bytes", pa.int64(), nullable=False),
 ]
+LAYER_MEASURES = (
+    "coverage",
+    "coverage_expected",
+    "anme",
+    "weight_norm2",
+    "submodel_error",
+    "submodel_error_expected",
+    "cohort_error",
+    "cohort_error_expected",
+    "aggregation_error",
+    "update_norm2",
+)
+"""What may be known of a layer in an evaluated round, beside its ranks: see :mod:`bench.diagnostics`."""
 RANK_FIELDS = [
     pa.field("round", pa.int32(), nullable=False),
     pa.field("layer", WORD, nullable=False),
     pa.field("kernels", pa.int32(), nullable=False),
     pa.field("required_kernels", pa.float64(), nullable=False),
     pa.field("required_kernels_renyi", pa.float64(), nullable=False),
-    pa.field("coverage", pa.float64()),
+    *(pa.field(name, pa.float64()) for name in LAYER_MEASURES),
 ]
 FOOTPRINT_FIELDS = [
     pa.field("task", WORD, nullable=False),
@@ -100,6 +118,8 @@ def round_row(this: Round) -> dict[str, Any]:
         "test_loss": this.score.loss if this.score else None,
         "test_acc": this.score.acc if this.score else None,
         "coverage": this.coverage,
+        "coverage_expected": this.coverage_expected,
+        "cosine_fedavg": this.cosine_fedavg,
         "down_bytes": this.down_bytes,
         "up_bytes": this.up_bytes,
         "client_parameters": sum(cost.parameters for cost in this.costs) / mean_of if trained else None,
@@ -120,7 +140,7 @@ def rank_rows(this: Round) -> list[dict[str, Any]]:
             "kernels": rank.kernels,
             "required_kernels": rank.required_kernels,
             "required_kernels_renyi": rank.required_kernels_renyi,
-            "coverage": this.layer_coverage.get(rank.layer),
+            **{name: this.layers.get(rank.layer, {}).get(name) for name in LAYER_MEASURES},
         }
         for rank in this.ranks
     ]

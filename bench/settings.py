@@ -55,6 +55,11 @@ def _value(text: str) -> Any:
     """Return a value as TOML reads it; also ``.1`` is a number, and what remains is a word."""
     with contextlib.suppress(tomllib.TOMLDecodeError):
         return tomllib.loads(f"value = {text}")["value"]
+    return number_or_words(text)
+
+
+def number_or_words(text: str) -> float | str:
+    """Return a number where the text is one."""
     with contextlib.suppress(ValueError):
         return float(text)
     return text

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from bench.api import Selection, Server, Update
+from bench.api import Cohort, Selection, Server, Update
 from bench.cost import Cost, CostMeter, bytes_of
-from bench.diagnostics import Coverage, LayerRank, layer_ranks
+from bench.diagnostics.agreement import fedavg_parameters, update_cosine, values_of
+from bench.diagnostics.coverage import Coverage
+from bench.diagnostics.draws import Measures, layer_measures
+from bench.diagnostics.rank import LayerRank, layer_ranks
 from bench.engine import Engine
 from bench.errors import BenchError
 from bench.evaluation import Score
@@ -34,8 +38,10 @@ class Round:
         train_loss: mean training loss over all samples passed by the cohort; None in round 0.
         score: loss and accuracy on the whole test set; None where the round was not evaluated.
         coverage: share of kernels or channels trained so far; None where a method has nothing to cover.
-        layer_coverage: the same for each piece of the model.
+        coverage_expected: the share to be expected by the laws of the draws; None where they are not known.
+        cosine_fedavg: cosine between the server's update and the one FedAvg would have made; None where not measured.
         ranks: effective rank of each factorable layer; empty where the round was not evaluated.
+        layers: further measures of each piece of the model by name; empty where the round was not evaluated.
         costs: cost of each client's sub-model.
         up_bytes, down_bytes: bytes the cohort sent and received in this round.
         forward_macs: multiply-accumulates of all forward passes of the cohort's training.
@@ -48,8 +54,10 @@ class Round:
     train_loss: float | None = None
     score: Score | None = None
     coverage: float | None = None
-    layer_coverage: dict[str, float] = field(default_factory=dict)
+    coverage_expected: float | None = None
+    cosine_fedavg: float | None = None
     ranks: list[LayerRank] = field(default_factory=list)
+    layers: Measures = field(default_factory=dict)
     costs: list[Cost] = field(default_factory=list)
     up_bytes: int = 0
     down_bytes: int = 0
@@ -70,26 +78,52 @@ class Simulation:
         self.federation, self.engine = federation, engine
         self.method, self.recipe = federation.method, federation.task.recipe
         self.coverage, self.meter = Coverage(), CostMeter(federation.task)
+        self.measures_errors = federation.cell.diagnostics in ("errors", "all")
+        self.measures_cosine = federation.cell.diagnostics in ("cosine", "all")
+        self.completed = 0
 
-    def rounds(self) -> Iterator[Round]:
+    def rounds(self, resume: Mapping[str, Any] | None = None) -> Iterator[Round]:
         """Run the federation and yield each round when it is complete, round 0 (the initial model) first.
+
+        Args:
+            resume: a state to go on from, see :meth:`state`; its round and those before it are not yielded again.
 
         Raises:
             Diverged: a client's loss or the server model is not finite.
             Skip: the method is not defined for this task.
         """
-        server = self.method.setup(self.federation.initial_model(), self.federation.task)
-        start = Round(0)
-        self._evaluate(server, start)
-        yield start
-        for number in range(1, self.recipe.rounds + 1):
+        self.server = self.method.setup(self.federation.initial_model(), self.federation.task)
+        if resume is None:
+            start = Round(0)
+            self._evaluate(self.server, start)
+            yield start
+        else:
+            self._restore(resume)
+        for number in range(self.completed + 1, self.recipe.rounds + 1):
             this = Round(number, lr=self.recipe.lr_of(number))
             with _timed(this, "round"):
-                server = self._round(server, this)
+                self.server = self._round(self.server, this)
                 if self._evaluates(number):
-                    self._evaluate(server, this)
+                    self._evaluate(self.server, this)
             this.peak_memory_bytes = self.engine.peak_memory_bytes()
+            self.completed = number
             yield this
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the rounds to come depend on, after a round that was yielded: numbers and tensors alone."""
+        return {
+            "round": self.completed,
+            "model": {name: tensor.clone() for name, tensor in self.server.model.state_dict().items()},
+            "memory": {name: tensor.clone() for name, tensor in self.server.memory.items()},
+            "seen": {piece: tensor.clone() for piece, tensor in self.coverage.seen.items()},
+            "missed": {piece: tensor.clone() for piece, tensor in self.coverage.missed.items()},
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.completed = state["round"]
+        self.server.model.load_state_dict(state["model"])
+        self.server.memory = {name: tensor.clone() for name, tensor in state["memory"].items()}
+        self.coverage = Coverage(state["seen"], state["missed"])
 
     def _round(self, server: Server, this: Round) -> Server:
         """Sample a cohort, let it train, and return the server's next state."""
@@ -102,11 +136,14 @@ class Simulation:
                 f"method {self.method.name!r}: select returned {len(selections)} selections for "
                 f"{len(cohort.clients)} clients; allowed: one for each, in the cohort's order"
             )
-        for selection in selections:
-            self.coverage.add(self.method.coverage(server, selection))
+        with _timed(this, "diagnose"):
+            reference = self._reference(server, cohort, this)
+            self._cover(server, selections, this)
         this.seconds |= {"train": 0.0, "extract": 0.0, "count": 0.0}
+        before = server
+        kept: list[Update] | None = [] if self.measures_errors and self._evaluates(this.number) else None
         with _timed(this, "aggregate"):
-            updates = self._updates(server, selections, this)
+            updates = self._updates(server, selections, this, kept)
             server = self.method.aggregate(server, updates, self.federation.streams("aggregation", this.number))
         if len(this.costs) != len(selections):
             raise BenchError(
@@ -118,11 +155,46 @@ class Simulation:
         # A client's last step may overflow after its last loss was taken, and so may the product of its factors.
         if not all(bool(tensor.isfinite().all()) for tensor in server.model.parameters()):
             raise Diverged(f"round {this.number}: the server model has parameters that are not finite")
-        this.coverage, this.layer_coverage = self.coverage.share(), self.coverage.by_piece()
+        with _timed(this, "diagnose"):
+            if self._evaluates(this.number):
+                self._measure(before, selections, kept, this)
+            if reference:
+                after = values_of(server.model)
+                this.cosine_fedavg = update_cosine(reference[0], after, reference[1])
         return server
 
-    def _updates(self, server: Server, selections: list[Selection], this: Round) -> Iterator[Update]:
-        """Train the cohort and yield one update after the other, in the cohort's order."""
+    def _reference(self, server: Server, cohort: Cohort, this: Round) -> tuple[dict[str, Tensor], ...]:
+        """Return the server's parameters and what FedAvg would make of them in this round.
+
+        Empty if not asked for, or where FedAvg would diverge: that is no reason to end the method's own run.
+        """
+        if self.measures_cosine and self._evaluates(this.number):
+            with suppress(Diverged):
+                reference = fedavg_parameters(server.model, cohort.clients, this.number, self.engine)
+                return values_of(server.model), reference
+        return ()
+
+    def _cover(self, server: Server, selections: list[Selection], this: Round) -> None:
+        """Note which units the clients of a round train, and which it was to be expected."""
+        for selection in selections:
+            self.coverage.add(self.method.coverage(server, selection))
+        self.coverage.expect(self.method.designs(server, selections))
+        this.coverage, this.coverage_expected = self.coverage.share(), self.coverage.expected_share()
+
+    def _measure(self, server: Server, selections: list[Selection], updates: list[Update] | None, this: Round) -> None:
+        """Take the measures of each layer; ``server`` is as it was before the round."""
+        this.layers = layer_measures(self.method, server, selections, updates)
+        for name, shares in (
+            ("coverage", self.coverage.by_piece()),
+            ("coverage_expected", self.coverage.expected_by_piece()),
+        ):
+            for piece, share in shares.items():
+                this.layers.setdefault(piece, {})[name] = share
+
+    def _updates(
+        self, server: Server, selections: list[Selection], this: Round, kept: list[Update] | None
+    ) -> Iterator[Update]:
+        """Train the cohort and yield one update after the other, in the cohort's order; ``kept`` gathers them."""
         passes, loss = 0, 0.0
         trained = self.engine.train(self._jobs(server, selections, this))
         for place, selection in enumerate(selections):
@@ -134,7 +206,10 @@ class Simulation:
             passes, loss = passes + result.passes, loss + result.loss * result.passes
             this.up_bytes += bytes_of(result.parameters.values()) + bytes_of(result.momentum.values())
             this.forward_macs += this.costs[place].macs * result.passes
-            yield Update(selection, result.parameters, result.momentum)
+            update = Update(selection, result.parameters, result.momentum)
+            if kept is not None:
+                kept.append(update)
+            yield update
         this.train_loss = loss / passes if passes else None
 
     def _jobs(self, server: Server, selections: list[Selection], this: Round) -> Iterator[Job]:
@@ -144,11 +219,12 @@ class Simulation:
                 submodel = self.method.extract(server, selection)
                 self._check_apart(server, submodel)
                 momentum = self.method.initial_momentum(server, selection)
+                learning_rates = self.method.learning_rates(server, selection, this.number)
             with _timed(this, "count"):
                 cost = self.meter.of(submodel)
             this.costs.append(cost)
             this.down_bytes += cost.down_bytes + bytes_of((momentum or {}).values())
-            yield Job(selection.client.number, this.number, submodel, momentum)
+            yield Job(selection.client.number, this.number, submodel, momentum, learning_rates)
 
     def _check_apart(self, server: Server, submodel: nn.Module) -> None:
         """Refuse a sub-model whose training would change the server's model in place."""

@@ -54,12 +54,12 @@ def only(sweep: Sweep, condition: str) -> Sweep:
     name, equals, wanted = (part.strip() for part in condition.partition("="))
     if not equals or name not in AXES:
         raise BenchError(f"--only {condition!r}: it reads name=value; names {choices(name, AXES)}")
-    values = sorted({_as_word(getattr(cell, name)) for cell in sweep.cells})
+    values = sorted({_as_word(_axis(cell, name)) for cell in sweep.cells})
     number = _number(wanted)
     cells = tuple(
         cell
         for cell in sweep.cells
-        if _as_word(getattr(cell, name)) == wanted or (number is not None and getattr(cell, name) == number)
+        if _as_word(_axis(cell, name)) == wanted or (number is not None and _axis(cell, name) == number)
     )
     if not cells:
         raise BenchError(f"--only {condition!r}: no cell of {sweep.name} has it; {choices(wanted, values)}")
@@ -124,8 +124,9 @@ def write_tables(sweep: Sweep, store: Store, known: Iterable[Record]) -> dict[st
 def series_labels(cells: Iterable[Cell]) -> dict[str, str]:
     """Return the label of each cell by its identity.
 
-    The method and its parameters, and such settings of training and model as differ between the sweep's cells of the
-    same task and method, so that two cells that differ in more than the axes of a figure never share a label.
+    The method, its parameters and the profile of mixed keep ratios, and such of tier, training, model and diagnostics
+    as differ between the sweep's cells of the same task and method, so that two cells that differ in more than the axes
+    of a figure never share a label.
     """
     groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in cells:
@@ -137,38 +138,43 @@ def series_labels(cells: Iterable[Cell]) -> dict[str, str]:
             {name for some in settings for name in some if any(some[name] != other.get(name) for other in settings)}
         )
         for cell, own in zip(group, settings, strict=True):
-            shown = {**{name: own[name] for name in varied if name in own}, **cell.parameters}
-            words = ", ".join(
-                f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
-                for name, value in sorted(shown.items())
-            )
-            labels[cell.identity] = f"{cell.method} ({words})" if words else cell.method
+            labels[cell.identity] = cell.label_with({name: own[name] for name in varied if name in own})
     return labels
 
 
 def _settings(cell: Cell) -> dict[str, Any]:
-    return {**cell.training, **cell.model, "tier": cell.tier}
+    diagnostics = {} if cell.diagnostics == "basic" else {"diagnostics": cell.diagnostics}
+    return {**cell.training, **cell.model, "tier": cell.tier, **diagnostics}
 
 
 def _cell_columns(record: Record, label: str) -> dict[str, Any]:
     cell, facts = record.cell, record.facts
-    per_class = cell.partition == "lda" and cell.alpha is not None
+    per_class, of_prior = _concentrations(cell, facts["classes"])
     return {
         "cell": cell.folder,
         "task": cell.task,
         "method": cell.method,
         "label": label,
         "keep": cell.keep,
+        "capacities": cell.profile,
         "partition": cell.partition,
         "alpha": cell.alpha,
         "alpha_convention": facts["alpha_convention"],
-        "alpha_times_classes": cell.alpha * facts["classes"] if per_class and cell.alpha else None,
+        "alpha_per_class": per_class,
+        "alpha_of_prior": of_prior,
         "seed": cell.seed,
         "tier": cell.tier,
         "data_title": facts["data_title"],
         "stand_in": facts["stand_in"],
         "status": facts["status"],
     }
+
+
+def _concentrations(cell: Cell, classes: int) -> tuple[float | None, float | None]:
+    """Return alpha in both conventions, per class and of Dir(alpha * prior), as for classes of equal size."""
+    if cell.alpha is None or cell.partition not in ("lda", "lda-prior"):
+        return None, None
+    return (cell.alpha, cell.alpha * classes) if cell.partition == "lda" else (cell.alpha / classes, cell.alpha)
 
 
 def _beside(about: Mapping[str, Any], table: pa.Table, wanted: pa.Schema) -> pa.Table:
@@ -195,6 +201,11 @@ def _fingerprint(task: str, data: str) -> str | None:
         return load(registry.task(task).kind.dataset).fingerprint
     except BenchError:
         return None
+
+
+def _axis(cell: Cell, name: str) -> Any:
+    """Return where a cell lies on an axis; one of mixed keep ratios by its profile, not by their mean."""
+    return cell.profile if name == "keep" and cell.capacities else getattr(cell, name)
 
 
 def _as_word(value: Any) -> str:

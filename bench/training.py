@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from bench.api import Method
     from bench.federation import Federation
+    from bench.tasks.base import Recipe
 
 
 class Diverged(Exception):
@@ -26,12 +28,16 @@ class Job:
         round_number: the communication round, from 1.
         submodel: its sub-model, trained in place.
         momentum: momentum buffers to start from, by parameter name; None starts from zero.
+        learning_rates: of each local epoch; None for the recipe's.
+        reference: train as FedAvg would, whatever the method.
     """
 
     client: int
     round_number: int
     submodel: nn.Module
     momentum: Mapping[str, Tensor] | None = None
+    learning_rates: Sequence[float] | None = None
+    reference: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,16 +67,21 @@ def train_client(job: Job, federation: Federation) -> Trained:
     Raises:
         Diverged: the loss is not finite.
     """
-    task, method, recipe = federation.task, federation.method, federation.task.recipe
+    task, recipe = federation.task, federation.task.recipe
+    method = federation.reference if job.reference else federation.method
     submodel = job.submodel.train()
     inputs, labels = federation.client_data(job.client)
-    optimiser = _optimiser(job, federation)
+    learning_rates = job.learning_rates or [recipe.lr_of(job.round_number)] * recipe.local_epochs
+    optimiser = _optimiser(job, learning_rates[0], recipe, method)
     order_rng = federation.streams("batches", job.round_number).client(job.client)
     augment_rng = federation.streams("augmentation", job.round_number).client(job.client)
     batch = recipe.batch_size
-    used = len(labels) // batch * batch if recipe.drop_last and len(labels) >= batch else len(labels)
+    drop_last = (recipe.drop_last or method.drop_last) and len(labels) >= batch
+    used = len(labels) // batch * batch if drop_last else len(labels)
     total = torch.zeros((), device=federation.device)
-    for _ in range(recipe.local_epochs):
+    for lr in learning_rates:
+        for group in optimiser.param_groups:
+            group["lr"] = lr
         # A whole epoch is gathered, augmented and converted at once; batches are then slices of it.
         order = torch.from_numpy(order_rng.permutation(len(labels))).to(federation.device)
         samples = task.prepare(task.augment(inputs[order], augment_rng))
@@ -80,30 +91,28 @@ def train_client(job: Job, federation: Federation) -> Trained:
             loss = task.loss(submodel(samples[piece]), targets[piece])
             penalty = method.penalty(submodel)
             (loss if penalty is None else loss + penalty).backward()
+            method.adjust_gradients(submodel)
             if recipe.clip_norm is not None:
                 nn.utils.clip_grad_norm_(submodel.parameters(), recipe.clip_norm)
             optimiser.step()
             optimiser.zero_grad()
             total += loss.detach() * (piece.stop - piece.start)
-    passes = used * recipe.local_epochs
+    passes = used * len(learning_rates)
     mean_loss = float(total) / passes if passes else 0.0
     if not torch.isfinite(total):
         raise Diverged(f"round {job.round_number}: the training loss of client {job.client} is {mean_loss}")
     return Trained(method.upload(submodel), _buffers(submodel, optimiser, method.returns_momentum), mean_loss, passes)
 
 
-def _optimiser(job: Job, federation: Federation) -> torch.optim.SGD:
-    """Return SGD with the round's learning rate; parameters the method exempts are not decayed by it."""
-    recipe = federation.task.recipe
-    exempt = federation.method.decay_free(job.submodel)
+def _optimiser(job: Job, lr: float, recipe: Recipe, method: Method) -> torch.optim.SGD:
+    """Return SGD with the first epoch's learning rate; parameters the method exempts are not decayed by it."""
+    exempt = method.decay_free(job.submodel)
     trained = [(name, tensor) for name, tensor in job.submodel.named_parameters() if tensor.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [tensor for name, tensor in trained if name not in exempt]},
         {"params": [tensor for name, tensor in trained if name in exempt], "weight_decay": 0.0},
     ]
-    optimiser = torch.optim.SGD(
-        groups, recipe.lr_of(job.round_number), recipe.momentum, weight_decay=recipe.weight_decay, fused=True
-    )
+    optimiser = torch.optim.SGD(groups, lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
     if job.momentum is not None:
         for name, tensor in trained:
             # The fused step wants a buffer for all parameters or none, laid out in memory as the parameter is: it

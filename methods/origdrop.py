@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from bench.families.averaging import CoverageMean
 from bench.families.width import Width
 from bench.models.factorise import with_layers
 from bench.spectral.decompose import rank_of
+from bench.spectral.designs import Design, Leading
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,13 @@ class OrigDrop(Width):
             return super().coverage(server, selection)
         layers = self._masked(server)
         return {name: (kept, layers[name].out_channels) for name, kept in selection.indices.items()}
+
+    def designs(self, server: Server, selections: Sequence[Selection]) -> dict[str, list[Design]]:
+        designs: dict[str, list[Design]] = defaultdict(list)
+        for selection in selections:
+            for piece, (kept, size) in self.coverage(server, selection).items():
+                designs[piece].append(Leading(size, len(kept)))
+        return dict(designs)
 
     def _masked(self, server: Server) -> Mapping[str, nn.Conv2d]:
         """Return the convolutions that the released code masks: all whose input is not an RGB image."""

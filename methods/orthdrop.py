@@ -9,7 +9,8 @@ import numpy as np
 from torch import nn
 
 from bench.api import parameter
-from bench.families.spectral import Spectral, SpectralParams, SpectralServer
+from bench.families.spectral import Sampled, SpectralParams, SpectralServer
+from bench.spectral.designs import Design, Leading
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,14 @@ class OrthDropParams(SpectralParams):
     )
 
 
-class OrthDrop(Spectral):
+class OrthDrop(Sampled):
     """The ``ceil(keep * R)`` kernels of largest singular value (PriSM, section 3, baseline OrthDrop).
 
-    The released code keeps the untrained kernels in the server model and in evaluation; FedHM discards them.
+    The released code keeps the untrained kernels in the server model and in evaluation; FedHM discards them. With the
+    tail kept, singular values absorbed and clients weighted by their samples it is Top-n of the spectral estimators.
     """
 
-    summary = "the leading principal kernels, the same for every client"
+    summary = "the leading principal kernels, the same for every client; kept tail: Top-n"
     paper = "baseline of PriSM (Niu et al., 2022), after FedHM (Yao et al., 2021)"
     Params = OrthDropParams
 
@@ -35,5 +37,5 @@ class OrthDrop(Spectral):
         self.keeps_tail = self.params.tail == "keep"
         return super().setup(model, task)
 
-    def choose(self, sigma: np.ndarray, rank: int, rng: np.random.Generator) -> np.ndarray:
-        return np.arange(rank)
+    def design(self, sigma: np.ndarray, rank: int, clients: int) -> Design:
+        return Leading(len(sigma), rank)

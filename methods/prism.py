@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import nn
 
-from bench.api import parameter
-from bench.families.spectral import Spectral, SpectralParams, SpectralServer
-from bench.spectral.sampling import log_powers, sequential_sample
+from bench.api import Cohort, Selection, Server, Streams, parameter
+from bench.families.as_released import AsReleased, ReleasedParams
+from bench.families.spectral import SpectralServer
+from bench.spectral.designs import Design, Leading, Sequential
+from bench.spectral.sampling import log_powers
 
 PAPER_KAPPA = {"resnet18-cifar10": 2.5, "cnn-femnist": 2.0, "lstm-imdb": 2.0}
 """Smooth factors of Tables 5, 6 and 7."""
@@ -18,8 +20,8 @@ OTHER_KAPPA = 2.5
 
 
 @dataclass(frozen=True)
-class PriSMParams(SpectralParams):
-    """PriSM's smooth factor beside the parameters of every spectral method."""
+class PriSMParams(ReleasedParams):
+    """PriSM's smooth factor, the multipliers that the spectral paper adds, and the released code's departures."""
 
     kappa: float | None = parameter(
         None,
@@ -28,9 +30,16 @@ class PriSMParams(SpectralParams):
         high=20.0,
         search=(0.0, 6.0),
     )
+    multipliers: Literal["none", "wallenius", "scaled"] = parameter(
+        "none", "kernels are weighed by 1, by 1/pi, or all by one factor that keeps their layer's Frobenius norm"
+    )
+    inclusion: Literal["exact", "approximate"] = parameter(
+        "exact", "how the pi of 1/pi are computed: by quadrature, or by Fog's approximation as in the spectral paper"
+    )
+    warmup_rounds: int = parameter(0, "first rounds, in which the leading kernels are taken (released flag: 50)", low=0)
 
 
-class PriSM(Spectral):
+class PriSM(AsReleased):
     """Kernel i of a layer is drawn with probability proportional to ``sigma_i ** kappa`` (equation 2).
 
     Drawn without replacement, for each layer and client anew in every round.
@@ -41,13 +50,36 @@ class PriSM(Spectral):
     deviations = (
         "client momentum starts from zero each round (client_momentum=carry: the server's average of the buffers)",
         "the LSTM's matrices are really factored; the authors' code trains a dense LSTM",
+        "accuracy of the best round, which the released code reports, is the column oracle_acc and never the headline",
     )
     Params = PriSMParams
 
     def setup(self, model: nn.Module, task: Any) -> SpectralServer:
         kappa = self.params.kappa
         self.kappa = PAPER_KAPPA.get(task.name, OTHER_KAPPA) if kappa is None else kappa
-        return super().setup(model, task)
+        self.warming_up = False
+        server = super().setup(model, task)
+        self.fixed_multipliers = self.params.multipliers != "scaled" and self.params.u_rows == 1
+        exact = self.params.multipliers == "wallenius" and self.params.inclusion == "exact"
+        self.unbiased = exact and self.params.u_rows == 1 and not self.params.warmup_rounds
+        return server
 
-    def choose(self, sigma: np.ndarray, rank: int, rng: np.random.Generator) -> np.ndarray:
-        return sequential_sample(log_powers(sigma, self.kappa), rank, rng)
+    def select(self, server: Server, cohort: Cohort, streams: Streams) -> list[Selection]:
+        self.warming_up = cohort.round_number <= self.params.warmup_rounds
+        return super().select(server, cohort, streams)
+
+    def design(self, sigma: np.ndarray, rank: int, clients: int) -> Design:
+        if self.warming_up:
+            return Leading(len(sigma), rank)
+        if self.params.sampling == "softmax":
+            log_weights = sigma
+        else:
+            log_weights = log_powers(sigma, 0.0 if self.params.sampling == "uniform" else self.kappa)
+        exact, reciprocal = self.params.inclusion == "exact", self.params.multipliers == "wallenius"
+        return Sequential(log_weights, rank, exact=exact, reciprocal=reciprocal)
+
+    def multipliers(self, sigma: np.ndarray, design: Design, kept: np.ndarray) -> np.ndarray | None:
+        if self.params.multipliers != "scaled":
+            return super().multipliers(sigma, design, kept)
+        kept_norm = np.linalg.norm(sigma[kept])
+        return np.full(len(kept), np.linalg.norm(sigma) / kept_norm if kept_norm > 0 else 1.0)

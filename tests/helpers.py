@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,13 @@ from bench import registry
 from bench.api import Client, Cohort, Method, Selection, Server, Streams, Update
 from bench.cell import Cell
 from bench.config import make_cell
-from bench.engine import InlineEngine
+from bench.engine import InlineEngine, ParallelEngine, open_engine
 from bench.federation import Federation
 from bench.models.base import Model, blank
 from bench.runtime import prepared
 from bench.simulator import Round, Simulation
 from bench.tasks.base import Task
+from bench.training import Job, Trained, train_client
 
 RESNET, CNN, LSTM = "resnet18-cifar10", "cnn-femnist", "lstm-imdb"
 TASKS = (RESNET, CNN, LSTM)
@@ -132,3 +134,52 @@ def used_global_states() -> tuple[Any, ...]:
 def global_states() -> tuple[Any, ...]:
     """Return the state of each global source of randomness in a form that can be compared."""
     return pickle.dumps(np.random.get_state()), random.getstate(), torch.get_rng_state().numpy().tobytes()
+
+
+def numbers(rounds: Iterable[Round]) -> list[Any]:
+    """Return all that a run measured except time and memory."""
+    measured = [replace(this, seconds={}, peak_memory_bytes=0) for this in rounds]
+    return [asdict(this) for this in measured]
+
+
+def run_with(built: Federation, workers: int) -> tuple[list[Any], dict[str, Tensor]]:
+    """Run with worker processes; return the numbers and the parameters of the server."""
+    models: list[nn.Module] = []
+    full_model = built.method.full_model
+
+    def remembered(server: Server) -> nn.Module:
+        models.append(full_model(server))
+        return models[-1]
+
+    built.method.full_model = remembered  # type: ignore[method-assign]
+    with prepared():
+        engine = open_engine(built, (), workers)
+        assert isinstance(engine, ParallelEngine if workers > 1 else InlineEngine)
+        try:
+            rounds = numbers(Simulation(built, engine).rounds())
+        finally:
+            engine.close()
+    return rounds, values_of(models[-1])
+
+
+def assert_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+class Recorder(InlineEngine):
+    """An engine that keeps what it was asked and what came of it."""
+
+    def __init__(self, built: Federation) -> None:
+        super().__init__(built)
+        self.jobs: list[tuple[Job, int]] = []
+        self.results: list[Trained] = []
+
+    def train(self, jobs: Iterable[Job]) -> Iterator[Trained]:
+        for job in jobs:
+            momentum = (job.momentum or {}).values()
+            sent = [*job.submodel.parameters(), *job.submodel.buffers(), *momentum]
+            self.jobs.append((job, sum(tensor.nbytes for tensor in sent)))
+            self.results.append(train_client(job, self.federation))
+            yield self.results[-1]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
+from analysis_tables import T_2, T_3, cell, table
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,41 +15,6 @@ from bench.analysis.interval import mean_and_interval
 from bench.analysis.summary import final_accuracy, over_seeds
 from bench.analysis.tables import footprint_shares, markdown
 from bench.errors import BenchError
-
-T_2 = 12.706204736  # the 97.5 % point of Student's t with 1 degree of freedom, from a printed table
-T_3 = 4.302652730  # with 2 degrees of freedom
-
-
-def cell(name: str, acc: list[float | None], **changes: Any) -> pd.DataFrame:
-    """Return the rounds of one cell: 10 bytes down and 5 up, 100 MACs and 2 s in each round after round 0."""
-    trained = [math.nan] + [1.0] * (len(acc) - 1)
-    columns: dict[str, Any] = {
-        "cell": name,
-        "task": "cnn-femnist",
-        "method": "prism",
-        "label": "prism",
-        "keep": 0.5,
-        "partition": "natural",
-        "alpha": math.nan,
-        "seed": 0,
-        "data_title": "FEMNIST",
-        "stand_in": False,
-        "status": "done",
-        "round": list(range(len(acc))),
-        "test_acc": pd.Series(acc, dtype=float),
-        "down_bytes": 10 * np.array(trained),
-        "up_bytes": 5 * np.array(trained),
-        "forward_macs": 100 * np.array(trained),
-        "round_s": 2 * np.array(trained),
-    }
-    return pd.DataFrame(columns | changes)
-
-
-def table(*cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the cells as one table, as the store writes it: words as categories."""
-    return pd.concat(cells, ignore_index=True).astype(
-        dict.fromkeys(["task", "method", "label", "partition", "data_title", "status"], "category")
-    )
 
 
 def test_headline_is_the_mean_of_the_last_evaluations() -> None:

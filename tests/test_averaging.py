@@ -127,7 +127,11 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("fedavg", {}),
     ("prism", {}),
     ("prism", {"sigma": "absorbed"}),
+    ("prism", {"aggregate": "product"}),
+    ("prism", {"multipliers": "wallenius", "sigma": "absorbed"}),
     ("orthdrop", {}),
+    ("unbiased", {}),
+    ("collective", {"aggregate": "product"}),
     ("origdrop", {}),
 ]
 

@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-from tiny import CELLS, CNN, TRAINING, CommandLine, plugin, sentence, start, sweep_of, write
+from tiny import CELLS, CNN, RESNET, TRAINING, CommandLine, cell_of, plugin, sentence, start, sweep_of, write
 from typer.testing import CliRunner
 
 import methods
@@ -19,6 +20,7 @@ from bench import registry, running
 from bench.cli import app
 from bench.config import read_sweep
 from bench.figures import FIGURES
+from bench.partition_picture import draw
 from bench.running import run_cell
 from bench.store import Store
 
@@ -53,7 +55,7 @@ COMMANDS = {
     (): ["list", "run", "sweep", "status", "plot", "partition", "perf", "data"],
     ("list",): ["--plugin", "methods", "tasks", "sweeps", "figures"],
     ("run",): ["--task", "--method", "--keep", "--alpha", "--partition", "--seed", "--rounds", "--tier", "--data",
-               "--set", "--plugin", "--device", "--workers", "--results"],
+               "--diagnostics", "--set", "--plugin", "--device", "--workers", "--results"],
     ("sweep",): ["FILE", "--jobs", "--only", "--dry-run", "--stale", "--plugin", "--device", "--results"],
     ("status",): ["FILE", "--plugin", "--results"],
     ("plot",): ["FILE", "--x", "round", "bytes", "--results"],
@@ -115,6 +117,14 @@ def test_run_leaves_a_result_and_goes_by_plugin(bench: CommandLine) -> None:
     assert (facts["status"], facts["cell"]["method"], facts["cell"]["keep"]) == ("done", "mine", 0.5)
 
 
+def test_run_of_mixed_keep_ratios(bench: CommandLine) -> None:
+    result = bench(*RUN, "--keep", "0.25:0.5,0.75:0.5", "--alpha", 2, "--partition", "lda-prior")
+    assert result.code == 0 and "orthdrop, keep 0.25:0.5,0.75:0.5, seed 0" in result.out
+    (facts,) = [json.loads(file.read_text()) for file in Path("results/runs/cells").glob("*/cell.json")]
+    assert facts["cell"]["capacities"] == [[0.25, 0.5], [0.75, 0.5]] and facts["cell"]["keep"] == 0.5
+    assert facts["cell"]["partition"] == "lda-prior" and "concentration alpha times" in facts["alpha_convention"]
+
+
 def test_failed_run_ends_with_code_1_and_its_reason(bench: CommandLine) -> None:
     path = plugin(Path(), "bad", aggregate="raise ValueError('[/] no')")
     result = bench(*[{"orthdrop": "bad"}.get(str(word), word) for word in RUN], "--plugin", path)
@@ -129,6 +139,10 @@ def test_failed_run_ends_with_code_1_and_its_reason(bench: CommandLine) -> None:
         (["--method", "orthdorp"], ["command line", "did you mean 'orthdrop'"]),
         (["--keep", 0], ["command line", "keep = 0.0", "above 0 and up to 1"]),
         (["--keep", "nan"], ["keep = nan"]),
+        (["--keep", "half"], ["command line", "keep = 'half'", "above 0 and up to 1", "'0.2:0.6,0.4:0.4'"]),
+        (["--keep", "0.2:0.6,0.4:0.3"], ["command line", "keep = '0.2:0.6,0.4:0.3'", "add up to 0.9"]),
+        (["--diagnostics", "eror"], ["diagnostics = 'eror'", "did you mean 'errors'"]),
+        (["--partition", "iid-exact"], ["'iid-exact'", "samples_per_client=40 is not possible", "a multiple of"]),
         (["--alpha", 0], ["alpha = 0.0"]),
         (["--alpha", 1, "--partition", "natural"], ["alpha = 1.0", "'natural'"]),
         (["--partition", "dirichlet"], ["needs alpha"]),
@@ -245,6 +259,19 @@ def test_partition_picture(bench: CommandLine) -> None:
     result = bench("partition", "--task", CNN, "--alpha", 1, "--seed", 3)
     assert result.code == 0 and result.out.count("wrote results/partitions/") == 2
     assert len(list(Path("results/partitions").glob("*alpha1-seed3*"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("partition", "name"),
+    [
+        ({"partition": "lda-prior", "alpha": 3}, "resnet18-cifar10-lda-prior-alpha3-seed0-quick-stand-in"),
+        ({"partition": "iid-exact"}, "resnet18-cifar10-iid-exact-seed0-quick-stand-in"),
+        ({"partition": "iid"}, "resnet18-cifar10-iid-seed0-quick-stand-in"),
+    ],
+)
+def test_partition_pictures_are_named_by_kind_and_alpha(partition: dict[str, Any], name: str, tmp_path: Path) -> None:
+    paths = draw(cell_of(task=RESNET, **partition), tmp_path)
+    assert sorted(path.name for path in paths) == [f"{name}.pdf", f"{name}.png"]
 
 
 def test_real_process_refuses_in_one_sentence(tmp_path: Path) -> None:

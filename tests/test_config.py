@@ -60,6 +60,10 @@ WRONG = [
         (COMMON + ONE + f"keep = {value}", ["cells 1", "keep = ", "above 0 and up to 1"])
         for value in ("0", "0.0", "-0.2", "1.01", "nan", "true", '"0.2"', "[[0.2]]", "{a = 1}")
     ],
+    (COMMON + ONE + 'keep = [0.2, "0.2:0.6,0.4:0.3"]', ["cells 1: keep = '0.2:0.6,0.4:0.3'", "add up to 0.9"]),
+    (COMMON + ONE + 'keep = "0.2:0.9,0.4:0.1"', ["none of 4 clients", "keep ratio 0.4"]),
+    (COMMON + ONE + "diagnostics = 'eror'", ["diagnostics = 'eror'", "'basic'", "did you mean 'errors'"]),
+    (COMMON + ONE + "diagnostics = true", ["diagnostics = True", "'cosine', 'all'"]),
     (COMMON + ONE + "keep = []", ["keep is an empty list"]),
     (COMMON + ONE.replace("prism", "fedavg") + "keep = 7", ["keep = 7", "above 0 and up to 1"]),
     *[
@@ -68,7 +72,10 @@ WRONG = [
     ],
     (COMMON + ONE + "partition = 'natural'\nalpha = 1", ["alpha = 1 ", "'natural'"]),
     (COMMON + ONE + "partition = 'iid'\nalpha = 1", ["alpha = 1 ", "'iid'"]),
+    (COMMON + ONE + "partition = 'iid-exact'\nalpha = 1", ["alpha = 1 ", "'iid-exact'"]),
     (COMMON + ONE + "partition = 'dirichlet'", ["'dirichlet' needs alpha"]),
+    (COMMON + ONE + "partition = 'lda-prior'", ["'lda-prior' needs alpha"]),
+    (COMMON + ONE + "partition = 'lda-prio'\nalpha = 1", ["'lda-prio'", "did you mean 'lda-prior'"]),
     (COMMON + ONE + "partition = 'ldaa'", ["'ldaa'", "did you mean 'lda'"]),
     (COMMON + ONE + "partition = 3", ["partition = 3 ", "'iid'"]),
     (COMMON + ONE + "tier = 'papers'", ["tier = 'papers'", "did you mean 'paper'"]),
@@ -144,6 +151,15 @@ def test_grid_is_the_product_of_its_lists(tmp_path: Path) -> None:
     assert len(read(tmp_path, grid).cells) == len(wanted) == 3 * 2 * 2 * 2 * (2 + 1)
 
 
+def test_mixed_keep_ratios_are_points_of_a_grid(tmp_path: Path) -> None:
+    cells = read(tmp_path, ONE + 'keep = [0.1, 0.2, "0.2:0.5,0.4:0.5", "0.4:0.5,0.2:0.5"]\n').cells
+    assert [(cell.keep, cell.capacities) for cell in cells] == [
+        (0.1, ()),
+        (0.2, ()),
+        (0.3, ((0.2, 0.5), (0.4, 0.5))),
+    ]
+
+
 def test_cells_that_come_out_equal_are_run_once(tmp_path: Path) -> None:
     cells = read(tmp_path, CELLS + CELLS).cells
     assert [(cell.method, cell.keep) for cell in cells] == [("fedavg", 1.0), ("orthdrop", 0.2), ("orthdrop", 0.5)]
@@ -166,6 +182,10 @@ def test_a_grid_adds_to_the_common_tables_and_wins_over_them(tmp_path: Path) -> 
         ({}, {"model": {"variant": "paper"}}),
         ({"alpha": math.inf}, {"partition": "iid"}),
         ({"alpha": math.inf, "partition": "dirichlet"}, {"partition": "iid", "alpha": math.inf}),
+        ({"alpha": math.inf, "partition": "lda-prior"}, {"partition": "iid"}),
+        ({"alpha": math.inf, "partition": "iid-exact"}, {"partition": "iid-exact"}),
+        ({"keep": "0.5:1"}, {"keep": 0.5}),
+        ({}, {"diagnostics": "basic"}),
     ],
 )
 def test_what_means_the_same_has_one_identity(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -176,6 +196,8 @@ def test_what_means_the_same_has_one_identity(one: dict[str, Any], other: dict[s
 def test_what_changes_the_numbers_changes_the_identity() -> None:
     changes: list[dict[str, Any]] = [
         {}, {"keep": 0.5}, {"seed": 1}, {"alpha": 1.0}, {"alpha": 0.1}, {"partition": "iid"},
+        {"partition": "iid-exact"}, {"partition": "lda-prior", "alpha": 1.0}, {"keep": "0.25:0.5,0.75:0.5"},
+        {"diagnostics": "errors"}, {"diagnostics": "all"},
         {"partition": "dirichlet", "alpha": 1.0}, {"training": {"lr": 0.2}}, {"training": {"rounds": 3}},
         {"model": {"variant": "released"}}, {"parameters": {"kappa": 1.0}}, {"data": "real"}, {"tier": "paper"},
     ]  # fmt: skip
@@ -209,8 +231,58 @@ def test_canonical_form_is_reversible(task: str, method: str, keep: float, alpha
     assert make_cell(dict(reversed(values.items())), "test").identity == cell.identity
 
 
+IDENTITIES = [
+    ({"task": CNN, "method": "fedavg"}, "cnn-femnist-fedavg-keep1-natural-seed0-a9c99a45c8"),
+    ({"task": CNN, "method": "prism", "keep": 0.2, "seed": 3}, "cnn-femnist-prism-keep0.2-natural-seed3-b926d4a6dc"),
+    (
+        {"task": RESNET, "method": "orthdrop", "keep": 0.4, "tier": "paper", "partition": "lda", "alpha": 0.1},
+        "resnet18-cifar10-orthdrop-keep0.4-lda0.1-seed0-ce9c60721b",
+    ),
+    (
+        {"task": LSTM, "method": "prism", "alpha": math.inf, "training": {"rounds": 3}, "parameters": {"kappa": 1}},
+        "lstm-imdb-prism-keep1-iid-seed0-1a39824c9e",
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "folder"), IDENTITIES)
+def test_new_settings_do_not_change_the_identity_of_old_cells(values: dict[str, Any], folder: str) -> None:
+    """The folders were written down when cells had neither capacities nor diagnostics."""
+    assert make_cell(values, "test").folder == folder
+
+
+def test_tier_of_the_spectral_paper() -> None:
+    cell = make_cell({"task": RESNET, "method": "prism", "tier": "spectral-paper"}, "test")
+    assert (cell.partition, cell.alpha, cell.data, cell.model) == ("lda-prior", 1.0, "real", {})
+    task = registry.task(RESNET).build(cell)
+    recipe, shape = task.recipe, task.params
+    assert (recipe.rounds, recipe.clients, recipe.cohort, recipe.samples_per_client) == (1000, 100, 10, 500)
+    assert (recipe.local_epochs, recipe.batch_size, recipe.lr) == (2, 32, 0.1)
+    assert (recipe.momentum, recipe.weight_decay) == (0.9, 1e-4)
+    assert (shape.width, shape.norm, shape.inputs, shape.factored) == (64, "group", "spectral", "all")
+
+
+@pytest.mark.parametrize(
+    ("given_", "expected"),
+    [
+        ({"alpha": 10}, ("lda-prior", 10.0)),
+        ({"partition": "lda-prior"}, ("lda-prior", 1.0)),
+        ({"partition": "lda", "alpha": 0.1}, ("lda", 0.1)),
+        ({"partition": "iid"}, ("iid", math.inf)),
+        ({"alpha": math.inf}, ("iid", math.inf)),
+        ({"partition": "iid-exact"}, ("iid-exact", None)),
+    ],
+)
+def test_a_tier_has_its_own_partition_unless_the_cell_says_otherwise(
+    given_: dict[str, Any], expected: tuple[str, float | None]
+) -> None:
+    cell = make_cell({"task": RESNET, "method": "prism", "tier": "spectral-paper", **given_}, "test")
+    assert (cell.partition, cell.alpha) == expected
+    assert make_cell({"task": RESNET, "method": "prism", "tier": "paper"}, "test").partition == "iid"
+
+
 def test_settings_go_to_their_owner() -> None:
-    words = ["kappa=.5", "variant=released", "lr=1e-2", "training.momentum=0", "drop_last=true"]
+    words = ["kappa=.5", "variant=released", "lr=1e-2", "training.momentum=0", "training.drop_last=true"]
     assert split_settings(words, CNN, "prism", ()) == {
         "parameters": {"kappa": 0.5},
         "model": {"variant": "released"},

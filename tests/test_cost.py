@@ -13,7 +13,8 @@ from torch import nn
 
 from bench.api import Method, Server
 from bench.cost import Cost, CostMeter, bytes_of, cost_of, forward_macs, peak_memory_bytes
-from bench.diagnostics import Coverage, layer_ranks, required_kernels, required_kernels_renyi
+from bench.diagnostics.coverage import Coverage
+from bench.diagnostics.rank import layer_ranks, required_kernels, required_kernels_renyi
 from bench.footprint import submodel_cost
 from bench.tasks.base import Task
 

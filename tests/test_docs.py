@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import bench
 from bench.cli import app
+from bench.conformance import CHECKS, Status, Subject, run_check
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {name: value for name, value in TRAINING.items() if name != "rounds"}
@@ -25,20 +26,39 @@ def methods_in(document: str) -> list[str]:
 CASES = [(document, code) for document in ("README.md", "docs/add-a-method.md") for code in methods_in(document)]
 
 
+def saved(code: str, folder: Path) -> tuple[str, Path]:
+    """Write a documented method into a file of its own and return its name and the file."""
+    class_name = re.findall(r"^class (\w+)\((?:Spectral|Sampled|Width|Method)\)", code, re.MULTILINE)[0]
+    explicit = re.search(r'^    name = "(.*)"', code, re.MULTILINE)
+    plugin = folder / f"{class_name.lower()}.py"
+    plugin.write_text(code, encoding="utf-8")
+    return explicit.group(1) if explicit else class_name.lower(), plugin
+
+
 @pytest.mark.parametrize(("document", "code"), CASES, ids=lambda value: value[:20])
 @pytest.mark.parametrize("task", ["cnn-femnist", "resnet18-cifar10"])
 def test_documented_methods_run(document: str, code: str, task: str, tmp_path: Path) -> None:
-    class_name = re.findall(r"^class (\w+)\((?:Spectral|Width|Method)\)", code, re.MULTILINE)[0]
-    explicit = re.search(r'^    name = "(.*)"', code, re.MULTILINE)
-    name = explicit.group(1) if explicit else class_name.lower()
-    plugin = tmp_path / f"{class_name.lower()}.py"
-    plugin.write_text(code, encoding="utf-8")
+    name, plugin = saved(code, tmp_path)
     model = {"width": 4} if task == "resnet18-cifar10" else {}
     rounds = bench.run(task=task, method=name, keep=0.5, plugin=plugin, rounds=2, partition="iid", model=model, **TINY)
     assert rounds["round"].tolist() == [0, 1, 2]
     assert rounds["train_loss"][1:].notna().all()
     full = bench.run(task=task, method="fedavg", rounds=1, partition="iid", model=model, **TINY)
     assert rounds["up_bytes"][1] < full["up_bytes"][1]
+
+
+@pytest.mark.parametrize(("document", "code"), CASES, ids=lambda value: value[:20])
+def test_documented_methods_conform(document: str, code: str, tmp_path: Path) -> None:
+    name, plugin = saved(code, tmp_path)
+    subjects = [Subject(name, task, [plugin], spawns=False) for task in ("cnn-femnist", "lstm-imdb")]
+    results = [run_check(check, subject) for subject in subjects for check in CHECKS]
+    assert [result for result in results if result.status is Status.failed] == []
+    assert any(result.status is Status.ok for result in results)
+
+
+def test_the_table_of_checks_is_complete() -> None:
+    rows = re.findall(r"^\| ([^|]+) \|", (ROOT / "docs/add-a-method.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(CHECKS) <= {name.strip() for row in rows for name in row.split(",")}
 
 
 def test_three_methods_are_documented() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,158 +11,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from figure_tables import METHOD_LABELS, diverge, figures_of, lines, make_rounds, make_tables, panels, words
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from bench.errors import BenchError
 from bench.figures import FIGURES, Options, draw_all
 from bench.figures.style import METHODS, use_style
-from bench.seeding import stream
 
 ROOT = Path(__file__).resolve().parents[1]
 ONE_TASK = ("resnet18-cifar10",)
-
-TASKS = {"resnet18-cifar10": "CIFAR-10", "cnn-femnist": "FEMNIST", "lstm-imdb": "IMDB"}
-FULL_MACS = {"resnet18-cifar10": 5.6e8, "cnn-femnist": 1.1e7, "lstm-imdb": 4.0e7}
-FULL_PARAMETERS = {"resnet18-cifar10": 11_173_962, "cnn-femnist": 1_690_046, "lstm-imdb": 2_100_000}
-METHOD_LABELS = [("fedavg", "fedavg"), ("prism", "prism"), ("orthdrop", "orthdrop"), ("origdrop", "origdrop")]
-LOSS = {"fedavg": 0.0, "prism": 0.03, "orthdrop": 0.12, "origdrop": 0.22}
-RESNET_LAYERS = [
-    (f"stage{stage}.{block}.conv{conv}", 32 * 2**stage) for stage in (1, 2, 3, 4) for block in (0, 1) for conv in (1, 2)
-]
-LAYERS = {"resnet18-cifar10": RESNET_LAYERS, "cnn-femnist": [("conv2", 64)], "lstm-imdb": [("lstm.weight_ih_l0", 256)]}
-
-
-def make_rounds(
-    tasks: tuple[str, ...] = tuple(TASKS),
-    labels: list[tuple[str, str]] = METHOD_LABELS,
-    keeps: tuple[float, ...] = (0.2, 0.4, 0.8),
-    partitions: tuple[tuple[str, float], ...] = (("iid", math.inf), ("lda", 0.1)),
-    seeds: tuple[int, ...] = (0, 1),
-    rounds: int = 20,
-    stand_in: bool = False,
-) -> pd.DataFrame:
-    """Return a table of rounds: saturating curves, worse for small keep ratios and skewed partitions."""
-    parts = [
-        make_cell(task, method, label, keep, partition, alpha, seed, rounds, stand_in)
-        for task in tasks
-        for method, label in labels
-        for keep in ((1.0,) if method == "fedavg" else keeps)
-        for partition, alpha in partitions
-        for seed in seeds
-    ]
-    table = pd.concat(parts, ignore_index=True)
-    return table.astype(dict.fromkeys(["task", "method", "label", "partition", "data_title", "status"], "category"))
-
-
-def make_cell(
-    task: str,
-    method: str,
-    label: str,
-    keep: float,
-    partition: str,
-    alpha: float,
-    seed: int,
-    rounds: int,
-    stand_in: bool,
-) -> pd.DataFrame:
-    cell = f"{task}-{label}-{keep:g}-{partition}-{alpha:g}-{seed}"
-    rng = stream(seed, "figures " + cell)
-    number = np.arange(rounds + 1)
-    best = 0.92 - LOSS.get(method, 0.08) * (1.2 - keep) - (0.15 if partition == "lda" else 0.0)
-    best += 0.01 * (len(label) - len(method)) / 12
-    acc = 0.1 + (best - 0.1) * (1 - np.exp(-number / (rounds / 5))) + rng.normal(0, 0.006, rounds + 1)
-    cost = pd.Series(np.where(number == 0, np.nan, 1.0))
-    return pd.DataFrame(
-        {
-            "cell": cell,
-            "task": task,
-            "method": method,
-            "label": label,
-            "keep": keep,
-            "partition": partition,
-            "alpha": alpha,
-            "seed": seed,
-            "data_title": TASKS[task] + ("-like stand-in data" if stand_in else ""),
-            "stand_in": stand_in,
-            "status": "done",
-            "round": number,
-            "test_acc": acc,
-            "test_loss": 2.3 - 2 * acc,
-            "train_loss": (2.3 - 2 * acc) * cost,
-            "lr": 0.1 * cost,
-            "coverage": cost,
-            "down_bytes": 20 * 4 * FULL_PARAMETERS[task] * keep * cost,
-            "up_bytes": 20 * 4 * FULL_PARAMETERS[task] * keep * cost,
-            "client_parameters": FULL_PARAMETERS[task] * keep,
-            "client_macs": FULL_MACS[task] * keep,
-            "forward_macs": 20 * 960 * FULL_MACS[task] * keep * cost,
-            "round_s": (3.0 + rng.uniform(0, 0.2, rounds + 1)) * (0.5 + keep) * cost,
-        }
-    )
-
-
-def make_ranks(rounds: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of ranks: a nearly full rank at the start that falls to a share that depends on the layer."""
-    parts = []
-    columns = list(rounds.loc[:, "cell":"round"].columns)
-    for task, rows in rounds[columns].groupby("task", observed=True):
-        for position, (layer, kernels) in enumerate(LAYERS[str(task)]):
-            floor = 0.35 + 0.3 * math.sin(position) ** 2
-            share = floor + (0.93 - floor) * np.exp(-rows["round"] / (0.3 * rounds["round"].max() + 1))
-            required = kernels * share
-            parts.append(rows.assign(layer=layer, kernels=kernels, required_kernels=required, coverage=1.0))
-    return pd.concat(parts, ignore_index=True)
-
-
-def make_footprint(rounds: pd.DataFrame) -> pd.DataFrame:
-    """Return a footprint: factors cost r (9 M + N) of 9 M N, so their share is keep * 10 / 9 where M = N."""
-    rows = rounds.drop_duplicates(["task", "label", "keep"])[["task", "method", "label", "keep"]].astype(
-        {"task": str, "method": str}
-    )
-    full, macs = rows["task"].map(FULL_PARAMETERS), rows["task"].map(FULL_MACS)
-    factor = np.where(rows["method"] == "fedavg", 1.0, np.where(rows["method"] == "origdrop", rows["keep"], 10 / 9))
-    factored = np.where(rows["task"] == "lstm-imdb", 0.0, 0.98 * full * rows["keep"] * factor)
-    return rows.assign(
-        parameters=0.02 * full + 0.98 * full * rows["keep"] * factor,
-        factored_parameters=factored,
-        macs=macs * (0.05 + 0.95 * rows["keep"] * factor),
-        down_bytes=4 * full * rows["keep"],
-        full_parameters=full,
-        full_macs=macs,
-    )
-
-
-def make_tables(**choices: object) -> dict[str, pd.DataFrame]:
-    rounds = make_rounds(**choices)  # type: ignore[arg-type]
-    return {"rounds": rounds, "ranks": make_ranks(rounds), "footprint": make_footprint(rounds)}
-
-
-def figures_of(name: str, tables: dict[str, pd.DataFrame], options: Options | None = None) -> dict[str, Figure]:
-    with use_style():
-        return dict(FIGURES[name].draw(tables, options or Options()))
-
-
-def words(figure: Figure) -> str:
-    return "\n".join(text.get_text() for text in figure.findobj(Text))
-
-
-def panels(figure: Figure) -> dict[str, object]:
-    return {panel.get_title(): panel for panel in figure.axes}
-
-
-def lines(panel: object) -> list[tuple[str, list[float], list[float]]]:
-    """Return (colour, x, y) of each line of a panel."""
-    return [
-        (str(line.get_color()), list(line.get_xdata()), list(line.get_ydata()))
-        for line in panel.get_lines()  # type: ignore[attr-defined]
-    ]
-
-
-def diverge(rounds: pd.DataFrame, cells: list[str], last_round: int) -> pd.DataFrame:
-    hit = rounds["cell"].isin(cells)
-    status = rounds["status"].astype(str).mask(hit, "diverged")
-    return rounds.assign(status=status)[~(hit & (rounds["round"] > last_round))]
 
 
 @pytest.fixture(scope="module")
@@ -170,15 +29,24 @@ def tables() -> dict[str, pd.DataFrame]:
 
 
 def test_every_figure_of_a_sweep_is_written(tmp_path: Path) -> None:
-    tasks = ("cnn-femnist", "lstm-imdb")
-    tables = make_tables(tasks=tasks, keeps=(0.2,), partitions=(("natural", math.nan),), seeds=(0,), rounds=1)
+    natural = (("natural", math.nan),)
+    labels = METHOD_LABELS[:2]
+    tables = make_tables(tasks=("lstm-imdb",), labels=labels, keeps=(0.2,), partitions=natural, seeds=(0,), rounds=1)
     skipped: list[str] = []
     written = draw_all(tables, tmp_path / "new" / "figures", on_skip=lambda name, why: skipped.append(name))
-    assert skipped == []
+    assert skipped == ["ablation"]
     assert sorted(path.name for path in (tmp_path / "new" / "figures").iterdir()) == sorted(p.name for p in written)
-    drawn = {f"{name}-{task}" for name in ("accuracy-keep", "required-kernels", "footprint") for task in tasks}
-    drawn |= {f"training-curves-{task}-round" for task in tasks}
-    tabled = {f"{name}-{task}" for name in ("accuracy-keep", "footprint") for task in tasks}
+    drawn = {
+        *("accuracy-keep-lstm-imdb", "training-curves-lstm-imdb-round", "required-kernels-lstm-imdb"),
+        *("rank-methods-lstm-imdb-entropy", "rank-methods-lstm-imdb-renyi", "exploration-lstm-imdb"),
+        *("anme-lstm-imdb", "approximation-error-lstm-imdb-submodel", "approximation-error-lstm-imdb-cohort"),
+        *("aggregation-error-lstm-imdb", "cosine-lstm-imdb", "footprint-lstm-imdb"),
+    }
+    tabled = {
+        *("accuracy-keep-lstm-imdb", "rank-methods-lstm-imdb", "exploration-lstm-imdb", "anme-lstm-imdb"),
+        *("exploration-lstm-imdb-rounds-until", "aggregation-error-lstm-imdb", "cosine-lstm-imdb"),
+        *("approximation-error-lstm-imdb-submodel", "approximation-error-lstm-imdb-cohort", "footprint-lstm-imdb"),
+    }
     expected = {f"{stem}.{kind}" for stem in drawn for kind in ("png", "pdf")}
     expected |= {f"{stem}.{kind}" for stem in tabled for kind in ("csv", "md")}
     assert {path.name for path in written} == expected
@@ -249,6 +117,11 @@ def test_curves_run_over_each_axis(tables: dict[str, pd.DataFrame], x: str, labe
     assert position == pytest.approx([per_round * number for number in range(21)])
 
 
+def test_every_figure_is_explained() -> None:
+    explained = re.findall(r"^\*\*`([\w-]+)`\*\*:", (ROOT / "docs" / "figures.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(explained) == sorted(FIGURES)
+
+
 def test_unknown_axis_and_unknown_figure_are_one_sentence(tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
     with pytest.raises(BenchError, match="did you mean 'bytes'"):
         draw_all(tables, tmp_path, ["training-curves"], Options(x="byte"))
@@ -306,22 +179,29 @@ def test_footprint_joins_labels_of_equal_size(tables: dict[str, pd.DataFrame]) -
     assert share == pytest.approx([100 * (0.05 + 0.95 * keep * 10 / 9) for keep in (0.2, 0.8)])
 
 
-@pytest.mark.parametrize("missing", ["absent", "empty", "never evaluated", "other method"])
+@pytest.mark.parametrize("missing", ["absent", "empty", "not measured"])
 def test_what_cannot_be_drawn_is_skipped_with_a_reason(tmp_path: Path, missing: str) -> None:
     full = make_tables(tasks=ONE_TASK, labels=[("prism", "prism")], keeps=(0.2,), seeds=(0,), rounds=1)
+    nothing = dict.fromkeys(["test_acc", "coverage", "coverage_expected", "cosine_fedavg"], np.nan)
     tables = {
         "absent": {},
         "empty": {name: table.iloc[:0] for name, table in full.items()},
-        "never evaluated": {"rounds": full["rounds"].assign(test_acc=np.nan)},
-        "other method": {"ranks": full["ranks"]},
+        "not measured": {"rounds": full["rounds"].assign(**nothing)},
     }[missing]
     skipped: dict[str, str] = {}
     assert draw_all(tables, tmp_path, on_skip=skipped.__setitem__) == []
     assert set(skipped) == set(FIGURES)
-    if missing == "never evaluated":
+    if missing == "not measured":
         assert skipped["accuracy-keep"] == "no cell was evaluated after its first round"
-    if missing == "other method":
-        assert "allowed: 'prism'" in skipped["required-kernels"]
+        assert skipped["exploration"] == "no finished cell has a coverage after its first round"
+        assert "diagnostics 'cosine'" in skipped["cosine"]
+
+
+def test_required_kernels_of_a_method_without_cells_names_those_with_some(tmp_path: Path) -> None:
+    tables = make_tables(tasks=ONE_TASK, labels=[("prism", "prism")], keeps=(0.2,), seeds=(0,), rounds=1)
+    skipped: dict[str, str] = {}
+    assert draw_all(tables, tmp_path, ["required-kernels"], on_skip=skipped.__setitem__) == []
+    assert "allowed: 'prism'" in skipped["required-kernels"]
 
 
 def shown_words(figure: Figure) -> list[Text]:
@@ -329,17 +209,17 @@ def shown_words(figure: Figure) -> list[Text]:
     unseen: set[Text] = set()
     for panel in figure.axes:
         for axis, (low, high) in ((panel.xaxis, panel.get_xlim()), (panel.yaxis, panel.get_ylim())):
-            ticks = zip(axis.get_ticklabels(), axis.get_ticklocs(), strict=True)
-            unseen |= {label for label, place in ticks if not low <= place <= high}
+            unseen |= {tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high}
     return [text for text in figure.findobj(Text) if text.get_text() and text.get_visible() and text not in unseen]
 
 
 @pytest.mark.parametrize("name", list(FIGURES))
 def test_no_words_overlap_and_none_leave_the_figure(name: str) -> None:
-    labels = [*METHOD_LABELS, ("prism", "prism (kappa=1, refresh=never)"), ("mine", "mine (depth=3)")]
+    variants = ["prism (clip_tau=10, multipliers=wallenius)", "prism (aggregate=product), keep 0.2:0.6,0.4:0.4"]
+    labels = [*METHOD_LABELS, *(("prism", variant) for variant in variants), ("mine", "mine (depth=3)")]
     tables = make_tables(tasks=ONE_TASK, labels=labels, keeps=(0.2, 0.8), stand_in=True, rounds=5)
     with use_style():
-        figure = FIGURES[name].draw(tables, Options())[0][1]
+        figure = FIGURES[name].draw(tables, Options(named=True))[0][1]
         figure.draw_without_rendering()
         boxes = [(text.get_text(), text.get_window_extent()) for text in shown_words(figure)]
     assert len(boxes) > 10

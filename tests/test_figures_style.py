@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.figures.base import partition_title, partitions_of, spread
-from bench.figures.style import METHODS, method_look, provenance, series_styles, stamp
+from bench.figures.style import METHODS, method_look, provenance, series_styles, shaded, stamp
 from bench.figures.units import duration, prefixed
 
 
@@ -19,11 +19,22 @@ def test_styles_are_fixed_stable_and_distinct() -> None:
     styles = series_styles(pd.DataFrame(labels, columns=["method", "label"]))
     assert list(styles) == ["fedavg", "prism", "prism (kappa=4)", "mine"]
     plain, variant = styles["prism"], styles["prism (kappa=4)"]
-    assert (plain.colour, plain.marker) == (variant.colour, variant.marker) == METHODS["prism"]
+    assert (plain.colour, plain.marker) == METHODS["prism"]
+    assert plain.marker == variant.marker
+    assert variant.colour not in {colour for colour, _ in METHODS.values()}
     assert plain.line != variant.line
     assert plain.fill == "full" != variant.fill
     alone = series_styles(pd.DataFrame([("mine", "mine")], columns=["method", "label"]))
     assert alone["mine"] == styles["mine"]
+
+
+def test_shades_lie_between_the_colour_and_black_or_white() -> None:
+    assert shaded("#0080ff", 0.0) == "#0080ff"
+    assert shaded("#0080ff", -0.5) == "#004080"
+    assert shaded("#0080ff", 0.5) == "#80c0ff"
+    labels = [f"prism (kappa={kappa})" for kappa in range(1, 5)]
+    styles = series_styles(pd.DataFrame({"method": "prism", "label": ["prism", *labels]}))
+    assert len({style.colour for style in styles.values()}) == 5
 
 
 def test_stamp_counts_rounds_and_seeds_and_grows_the_figure() -> None:

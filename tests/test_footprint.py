@@ -34,6 +34,17 @@ def test_table_1_of_prism(resnet: pa.Table) -> None:
         assert row["factored_parameters"] == by_hand
 
 
+def test_the_levels_of_a_profile_have_their_rows() -> None:
+    cells = [
+        cell_of("origdrop", keep="0.25:0.5,0.75:0.5"),
+        cell_of("origdrop", keep=0.5),
+        cell_of(keep="0.3:0.5,1:0.5"),
+    ]
+    table = footprint.footprint(cells, keeps=(0.5,)).to_pylist()
+    assert [row["keep"] for row in table if row["label"] == "origdrop"] == [0.25, 0.5, 0.75]
+    assert {row["label"] for row in table} == {"fedavg", "origdrop"}
+
+
 def test_full_model(resnet: pa.Table) -> None:
     (full,) = [row for row in resnet.to_pylist() if row["method"] == "fedavg"]
     assert full["keep"] == 1.0 and full["parameters"] == full["full_parameters"] == 11_173_962
@@ -65,8 +76,10 @@ def test_file_is_made_again_only_where_something_changed(tmp_path: Path, monkeyp
     assert write_footprint(path, [cell_of("origdrop", keep=0.2, seed=3)]).equals(first) and len(made) == 1
     write_footprint(path, [cell_of("origdrop"), cell_of("origdrop", parameters={"variant": "released"})])
     assert len(made) == 2
+    write_footprint(path, [cell_of("origdrop", keep="0.25:0.5,0.75:0.5")])
+    assert len(made) == 3
     path.write_bytes(b"damaged")
-    assert write_footprint(path, [cell_of("origdrop")]).equals(first) and len(made) == 3
+    assert write_footprint(path, [cell_of("origdrop")]).equals(first) and len(made) == 4
 
 
 def test_method_that_raises_is_left_out_with_its_reason(tmp_path: Path) -> None:

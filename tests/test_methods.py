@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.api import Server, Skip, Streams
-from bench.diagnostics import Coverage
+from bench.diagnostics.coverage import Coverage
 from bench.models.base import Model
 from bench.models.factorise import low_rank_layers
 
@@ -37,7 +37,10 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("prism", {}),
     ("prism", {"sigma": "absorbed", "client_momentum": "carry"}),
     ("orthdrop", {}),
+    ("prism", {"multipliers": "wallenius"}),
     ("orthdrop", {"tail": "drop"}),
+    ("unbiased", {}),
+    ("collective", {"sigma": "frozen"}),
     ("origdrop", {}),
     ("origdrop", {"variant": "released"}),
 ]
@@ -103,7 +106,7 @@ def test_selecting_and_extracting_leave_the_global_random_state_alone(
     assert global_states() == before
 
 
-@pytest.mark.parametrize("method_name", ["prism", "orthdrop", "origdrop"])
+@pytest.mark.parametrize("method_name", ["prism", "orthdrop", "unbiased", "collective", "origdrop"])
 @pytest.mark.parametrize("name", TASKS)
 def test_each_client_gets_the_ceiling_of_its_share(name: str, method_name: str) -> None:
     task, method = small_task(name), method_of(method_name)

@@ -1,4 +1,4 @@
-"""The models: their sizes, their cut, their initial values, and how images and tokens reach them."""
+"""The models: their sizes, their cut, their initial values and which of their weights can be factored."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from helpers import (
     RESNET,
     TASKS,
     batch_of,
+    federation,
     global_states,
     initial,
     paper_task,
+    run,
     small_cell,
     small_task,
     used_global_states,
@@ -25,15 +27,14 @@ from scipy import stats
 from torch import nn
 from torch.nn import functional
 from torchvision.models import resnet18
-from torchvision.transforms import functional as reference_transforms
 
 from bench.federation import Federation
-from bench.models.base import Axis, Model
-from bench.models.factorise import narrowed
+from bench.models.base import Axis, Model, matrix
+from bench.models.factorise import factorised, narrowed
 from bench.models.initialise import initialise
+from bench.models.low_rank import Factors, LowRankConv2d
 from bench.models.resnet import norm_layer
-from bench.tasks.images import crop_and_flip, normalise
-from bench.tasks.lstm_imdb import shorten
+from bench.spectral.decompose import decompose
 
 
 def first_channels(model: Model, keep: float) -> dict[str, torch.Tensor]:
@@ -106,6 +107,18 @@ def test_factorable_weights_exist_and_are_as_many_as_in_the_released_code(name: 
     assert len(model.factorable) == layers
     assert all(len(shapes[weight]) in (2, 4) for weight in model.factorable)
     assert not any(shapes[weight][2:] == (1, 1) for weight in model.factorable)
+
+
+def test_all_affine_layers_but_the_first_and_the_last_can_be_factored() -> None:
+    model = on_meta(RESNET, factored="all")
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.named_parameters()}
+    matrices = {name for name, shape in shapes.items() if len(shape) > 1}
+    assert set(model.factorable) == matrices - {"stem.weight", "classifier.weight"}
+    projections = [name for name in model.factorable if "project" in name]
+    assert [shapes[name] for name in projections] == [(2 * n, n, 1, 1) for n in (64, 128, 256)]
+    narrow = narrowed(initial(small_task(RESNET, factored="all")), {g: torch.arange(2) for g in model.channels()})
+    assert narrow.factorable == model.factorable
+    assert [name for name in model.factorable if name not in projections] == list(on_meta(RESNET).factorable)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -204,6 +217,32 @@ def test_batch_normalisation_uses_the_batch_in_evaluation_too() -> None:
     assert not dict(layer.named_buffers())
 
 
+def full_rank_factors(model: Model) -> dict[str, Factors]:
+    spectra = {name: decompose(matrix(tensor.detach())) for name, tensor in model.named_parameters() if tensor.ndim > 1}
+    return {name: Factors(spectra[name].u, spectra[name].v, spectra[name].s) for name in model.factorable}
+
+
+def test_a_resnet_with_factored_shortcuts_is_the_same_function() -> None:
+    task = small_task(RESNET, factored="all", norm="group")
+    model = initial(task).double()
+    factored = factorised(model, full_rank_factors(model))
+    projections = [factored.get_submodule(f"stages.{stage}.0.project") for stage in (1, 2, 3)]
+    assert all(isinstance(layer, LowRankConv2d) for layer in projections)
+    images = batch_of(task, 2).double()
+    torch.testing.assert_close(factored(images), model(images))
+    hidden = torch.rand(2, 4, 9, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(projections[0](hidden), model.get_submodule("stages.1.0.project")(hidden))
+
+
+@pytest.mark.parametrize("method", ["prism", "orthdrop", "origdrop"])
+def test_methods_train_a_resnet_with_factored_shortcuts(method: str) -> None:
+    model = {"width": 4, "norm": "group", "inputs": "spectral", "factored": "all"}
+    built = federation(method, RESNET, model=model, keep="0.3:0.5,0.6:0.5")
+    rounds, trained = run(built)
+    start = values_of(built.initial_model())
+    assert len(rounds) == 3 and all(not torch.equal(trained[name], start[name]) for name in start)
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_initial_values_come_from_the_generator_alone(name: str) -> None:
     task = small_task(name)
@@ -258,42 +297,3 @@ def test_other_layers_follow_torchs_uniform_law(name: str, layer: str, fan: int)
 def test_a_layer_without_a_rule_is_refused() -> None:
     with pytest.raises(TypeError, match="PReLU"):
         initialise(nn.Sequential(nn.PReLU()), torch.Generator())
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_crop_and_flip_equals_torchvisions_image_by_image(channels: int) -> None:
-    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (60, channels, 9, 7), dtype=np.uint8))
-    given = images.clone()
-    augmented = crop_and_flip(images, np.random.default_rng(1), padding=2)
-    rng = np.random.default_rng(1)
-    (tops, lefts), mirrored = rng.integers(0, 5, (2, 60, 1)), rng.random(60) < 0.5
-    for image, top, left, mirror, result in zip(images, tops, lefts, mirrored, augmented, strict=True):
-        padded = reference_transforms.pad(image, [2])
-        expected = reference_transforms.crop(padded, int(top[0]), int(left[0]), 9, 7)
-        assert torch.equal(reference_transforms.hflip(expected) if mirror else expected, result)
-    assert torch.equal(images, given)
-
-
-def test_crop_and_flip_draws_every_shift_and_mirror_alike() -> None:
-    image = torch.arange(1, 101, dtype=torch.uint8).reshape(1, 1, 10, 10)
-    results = crop_and_flip(image.expand(8100, -1, -1, -1), np.random.default_rng(4), padding=1)
-    _, counts = np.unique(results.flatten(1).numpy(), axis=0, return_counts=True)
-    assert len(counts) == 3 * 3 * 2
-    assert stats.chisquare(counts).pvalue > 1e-4
-
-
-def test_normalise_equals_torchvisions() -> None:
-    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (5, 3, 4, 4), dtype=np.uint8))
-    mean, deviation = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    expected = reference_transforms.normalize(images.float() / 255, list(mean), list(deviation))
-    torch.testing.assert_close(normalise(images, mean, deviation), expected)
-    assert images.dtype == torch.uint8
-
-
-@pytest.mark.parametrize("length", [1, 3, 5, 8])
-def test_a_shortened_review_keeps_its_first_tokens_with_padding_on_the_left(length: int) -> None:
-    rng = np.random.default_rng(0)
-    texts = [rng.integers(1, 100, size).tolist() for size in (0, 1, 2, 3, 5, 7, 8)]
-    stored = np.array([[0] * (8 - len(text)) + text for text in texts], dtype=np.int16)
-    expected = [[0] * (length - len(text[:length])) + text[:length] for text in texts]
-    assert shorten(stored, length).tolist() == expected

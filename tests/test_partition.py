@@ -12,18 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.data.partition import Partition, split
+from bench.data.partition import CONCENTRATED, CONVENTIONS, Partition, split
 from bench.errors import BenchError
 from bench.figures.partition import draw_partition
 from bench.seeding import stream
 
-KINDS: dict[str, dict[str, Any]] = {"iid": {}, "lda": {"alpha": 0.3}, "dirichlet": {"alpha": 0.3}, "natural": {}}
+KINDS: dict[str, dict[str, Any]] = {
+    "iid": {},
+    "lda": {"alpha": 0.3},
+    "lda-prior": {"alpha": 0.3},
+    "dirichlet": {"alpha": 0.3},
+    "natural": {},
+}
 
 
 def made(kind: str, labels: np.ndarray, clients: int, seed: int = 0, **options: Any) -> Partition:
     if kind == "natural":
         options.setdefault("users", np.arange(len(labels)) % (3 * clients))
-    return split(kind, labels, clients=clients, rng=stream(seed, "partition"), **{**KINDS[kind], **options})
+    return split(kind, labels, clients=clients, rng=stream(seed, "partition"), **{**KINDS.get(kind, {}), **options})
 
 
 def sample_by_sample(labels: np.ndarray, clients: int, alpha: float, rng: np.random.Generator) -> np.ndarray:
@@ -93,6 +99,54 @@ def test_lda_uses_every_sample_and_late_clients_take_what_is_left() -> None:
     assert np.array_equal(np.sort(partition.indices), np.arange(1000))
 
 
+@pytest.mark.parametrize("classes", [2, 10, 62])
+@pytest.mark.parametrize("alpha", [0.1, 1.0, 10.0])
+def test_by_the_prior_of_balanced_classes_is_lda_with_alpha_per_class(classes: int, alpha: float) -> None:
+    labels = np.tile(np.arange(classes), 60)
+    by_prior, per_class = made("lda-prior", labels, 12, alpha=alpha), made("lda", labels, 12, alpha=alpha / classes)
+    assert np.array_equal(by_prior.indices, per_class.indices)
+    assert np.array_equal(by_prior.offsets, per_class.offsets)
+
+
+def test_by_the_prior_shares_have_mean_and_variance_of_dirichlet_multinomial() -> None:
+    prior, size, alpha = np.array([0.6, 0.3, 0.1]), 20, 2.0
+    labels = np.repeat([4, 7, 9], (prior * 40_000).astype(int))
+    partition = split(
+        "lda-prior", labels, clients=1000, rng=stream(1, "partition"), alpha=alpha, samples_per_client=size
+    )
+    # Half of the samples are used: no class runs out, and the clients are independent.
+    counts = partition.counts(labels, 10)[:, [4, 7, 9]]
+    variance = size * prior * (1 - prior) * (size + alpha) / (1 + alpha)
+    assert np.all(np.abs(counts.mean(axis=0) - size * prior) < 4.5 * np.sqrt(variance / 1000))
+    assert counts.var(axis=0) == pytest.approx(variance, rel=0.15)
+
+
+def test_iid_exact_gives_every_client_equally_many_of_each_class() -> None:
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 200))
+    partition = made("iid-exact", labels, 20, samples_per_client=60)
+    assert np.all(partition.counts(labels, 10) == 6)
+    # Class after class in turn, as the released code deals them.
+    assert np.array_equal(labels[partition.indices], np.tile(np.arange(10), 120))
+    assert len(np.unique(partition.indices)) == 1200
+    assert np.array_equal(np.sort(made("iid-exact", labels, 20).indices), np.arange(2000))
+    assert partition.alpha is None and partition.convention == "none"
+
+
+def test_iid_exact_takes_what_the_rarest_class_allows() -> None:
+    labels = np.repeat([3, 5], [11, 40])
+    partition = made("iid-exact", labels, 5)
+    assert np.all(partition.counts(labels, 6)[:, [3, 5]] == 2) and set(partition.sizes) == {4}
+    assert len(np.unique(partition.indices)) == 20
+
+
+def test_iid_exact_shuffles_each_class() -> None:
+    labels = np.tile([0, 1], 10)
+    rng = stream(3, "partition")
+    draws = [split("iid-exact", labels, clients=2, rng=rng, samples_per_client=4) for _ in range(2000)]
+    held = np.bincount(np.concatenate([partition.client(0) for partition in draws]), minlength=20) / 2000
+    assert np.all(np.abs(held - 0.2) < 4.5 * np.sqrt(0.2 * 0.8 / 2000))
+
+
 def test_dirichlet_shares_have_mean_and_variance_of_the_prior() -> None:
     clients, alpha, samples, repeats = 5, 0.7, 2000, 600
     labels = np.zeros(samples, dtype=int)
@@ -157,7 +211,7 @@ def test_clients_are_disjoint_and_depend_on_the_stream_alone(
     assert len(np.unique(partition.indices)) == len(partition.indices) == partition.sizes.sum()
     assert np.all((partition.indices >= 0) & (partition.indices < len(labels)))
     assert partition.sizes.min() >= 1
-    if kind in ("iid", "lda"):
+    if kind in ("iid", "lda", "lda-prior"):
         assert set(partition.sizes) == {len(labels) // clients}
     counts = partition.counts(labels, len(sizes))
     assert [Counter(labels[partition.client(number)]) for number in range(clients)] == [
@@ -170,7 +224,7 @@ def test_clients_are_disjoint_and_depend_on_the_stream_alone(
 
 def test_another_seed_gives_another_partition() -> None:
     labels = np.repeat(np.arange(5), 40)
-    for kind in ("iid", "lda", "dirichlet"):
+    for kind in ("iid", "lda", "lda-prior", "dirichlet"):
         assert not np.array_equal(made(kind, labels, 4, seed=0).indices, made(kind, labels, 4, seed=1).indices)
 
 
@@ -189,7 +243,7 @@ def test_ten_thousand_clients_take_seconds(kind: str, alpha: float) -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "sentence"),
     [
-        ("ida", {}, "unknown kind 'ida'; allowed: 'iid', 'lda', .* did you mean '(lda|iid)'"),
+        ("ida", {}, "unknown kind 'ida'; allowed: 'iid', 'iid-exact', 'lda', .* did you mean '(lda|iid)'"),
         ("iid", {"clients": 0}, "clients=0 is not possible"),
         ("iid", {"clients": 13}, "clients=13 with samples_per_client=1 need 13 samples; the training split has 12"),
         ("iid", {"samples_per_client": 5}, "clients=3 with samples_per_client=5 need 15 samples"),
@@ -198,6 +252,15 @@ def test_ten_thousand_clients_take_seconds(kind: str, alpha: float) -> None:
         ("lda", {}, "'lda' needs a positive, finite alpha, not None"),
         ("lda", {"alpha": 0.0}, "not 0.0"),
         ("lda", {"alpha": float("nan")}, "not nan"),
+        ("lda-prior", {}, "'lda-prior' needs a positive, finite alpha, not None"),
+        ("iid-exact", {"alpha": 1.0}, "alpha=1.0 has no meaning for 'iid-exact'; allowed for: 'lda', 'lda-prior'"),
+        (
+            "iid-exact",
+            {"samples_per_client": 3},
+            "samples_per_client=3 .* a multiple of the 2 classes up to 4, .* has 6",
+        ),
+        ("iid-exact", {"samples_per_client": 6}, "clients=3 and samples_per_client=6 is not possible; .* up to 4"),
+        ("iid-exact", {"clients": 7}, "clients=7 and samples_per_client=0 is not possible; .* up to 0"),
         ("dirichlet", {"alpha": float("inf")}, "not inf"),
         ("dirichlet", {"alpha": -1.0}, "not -1.0"),
         ("dirichlet", {"alpha": 1.0, "clients": 13}, "clients=13 need a sample each; the training split has 12"),
@@ -225,6 +288,13 @@ def test_impossible_requests_are_refused_in_one_sentence(kind: str, options: dic
 def test_a_client_that_is_not_there_is_refused() -> None:
     with pytest.raises(BenchError, match="no client 4; allowed: 0 to 3"):
         made("iid", np.zeros(8, dtype=int), 4).client(4)
+
+
+@pytest.mark.parametrize("kind", CONVENTIONS)
+def test_the_figure_has_words_for_every_kind(kind: str) -> None:
+    labels = np.arange(60) % 3
+    title = draw_partition(made(kind, labels, 4), labels, 3, "some data").get_suptitle()
+    assert ("alpha" in title) == (kind in CONCENTRATED) and "4 clients" in title
 
 
 @pytest.mark.parametrize(("clients", "classes", "drawn"), [(1, 2, 1), (10, 10, 10), (100, 62, 100), (250, 10, 100)])

@@ -64,12 +64,24 @@ class Wrapped(torch.nn.Module):
     pd.testing.assert_frame_equal(numbers(bench.run(**settings)), numbers(bench.run(**settings, workers=2)))
 
 
+def test_clients_of_mixed_keep_ratios_have_the_costs_of_their_own() -> None:
+    def costs(keep: float | str) -> list[float]:
+        return bench.run(**{**SETTINGS, "keep": keep, "rounds": 4})["client_parameters"].tolist()[1:]
+
+    weak, strong = costs(0.25)[0], costs(0.75)[0]
+    # Two clients a round: both weak, one of each kind, or both strong.
+    mixed = costs("0.25:0.5,0.75:0.5")
+    assert set(mixed) <= {weak, (weak + strong) / 2, strong} and len(set(mixed)) > 1
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"method": "orthdorp"}, ["bench.run", "'orthdorp'", "did you mean 'orthdrop'"]),
         ({"task": "femnist"}, ["bench.run", "'femnist'", f"did you mean '{CNN}'"]),
         ({"keep": 0}, ["keep = 0 ", "above 0 and up to 1"]),
+        ({"keep": "0.2:0.6,0.4:0.3"}, ["bench.run: keep = '0.2:0.6,0.4:0.3'", "add up to 0.9"]),
+        ({"diagnostics": "eror"}, ["diagnostics = 'eror'", "did you mean 'errors'"]),
         ({"kep": 1}, ["'kep'", "did you mean 'keep'"]),
         ({"rouds": 1}, ["'rouds'", "did you mean 'rounds'"]),
         ({"rounds": 0}, ["bench.run, training", "rounds = 0 ", "a whole number from 1"]),

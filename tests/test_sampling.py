@@ -1,44 +1,31 @@
-"""Drawing kernels without replacement, against the full enumeration of successive sampling."""
+"""Drawing kernels without replacement, against the full enumeration of what can be drawn."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
-from functools import cache
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from enumeration import (
+    assert_drawn_with,
+    assert_sets_drawn_with,
+    brewer,
+    inclusion_of,
+    successive,
+)
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from bench.seeding import stream
-from bench.spectral.sampling import log_powers, sequential_sample
+from bench.spectral.inclusion import collective_inclusion, unbiased_inclusion
+from bench.spectral.sampling import brewer_sample, log_powers, sequential_sample, systematic_sample
 
 DRAWS = 20_000
-
-
-def set_probabilities(weights: tuple[float, ...], size: int) -> dict[frozenset[int], float]:
-    """Return the probability of each set of units, summed over all orders in which it can be drawn."""
-
-    @cache
-    def of(drawn: frozenset[int]) -> float:
-        if not drawn:
-            return 1.0
-        # The last unit drawn was any of the set; before it the others had been drawn, in any order.
-        total = 0.0
-        for last in drawn:
-            before = drawn - {last}
-            left = sum(weight for unit, weight in enumerate(weights) if unit not in before)
-            total += of(before) * weights[last] / left
-        return total
-
-    def subsets(start: int, size: int) -> list[frozenset[int]]:
-        if size == 0:
-            return [frozenset()]
-        return [rest | {unit} for unit in range(start, len(weights)) for rest in subsets(unit + 1, size - 1)]
-
-    return {chosen: of(chosen) for chosen in subsets(0, size)}
+Sampler = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 def samples(weights: tuple[float, ...], size: int, seed: int = 0) -> Counter[frozenset[int]]:
@@ -61,7 +48,7 @@ SPECTRA = [
 
 @pytest.mark.parametrize(("weights", "size"), SPECTRA)
 def test_inclusion_probabilities_are_those_of_successive_sampling(weights: tuple[float, ...], size: int) -> None:
-    expected = set_probabilities(weights, size)
+    expected = successive(weights, size)
     assert sum(expected.values()) == pytest.approx(1)
     drawn = samples(weights, size)
     for unit in range(len(weights)):
@@ -72,7 +59,7 @@ def test_inclusion_probabilities_are_those_of_successive_sampling(weights: tuple
 
 @pytest.mark.parametrize(("weights", "size"), [(weights, size) for weights, size in SPECTRA if size < len(weights)])
 def test_sets_have_the_probabilities_of_successive_sampling(weights: tuple[float, ...], size: int) -> None:
-    expected = {chosen: p for chosen, p in set_probabilities(weights, size).items() if p * DRAWS >= 5}
+    expected = {chosen: p for chosen, p in successive(weights, size).items() if p * DRAWS >= 5}
     drawn = samples(weights, size, seed=1)
     rare = DRAWS - sum(drawn[chosen] for chosen in expected)
     observed = [*(drawn[chosen] for chosen in expected), rare]
@@ -127,6 +114,7 @@ def test_single_precision_singular_values_do_not_overflow() -> None:
     np.testing.assert_allclose(logs[0] - logs[1], 20 * math.log(1e60), rtol=1e-6)
 
 
+@settings(deadline=None)
 @given(
     sigma=st.lists(st.floats(0, 2.0**99, width=32), min_size=1, max_size=40).map(lambda values: sorted(values)[::-1]),
     kappa=st.floats(0, 20),
@@ -159,3 +147,73 @@ def test_larger_kappa_favours_larger_singular_values() -> None:
         for k in (0.0, 2.0, 6.0)
     ]
     assert means[0] > means[1] > means[2]
+
+
+INCLUSION = [
+    [0.5, 0.5],
+    [0.9, 0.6, 0.4, 0.1],
+    [0.7, 0.7, 0.2, 0.2, 0.2],
+    [0.99, 0.95, 0.5, 0.3, 0.2, 0.05, 0.01],
+    [0.9999, 0.9999, 0.9999, 0.0003],
+]
+
+
+@pytest.mark.parametrize("inclusion", INCLUSION)
+def test_brewers_steps_give_the_inclusion_probabilities_and_are_the_ones_drawn(inclusion: list[float]) -> None:
+    law = brewer(inclusion)
+    np.testing.assert_allclose(inclusion_of(law, len(inclusion)), inclusion, rtol=1e-9)
+    rng = stream(0, "test")
+    assert_sets_drawn_with(lambda: brewer_sample(np.array(inclusion), rng), law, 5000)
+
+
+def test_systematic_sampling_takes_the_units_under_the_ticks_in_each_order() -> None:
+    """Enumerated: for each order the sets as functions of the first tick u, by the lengths between its corners."""
+    inclusion = [0.7, 0.6, 0.4, 0.3]
+    law: dict[frozenset[int], float] = {}
+    for order in itertools.permutations(range(4)):
+        ends = list(itertools.accumulate(inclusion[unit] for unit in order))
+        corners = sorted({0.0, 1.0, *(round(end % 1, 12) for end in ends)})
+        for low, high in itertools.pairwise(corners):
+            ticks = [(low + high) / 2 + step for step in range(2)]
+            chosen = frozenset(order[sum(end <= tick for end in ends)] for tick in ticks)
+            law[chosen] = law.get(chosen, 0.0) + (high - low) / math.factorial(4)
+    np.testing.assert_allclose(inclusion_of(law, 4), inclusion)
+    rng = stream(0, "test")
+    assert_sets_drawn_with(lambda: systematic_sample(np.array(inclusion), rng), law, 10_000)
+
+
+@pytest.mark.parametrize("sampler", [brewer_sample, systematic_sample])
+@pytest.mark.parametrize(("units", "size"), [(64, 13), (128, 103), (512, 52)])
+def test_units_are_drawn_with_the_probabilities_asked_for(sampler: Sampler, units: int, size: int) -> None:
+    sigma = np.sort(np.exp(0.7 * np.random.default_rng(units).standard_normal(units)))[::-1]
+    for inclusion in (unbiased_inclusion(sigma, size), collective_inclusion(sigma, size, 10)):
+        rng = stream(0, "test")
+        assert_drawn_with(lambda inclusion=inclusion, rng=rng: sampler(inclusion, rng), inclusion, 800)
+
+
+@pytest.mark.parametrize("sampler", [brewer_sample, systematic_sample])
+def test_sums_off_by_rounding_and_certain_units_do_no_harm(sampler: Sampler) -> None:
+    rng = stream(0, "test")
+    tenths = np.array([0.1] * 10 + [1.0, 0.0, 1.0])
+    assert np.cumsum(tenths[:10])[-1] < 1
+    off = np.array([1 - 1e-13, 1 / 3 + 1e-9, 1 / 3, 1 / 3, 1e-16, 1.0])
+    for _ in range(500):
+        drawn = sampler(tenths, rng).tolist()
+        assert len(set(drawn)) == 3 and {10, 12} < set(drawn) and 11 not in drawn
+        drawn = sampler(off, rng).tolist()
+        assert len(set(drawn)) == 3 and {0, 5} < set(drawn)
+    assert sampler(np.ones(3), rng).tolist() == [0, 1, 2]
+    assert sampler(np.array([0.0, 1.0]), rng).dtype == np.int64
+    with pytest.raises(ValueError, match="sum to a whole number"):
+        sampler(np.array([0.5, 0.7]), rng)
+
+
+@settings(deadline=None)
+@given(sigma=st.lists(st.floats(0, 1e3), min_size=1, max_size=30), share=st.floats(0, 1), seed=st.integers(0, 2**32))
+def test_samplers_take_as_many_distinct_possible_units_as_asked(sigma: list[float], share: float, seed: int) -> None:
+    size = max(1, round(share * len(sigma)))
+    inclusion = unbiased_inclusion(np.array(sigma), size)
+    for sampler in (brewer_sample, systematic_sample):
+        drawn = sampler(inclusion, np.random.default_rng(seed))
+        assert len(drawn) == size and (np.diff(drawn) > 0).all()
+        assert set(np.flatnonzero(inclusion == 1)) <= set(drawn.tolist()) <= set(np.flatnonzero(inclusion > 0))

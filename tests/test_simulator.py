@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -15,67 +13,41 @@ from helpers import (
     LSTM,
     RESNET,
     TASKS,
+    Recorder,
+    assert_equal,
     federation,
     global_states,
+    numbers,
     run,
+    run_with,
     small_cell,
     used_global_states,
     values_of,
 )
-from torch import Tensor, nn
+from torch import nn
 
 from bench import registry
 from bench.api import Cohort, Selection, Server, Streams, Update
 from bench.cost import cost_of
-from bench.diagnostics import layer_ranks
-from bench.engine import InlineEngine, ParallelEngine, open_engine
+from bench.diagnostics.rank import layer_ranks
 from bench.errors import BenchError
 from bench.evaluation import batch_count, score_batches, total_score
 from bench.federation import Federation
 from bench.runtime import prepared
-from bench.simulator import LAST_EVALUATIONS, Round, Simulation
-from bench.training import Diverged, Job, Trained, train_client
+from bench.simulator import LAST_EVALUATIONS, Simulation
+from bench.training import Diverged, Job, train_client
 
 METHODS: list[tuple[str, dict[str, Any]]] = [
     ("fedavg", {}),
     ("prism", {}),
     ("prism", {"sigma": "absorbed", "client_momentum": "carry"}),
+    ("prism", {"as_released": True}),
     ("orthdrop", {"tail": "drop"}),
+    ("unbiased", {}),
+    ("collective", {"aggregate": "product"}),
     ("origdrop", {}),
     ("origdrop", {"variant": "released"}),
 ]
-
-
-def numbers(rounds: Iterable[Round]) -> list[Any]:
-    """Return all that a run measured except time and memory."""
-    measured = [replace(this, seconds={}, peak_memory_bytes=0) for this in rounds]
-    return [asdict(this) for this in measured]
-
-
-def run_with(built: Federation, workers: int) -> tuple[list[Any], dict[str, Tensor]]:
-    """Run with worker processes; return the numbers and the parameters of the server."""
-    models: list[nn.Module] = []
-    full_model = built.method.full_model
-
-    def remembered(server: Server) -> nn.Module:
-        models.append(full_model(server))
-        return models[-1]
-
-    built.method.full_model = remembered  # type: ignore[method-assign]
-    with prepared():
-        engine = open_engine(built, (), workers)
-        assert isinstance(engine, ParallelEngine if workers > 1 else InlineEngine)
-        try:
-            rounds = numbers(Simulation(built, engine).rounds())
-        finally:
-            engine.close()
-    return rounds, values_of(models[-1])
-
-
-def assert_equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
-    assert first.keys() == second.keys()
-    for name, value in first.items():
-        assert torch.equal(value, second[name]), name
 
 
 @pytest.mark.parametrize(("method", "parameters"), METHODS)
@@ -93,9 +65,10 @@ def test_two_runs_of_the_other_tasks_are_equal_to_the_bit(task: str) -> None:
 
 
 def test_two_workers_give_the_same_bits_as_this_process() -> None:
-    settings: dict[str, Any] = {"keep": 0.4, "parameters": {"client_momentum": "carry"}}
+    settings: dict[str, Any] = {"keep": 0.4, "parameters": {"client_momentum": "carry"}, "diagnostics": "all"}
     inline, parallel = (run_with(federation("prism", RESNET, **settings), workers) for workers in (1, 2))
     assert inline[0] == parallel[0]
+    assert inline[0][1]["cosine_fedavg"] is not None
     assert_equal(inline[1], parallel[1])
 
 
@@ -134,23 +107,6 @@ def test_all_methods_start_from_the_same_score(method: str) -> None:
     reference, _ = run(federation("fedavg", CNN))
     assert first[0].score == reference[0].score
     assert first[0].number == 0 and first[0].train_loss is None and not first[0].costs
-
-
-class Recorder(InlineEngine):
-    """An engine that keeps what it was asked and what came of it."""
-
-    def __init__(self, built: Federation) -> None:
-        super().__init__(built)
-        self.jobs: list[tuple[Job, int]] = []
-        self.results: list[Trained] = []
-
-    def train(self, jobs: Iterable[Job]) -> Iterator[Trained]:
-        for job in jobs:
-            momentum = (job.momentum or {}).values()
-            sent = [*job.submodel.parameters(), *job.submodel.buffers(), *momentum]
-            self.jobs.append((job, sum(tensor.nbytes for tensor in sent)))
-            self.results.append(train_client(job, self.federation))
-            yield self.results[-1]
 
 
 @pytest.mark.parametrize(("method", "parameters"), METHODS)

@@ -2,49 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from aggregation import KEEPS, STREAMS, assert_close, entry_means, random_tensor, setup, trained
+from aggregation import KEEPS, STREAMS, assert_close, entry_means, kernel_means, random_tensor, setup, trained
 from helpers import CNN, TASKS, cohort_of, selections_of, small_task, update_of, values_of
 from torch import Tensor
 
 from bench.api import Selection, Server, Update
 from bench.models.base import Model, matrix
-
-
-def spectral_expectation(
-    server: Server, updates: Iterable[Update], sigma: str, tail: str = "keep"
-) -> dict[str, np.ndarray]:
-    """Return the new weights of the factored layers by ``sum_i s_i mean(u_i) mean(v_i)`` with a loop over kernels."""
-    model = server.model
-    assert isinstance(model, Model)
-    weights, updates = dict(model.named_parameters()), list(updates)
-    expected = {}
-    for name in model.factorable:
-        # The method's own decomposition: singular vectors are defined only up to their sign.
-        spectrum = server.spectra[name]  # type: ignore[attr-defined]
-        all_u, s, all_v = (part.double().numpy() for part in (spectrum.u, spectrum.s, spectrum.v))
-        np.testing.assert_allclose(all_u * s @ all_v, matrix(weights[name]).detach().numpy(), atol=1e-5)
-        root = np.sqrt(s) if sigma == "absorbed" else np.ones(len(s))
-        outer = np.ones(len(s)) if sigma == "absorbed" else s
-        total = np.zeros((all_u.shape[0], all_v.shape[1]))
-        for kernel in range(len(s)):
-            us, vs = [], []
-            for update in updates:
-                kept = update.selection.indices[name].tolist()
-                if kernel in kept:
-                    us.append(update.parameters[f"{name}_u"][:, kept.index(kernel)].double().numpy())
-                    vs.append(update.parameters[f"{name}_v"][kept.index(kernel)].double().numpy())
-            if us:
-                total += outer[kernel] * np.outer(np.mean(us, 0), np.mean(vs, 0))
-            elif tail == "keep":
-                total += outer[kernel] * np.outer(root[kernel] * all_u[:, kernel], root[kernel] * all_v[kernel])
-        expected[name] = total.reshape(weights[name].shape)
-    return expected
 
 
 @pytest.mark.parametrize("sigma", ["frozen", "absorbed"])
@@ -54,7 +22,7 @@ def test_spectral_aggregation_averages_each_kernels_vectors(name: str, sigma: st
     own = {"tail": tail} if method_name == "orthdrop" else {}
     method, server, before = setup(method_name, small_task(name), sigma=sigma, **own)
     updates = trained(method, server)
-    expected = spectral_expectation(server, updates, sigma, tail)
+    expected = kernel_means(server, updates, sigma, [1, 1, 1], only_held=tail == "drop")
     after = values_of(method.aggregate(server, updates, STREAMS).model)
     for weight, value in expected.items():
         assert_close(after[weight], value, 2e-5)

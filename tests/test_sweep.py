@@ -14,11 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
-from tiny import cell_of, plugin, read, start, sweep_of
+from tiny import TRAINING, cell_of, plugin, read, start, sweep_of
 
 from bench import running, schema
 from bench.config import Sweep, read_sweep
+from bench.data.standin import load_standin
 from bench.errors import BenchError
 from bench.launch.events import Ended, Event
 from bench.running import run_cell
@@ -161,11 +163,50 @@ def test_tables_have_exactly_the_schema_and_repeat_to_the_byte(finished: tuple[S
     assert tables["rounds"].schema.metadata[b"schema_version"] == str(schema.VERSION).encode()
 
 
+MIXED = """
+    [[cells]]
+    method = "orthdrop"
+    keep = [0.25, "0.25:0.5,0.75:0.5", 0.5]
+    [[cells]]
+    method = "fedavg"
+    partition = ["lda", "lda-prior"]
+    alpha = 0.5
+    [cells.training]
+    rounds = 1
+"""
+
+
+def test_columns_of_capacities_and_of_both_conventions_of_alpha(tmp_path: Path) -> None:
+    sweep, store = read(tmp_path, MIXED), Store(tmp_path / "results")
+    for cell in sweep.cells:
+        run_cell(cell, store=store)
+    rows = write_tables(sweep, store, records(sweep, store))["cells"].to_pylist()
+    mixed = [(row["keep"], row["capacities"], row["label"]) for row in rows if row["method"] == "orthdrop"]
+    profile = "0.25:0.5,0.75:0.5"
+    assert mixed == [(0.25, "", "orthdrop"), (0.5, profile, f"orthdrop, keep {profile}"), (0.5, "", "orthdrop")]
+    alphas = {row["partition"]: (row["alpha"], row["alpha_per_class"], row["alpha_of_prior"]) for row in rows}
+    classes = len(np.unique(load_standin("femnist", TRAINING["standin_train"], TRAINING["standin_test"]).train.labels))
+    assert alphas == {
+        "natural": (None, None, None),
+        "lda": (0.5, 0.5, 0.5 * classes),
+        "lda-prior": (0.5, 0.5 / classes, 0.5),
+    }
+
+
 def test_only(finished: tuple[Sweep, Store]) -> None:
     sweep = finished[0]
     assert {cell.method for cell in only(sweep, "method=fedavg").cells} == {"fedavg"}
     assert [cell.keep for cell in only(sweep, "keep = 0.50").cells] == [0.5, 0.5]
     assert {cell.seed for cell in only(only(sweep, "seed=1"), "method=orthdrop").cells} == {1}
+
+
+def test_only_tells_mixed_keep_ratios_from_their_mean(tmp_path: Path) -> None:
+    sweep = read(tmp_path, MIXED)
+    assert [cell.capacities for cell in only(sweep, "keep=0.5").cells] == [()]
+    (mixed,) = only(sweep, "keep=0.25:0.5,0.75:0.5").cells
+    assert mixed.profile == "0.25:0.5,0.75:0.5"
+    with pytest.raises(BenchError, match=r"'0\.25:0\.5,0\.75:0\.5'"):
+        only(sweep, "keep=0.25:0.6,0.75:0.4")
 
 
 @pytest.mark.parametrize(
@@ -194,11 +235,16 @@ def test_cells_that_differ_never_share_a_label() -> None:
         cell_of("prism", training={"lr": 0.3}),
         cell_of("prism", training={"lr": 0.7}),
         cell_of("prism", model={"variant": "released"}),
+        cell_of("prism", keep="0.25:0.5,0.75:0.5"),
+        cell_of("prism", keep="0.25:0.5,0.5:0.5", diagnostics="all"),
+        cell_of("prism", diagnostics="all"),
         cell_of("orthdrop"),
     ]
     labels = series_labels(cells)
     assert len(set(labels.values())) == len(cells)
     assert labels[cells[-1].identity] == "orthdrop"
+    assert labels[cells[0].identity] == "prism" and labels[cells[-2].identity] == "prism (diagnostics=all)"
+    assert labels[cells[-4].identity] == "prism, keep 0.25:0.5,0.75:0.5"
     # The axes of a figure are not part of a label.
     other_seed = replace(cells[0], seed=4, keep=0.3)
     assert series_labels([cells[0], other_seed])[other_seed.identity] == "prism"

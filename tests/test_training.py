@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,102 +9,12 @@ import numpy as np
 import pytest
 import torch
 from helpers import CNN, LSTM, RESNET, TASKS, batch_of, federation
+from reference import SIZE, assert_same, exact, prepared, reference_training, train
 from torch import Tensor, nn
 
-from bench.api import Selection, Server
 from bench.federation import Federation
-from bench.models.factorise import low_rank_layers
 from bench.tasks.base import Recipe
-from bench.training import Diverged, Job, Trained, train_client
-
-SIZE = {"samples_per_client": 37, "batch_size": 8, "local_epochs": 2}
-
-
-def exact(built: Federation) -> Federation:
-    """Let a federation compute in double precision, where rounding cannot hide a difference (or make one)."""
-    prepare, initial_model = built.task.prepare, built.initial_model
-
-    def doubled(inputs: Tensor) -> Tensor:
-        prepared_inputs = prepare(inputs)
-        return prepared_inputs.double() if prepared_inputs.is_floating_point() else prepared_inputs
-
-    built.task.prepare = doubled  # type: ignore[method-assign]
-    built.initial_model = lambda: initial_model().double()  # type: ignore[method-assign]
-    return built
-
-
-def prepared(built: Federation, client: int = 0) -> tuple[Server, Selection]:
-    server = built.method.setup(built.initial_model(), built.task)
-    selections = built.method.select(server, built.cohort(1), built.streams("selection", 1))
-    return server, selections[client]
-
-
-def train(built: Federation, momentum: Mapping[str, Tensor] | None = None, round_number: int = 1) -> Trained:
-    server, selection = prepared(built)
-    submodel = built.method.extract(server, selection)
-    return train_client(Job(selection.client.number, round_number, submodel, momentum), built)
-
-
-def batches(built: Federation, client: int, round_number: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the batches of a client's training, one sample after the other gathered and prepared by itself."""
-    task, recipe = built.task, built.task.recipe
-    inputs, labels = built.client_data(client)
-    order_rng = built.streams("batches", round_number).client(client)
-    augment_rng = built.streams("augmentation", round_number).client(client)
-    for _ in range(recipe.local_epochs):
-        order = order_rng.permutation(len(labels)).tolist()
-        stored = torch.stack([inputs[place] for place in order])
-        augmented = task.augment(stored, augment_rng)
-        for start in range(0, len(order), recipe.batch_size):
-            places = order[start : start + recipe.batch_size]
-            if recipe.drop_last and len(places) < recipe.batch_size <= len(order):
-                continue
-            pieces = [task.prepare(augmented[start + place : start + place + 1]) for place in range(len(places))]
-            yield torch.cat(pieces), torch.stack([labels[place] for place in places])
-
-
-def reference_training(built: Federation, momentum: Mapping[str, Tensor] | None = None) -> tuple[Any, ...]:
-    """Return parameters, momentum buffers, mean loss and passes of plain SGD written out.
-
-    Weight decay, momentum and step follow Sutskever's form as torch documents it: ``buffer <- m buffer + gradient``,
-    ``parameter <- parameter - lr buffer``.
-    """
-    server, selection = prepared(built)
-    model, recipe = built.method.extract(server, selection).train(), built.task.recipe
-    low_rank = {
-        f"{name}.{w}_{s}" for name, x in low_rank_layers(model).items() for w in x.factored_weights() for s in "uv"
-    }
-    buffers = {name: tensor.clone() for name, tensor in (momentum or {}).items()}
-    total, passes = 0.0, 0
-    for inputs, labels in batches(built, selection.client.number):
-        loss = built.task.loss(model(inputs), labels)
-        total, passes = total + loss.item() * len(labels), passes + len(labels)
-        products = [x.factors(w).product() for x in low_rank_layers(model).values() for w in x.factored_weights()]
-        penalty = sum((product**2).sum() for product in products) * recipe.weight_decay / 2
-        model.zero_grad()
-        (loss + penalty).backward()
-        named = dict(model.named_parameters())
-        gradients = {name: tensor.grad for name, tensor in named.items() if tensor.grad is not None}
-        norm = math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients.values()))
-        shrink = 1.0 if recipe.clip_norm is None else min(1.0, recipe.clip_norm / (norm + 1e-6))
-        for name, tensor in named.items():
-            decay = 0.0 if name in low_rank else recipe.weight_decay
-            step = gradients[name] * shrink + decay * tensor.detach()
-            buffers[name] = recipe.momentum * buffers[name] + step if name in buffers else step
-            tensor.data = tensor.data - recipe.lr_of(1) * buffers[name]
-    return {name: tensor.detach() for name, tensor in model.named_parameters()}, buffers, total / passes, passes
-
-
-def assert_same(trained: Trained, expected: tuple[Any, ...], tolerance: float = 1e-9) -> None:
-    parameters, buffers, loss, passes = expected
-    assert set(trained.parameters) == set(parameters)
-    for name, value in parameters.items():
-        torch.testing.assert_close(trained.parameters[name], value, rtol=tolerance, atol=tolerance)
-    for name, value in trained.momentum.items():
-        torch.testing.assert_close(value, buffers[name], rtol=tolerance, atol=tolerance)
-    assert trained.loss == pytest.approx(loss, rel=1e-6)
-    assert trained.passes == passes
-
+from bench.training import Diverged, Job, train_client
 
 VARIED: list[dict[str, Any]] = [
     {},

@@ -40,32 +40,52 @@ def cell_curves(rounds: pd.DataFrame, x: str = "round", value: str = "test_acc")
     return curves.dropna(subset=["value"]).reset_index(drop=True)
 
 
-def training_curves(rounds: pd.DataFrame, x: str = "round", value: str = "test_acc") -> pd.DataFrame:
+def mean_curves(curves: pd.DataFrame) -> pd.DataFrame:
     """Return the mean curve of each series over its seeds, with its 95 % t-interval.
 
-    The seeds are aligned by round: ``x`` is the mean over seeds of the cost after that round. A round is left out
-    unless every seed of the series was measured in it, for a mean over fewer seeds would show as a jump. Diverged
-    cells are left out (:func:`cell_curves` has them), and ``diverged`` counts them.
+    The seeds are aligned by round. A round is left out unless every seed of the series was measured in it, for a mean
+    over fewer seeds would show as a jump. Diverged cells are left out of the means, and ``diverged`` counts them.
 
     Args:
-        rounds, x, value: as for :func:`cell_curves`.
+        curves: the columns of a cell, ``round``, ``x`` and ``value``: one row per cell and measured round.
 
     Returns:
-        One row per series and round: the series columns, ``round``, ``x``, ``mean``, ``seeds``, ``std``, ``low``,
-        ``high``, ``diverged``.
+        One row per series and round: the series columns, ``round``, ``x`` (mean over seeds), ``mean``, ``seeds``,
+        ``std``, ``low``, ``high``, ``diverged``.
 
     Raises:
-        BenchError: ``x`` is no axis, or two cells share the series and the seed.
+        BenchError: two cells share the series and the seed.
     """
-    cells = distinct_cells(rounds)
+    cells = distinct_cells(curves)
     done = cells["status"].ne("diverged")
     counts = cells.assign(done=done.astype(int), diverged=(~done).astype(int))
     counts = counts.groupby(SERIES, dropna=False, observed=True)[["done", "diverged"]].sum().reset_index()
 
-    curves = cell_curves(rounds, x, value)
     curves = curves[curves["status"] != "diverged"]
     by = [*SERIES, "round"]
     result = mean_and_interval(curves, by, "value")
     result.insert(len(by), "x", curves.groupby(by, dropna=False, observed=True)["x"].mean().to_numpy())
     result = result.merge(counts, on=SERIES, how="left")
     return result[result["seeds"] == result["done"]].drop(columns="done").reset_index(drop=True)
+
+
+def training_curves(rounds: pd.DataFrame, x: str = "round", value: str = "test_acc") -> pd.DataFrame:
+    """Return the mean over seeds (:func:`mean_curves`) of the curves of :func:`cell_curves`."""
+    return mean_curves(cell_curves(rounds, x, value))
+
+
+def smoothed(curves: pd.DataFrame, weight: float = 0.95, least: int = 20) -> pd.DataFrame:
+    """Return the curves of cells, each replaced by its exponentially weighted moving average.
+
+    The value of ``k`` measurements ago counts ``weight ** k``, and the weights are divided by their sum, so that the
+    average does not lean on its first value. A curve of fewer than ``least`` measurements is left as it is.
+
+    Args:
+        curves: the columns of a cell, ``round``, ``x`` and ``value``.
+        weight: from 0 (no smoothing) to below 1.
+        least: measurements from which a curve is smoothed.
+    """
+    ordered = curves.sort_values(["cell", "round"]).reset_index(drop=True)
+    values = ordered.groupby("cell", observed=True)["value"]
+    averages = values.transform(lambda value: value.ewm(alpha=1 - weight).mean())
+    return ordered.assign(value=ordered["value"].where(values.transform("size") < least, averages))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,10 +13,18 @@ from bench.errors import BenchError, choices
 
 CONVENTIONS = {
     "iid": "none",
+    "iid-exact": "none",
     "lda": "q ~ Dir(alpha, ..., alpha) over the classes of each client: concentration alpha per class",
+    "lda-prior": (
+        "q ~ Dir(alpha p) over the classes of each client, p being the classes' shares of the training split: "
+        "concentration alpha times its share per class"
+    ),
     "dirichlet": "p ~ Dir(alpha, ..., alpha) over the clients of each class: concentration alpha per client",
     "natural": "none",
 }
+
+CONCENTRATED = ("lda", "lda-prior", "dirichlet")
+"""The kinds that have an alpha."""
 
 # Added to the share of every class that is left, so that a client whose classes have all run out can go on drawing.
 SMALLEST_SHARE = 1e-5
@@ -26,7 +35,7 @@ class Partition:
     """Disjoint sets of samples, one per client.
 
     Attributes:
-        kind: "iid", "lda", "dirichlet" or "natural".
+        kind: one of ``CONVENTIONS``.
         alpha: the concentration parameter as it was given; None where the kind has none.
         convention: what ``alpha`` means, in words; "none" where the kind has none.
         indices: int64 ``[samples held]``, the sample indices of client 0, then of client 1, and so on.
@@ -78,17 +87,21 @@ def split(
         kind: one of
 
             - "iid": uniform draws without replacement, equal sizes;
+            - "iid-exact": every client holds equally many random samples of each class (see ``_iid_exact``);
             - "lda": every client has its own class shares ``q ~ Dir(alpha, ..., alpha)``, equal sizes (see ``_lda``);
+            - "lda-prior": the same with ``q ~ Dir(alpha p)``, p being the classes' shares of ``labels``: for K classes
+              of equal size "lda" with alpha / K;
             - "dirichlet": every class is shared out by ``p ~ Dir(alpha, ..., alpha)``, unequal sizes (see
               ``_dirichlet``);
             - "natural": whole users, grouped in the order of their numbers.
         labels: class numbers, integers ``[samples]``.
         clients: number of clients.
         rng: the stream that all draws come from.
-        alpha: concentration, for "lda" and "dirichlet" only; small values give skewed clients.
+        alpha: concentration, for "lda", "lda-prior" and "dirichlet" only; small values give skewed clients.
         users: the user of each sample, integers ``[samples]``; needed for "natural".
-        samples_per_client: for "iid" and "lda" the size of each client (default: samples // clients, what is over
-            stays unused); for "natural" a cap, above which a client keeps a random subset.
+        samples_per_client: for "iid", "lda" and "lda-prior" the size of each client (default: samples // clients, what
+            is over stays unused), for "iid-exact" too (default: as many as the rarest class allows); for "natural" a
+            cap, above which a client keeps a random subset.
         users_per_client: for "natural" only; default: users // clients, what is over stays unused.
 
     Raises:
@@ -98,8 +111,12 @@ def split(
     concentration = _concentration(kind, alpha)
     if kind == "iid":
         members = _iid(len(labels), clients, samples_per_client, rng)
-    elif kind == "lda":
-        members = _lda(labels, clients, samples_per_client, concentration, rng)
+    elif kind == "iid-exact":
+        members = _iid_exact(labels, clients, samples_per_client, rng)
+    elif kind in ("lda", "lda-prior"):
+        counts = np.unique(labels, return_counts=True)[1]
+        law = concentration * counts / len(labels) if kind == "lda-prior" else np.full(len(counts), concentration)
+        members = _lda(labels, clients, samples_per_client, law, rng)
     elif kind == "dirichlet":
         members = _dirichlet(labels, clients, concentration, rng)
     else:
@@ -119,7 +136,7 @@ def _check(kind: str, clients: int, samples_per_client: int | None, users_per_cl
     if kind == "dirichlet" and samples_per_client is not None:
         raise BenchError(
             f"partition: samples_per_client={samples_per_client} has no meaning for 'dirichlet', whose sizes are "
-            "drawn; allowed for: 'iid', 'lda', 'natural'"
+            f"drawn; allowed for: {_quoted(kind for kind in CONVENTIONS if kind != 'dirichlet')}"
         )
     if kind != "natural" and users_per_client is not None:
         raise BenchError(
@@ -129,15 +146,21 @@ def _check(kind: str, clients: int, samples_per_client: int | None, users_per_cl
 
 def _concentration(kind: str, alpha: float | None) -> float:
     """Return the concentration parameter, NaN for the kinds that have none."""
-    if kind in ("iid", "natural"):
+    if kind not in CONCENTRATED:
         if alpha is not None:
-            raise BenchError(f"partition: alpha={alpha} has no meaning for {kind!r}; allowed for: 'lda', 'dirichlet'")
+            raise BenchError(
+                f"partition: alpha={alpha} has no meaning for {kind!r}; allowed for: {_quoted(CONCENTRATED)}"
+            )
         return math.nan
     if alpha is None or not math.isfinite(alpha) or alpha <= 0:
         raise BenchError(
             f"partition: {kind!r} needs a positive, finite alpha, not {alpha} (for clients without skew take 'iid')"
         )
     return alpha
+
+
+def _quoted(kinds: Iterable[str]) -> str:
+    return ", ".join(repr(kind) for kind in kinds)
 
 
 def _equal_size(samples: int, clients: int, samples_per_client: int | None) -> int:
@@ -157,24 +180,45 @@ def _iid(samples: int, clients: int, samples_per_client: int | None, rng: np.ran
     return list(rng.permutation(samples)[: clients * size].reshape(clients, size))
 
 
+def _iid_exact(
+    labels: np.ndarray, clients: int, samples_per_client: int | None, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Return clients that hold equally many samples of each class, drawn without replacement.
+
+    Source: PriSM's released code where it is asked for iid clients (``alpha=Inf``). The samples of each class are
+    shuffled and dealt class by class in turn; client after client takes the next ``samples_per_client``.
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    most = counts.min() // clients * len(classes)
+    size = most if samples_per_client is None else samples_per_client
+    if size % len(classes) or not 0 < size <= most:
+        raise BenchError(
+            f"partition: 'iid-exact' with clients={clients} and samples_per_client={size} is not possible; allowed: a "
+            f"multiple of the {len(classes)} classes up to {most}, since the rarest class has {counts.min()} samples"
+        )
+    dealt = clients * size // len(classes)
+    pools = [rng.permutation(np.flatnonzero(labels == label))[:dealt] for label in classes]
+    return list(np.stack(pools, axis=1).reshape(clients, size))
+
+
 def _lda(
-    labels: np.ndarray, clients: int, samples_per_client: int | None, alpha: float, rng: np.random.Generator
+    labels: np.ndarray, clients: int, samples_per_client: int | None, law: np.ndarray, rng: np.random.Generator
 ) -> list[np.ndarray]:
     """Return the clients of the balanced Dirichlet split, all of one size.
 
     Source: Hsu, Qi, Brown, "Measuring the effects of non-identical data distribution for federated visual
     classification" (2019), in the variant that PriSM's experiments use. Client after client draws ``size`` classes
-    from its own ``q ~ Dir(alpha, ..., alpha)`` and takes one sample of the class drawn. When a class runs out its
-    share becomes 0, every class that is left gains 1e-5, and the shares are normalised; the same is done once at the
-    start of each client. Late clients get what is left, so that their shares stray from ``q``.
+    from its own ``q ~ Dir(law)`` and takes one sample of the class drawn. When a class runs out its share becomes 0,
+    every class that is left gains 1e-5, and the shares are normalised; the same is done once at the start of each
+    client. Late clients get what is left, so that their shares stray from ``q``.
 
-    The law is that of drawing sample by sample: draws are independent as long as no class runs out, so a whole run is
-    drawn at once, kept up to the draw that empties a class, and drawn anew from there with the new shares.
+    The result has the law of drawing sample by sample: draws are independent as long as no class runs out, so a whole
+    run is drawn at once, kept up to the draw that empties a class, and drawn anew from there with the new shares.
     """
     size = _equal_size(len(labels), clients, samples_per_client)
     pools = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
     left = np.array([len(pool) for pool in pools])
-    shares = rng.dirichlet(np.full(len(pools), alpha), size=clients)
+    shares = rng.dirichlet(law, size=clients)
     members = np.empty((clients, size), dtype=np.int64)
     for client in range(clients):
         taken = 0
@@ -243,7 +287,10 @@ def _natural(
 ) -> list[np.ndarray]:
     """Return clients made of whole users; users keep the order of their numbers."""
     if users is None:
-        raise BenchError("partition: this data set has no natural users; allowed: 'iid', 'lda', 'dirichlet'")
+        raise BenchError(
+            "partition: this data set has no natural users; "
+            f"allowed: {_quoted(kind for kind in CONVENTIONS if kind != 'natural')}"
+        )
     numbers, sizes = np.unique(users, return_counts=True)
     group = len(numbers) // clients if users_per_client is None else users_per_client
     if group < 1 or group * clients > len(numbers):

@@ -1,33 +1,46 @@
 """The spectral family: sub-models made of some of the principal kernels of each factorable layer.
 
-A member of the family says which kernels a client gets (:meth:`Spectral.choose`); the rest is common to PriSM,
-OrthDrop and the spectral estimators (PriSM, section 2.2 and Algorithm 1).
+A member of the family says which kernels a client gets: :meth:`Spectral.choose`, or :meth:`Sampled.design` where the
+law of the draw is known. The rest is common to PriSM, OrthDrop and the spectral estimators (PriSM, section 2.2 and
+Algorithm 1; Korzhenkov and Louizos, section 3).
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.api import Client, Cohort, Method, Selection, Server, Skip, Streams, Update, parameter
-from bench.families.averaging import CoverageMean
+from bench.api import Client, Cohort, Method, Selection, Server, Skip, Streams, Update
 from bench.families.choice import checked_choice
+from bench.families.spectral_averaging import MOMENTUM, Averages, place
+from bench.families.spectral_errors import LayerErrors, layer_errors
+from bench.families.spectral_params import SpectralParams
 from bench.models.base import Model, matrix
 from bench.models.factorise import factorised, low_rank_layers
 from bench.models.low_rank import Factors
 from bench.spectral.decompose import Spectrum, decompose, rank_of
+from bench.spectral.designs import Chosen, Design
+
+__all__ = ["Sampled", "Spectral", "SpectralParams", "SpectralServer"]
 
 
 @dataclass
 class SpectralServer(Server):
-    """A server that knows the spectra of its factorable layers, decomposed once a round (the orthogonal refresh)."""
+    """A server that knows the spectra of its factorable layers, decomposed once a round (the orthogonal refresh).
+
+    Attributes:
+        designs: how the round's clients draw, by layer, rank and number of clients with the same keep ratio.
+    """
+
+    designs: dict[tuple[str, int, int], Design] = field(default_factory=dict)
 
     @cached_property
     def spectra(self) -> dict[str, Spectrum]:
@@ -37,34 +50,15 @@ class SpectralServer(Server):
         return {name: decompose(matrix(weights[name].detach())) for name in self.model.factorable}
 
 
-@dataclass(frozen=True)
-class SpectralParams:
-    """Parameters of every spectral method.
-
-    ``sigma``: "frozen" keeps the singular values out of training (PriSM, equation 3); "absorbed" puts their square
-    roots into both factors, where they are trained with them (the TMLR version and the spectral estimators).
-    """
-
-    sigma: Literal["frozen", "absorbed"] = parameter("frozen", "singular values frozen, or absorbed in both factors")
-    frobenius_decay: float | None = parameter(
-        None,
-        "decay of the product of the factors (equation 4); the task's weight decay if not given",
-        low=0.0,
-        search=(1e-5, 1e-2),
-        log=True,
-        alias="lambda",
-    )
-    client_momentum: Literal["reset", "carry"] = parameter(
-        "reset", "clients start each round without momentum, or with the server's average of the last buffers"
-    )
-
-
 class Spectral(Method):
     """Base of the methods that give each client some principal kernels of each layer."""
 
     family: ClassVar[str] = "spectral"
     Params: ClassVar[type] = SpectralParams
+    equals_fedavg: ClassVar[bool] = False
     keeps_tail: bool = True
+    fixed_multipliers: bool = True
+    """False where the multipliers depend on the draw, so that no expected error follows from the design alone."""
 
     @abstractmethod
     def choose(self, sigma: np.ndarray, rank: int, rng: np.random.Generator) -> np.ndarray:
@@ -79,6 +73,14 @@ class Spectral(Method):
             ``rank`` distinct indices into ``sigma``, ascending.
         """
 
+    def design(self, sigma: np.ndarray, rank: int, clients: int) -> Design:
+        """Return how ``clients`` clients of the same keep ratio draw their kernels of one layer, each for itself."""
+        return Chosen(self.choose, sigma, rank)
+
+    def multipliers(self, sigma: np.ndarray, design: Design, kept: np.ndarray) -> np.ndarray | None:
+        """Return the frozen multipliers omega of the kernels one client got, ``[rank]``; None for ones."""
+        return None if design.multipliers is None else design.multipliers[kept]
+
     def setup(self, model: nn.Module, task: Any) -> SpectralServer:
         if not isinstance(model, Model) or not model.factorable:
             raise Skip(f"{type(model).__name__} has no layer that a spectral method may factor")
@@ -89,32 +91,41 @@ class Spectral(Method):
         return SpectralServer(model)
 
     def select(self, server: Server, cohort: Cohort, streams: Streams) -> list[Selection]:
-        return [self._selection(server, client, streams) for client in cohort.clients]
+        alike = Counter(client.keep for client in cohort.clients)
+        return [self._selection(server, client, alike[client.keep], streams) for client in cohort.clients]
 
-    def _selection(self, server: Server, client: Client, streams: Streams) -> Selection:
+    def _selection(self, server: Server, client: Client, alike: int, streams: Streams) -> Selection:
         assert isinstance(server, SpectralServer)
         rng = streams.client(client.number)
-        indices = {}
+        indices, multipliers = {}, {}
         for name, spectrum in server.spectra.items():
-            rank = rank_of(client.keep, spectrum.kernels)
-            chosen = self.choose(spectrum.s.cpu().numpy(), rank, rng)
-            indices[name] = checked_choice(chosen, rank, spectrum.kernels, name, spectrum.s.device)
-        return Selection(client, indices)
+            rank, sigma = rank_of(client.keep, spectrum.kernels), spectrum.s.double().cpu().numpy()
+            key = (name, rank, alike)
+            design = server.designs[key] = server.designs.get(key) or self.design(sigma, rank, alike)
+            kept = checked_choice(design.draw(rng), rank, spectrum.kernels, name, spectrum.s.device)
+            indices[name] = kept
+            omega = self.multipliers(sigma, design, kept.cpu().numpy())
+            if omega is not None:
+                multipliers[name] = torch.as_tensor(omega).to(spectrum.s)
+        return Selection(client, indices, multipliers)
 
     def extract(self, server: Server, selection: Selection) -> nn.Module:
         assert isinstance(server, SpectralServer)
-        return factorised(
-            server.model,
-            {name: self._factors(server.spectra[name], kept) for name, kept in selection.indices.items()},
-        )
+        return factorised(server.model, {name: self.factors(server, selection, name) for name in selection.indices})
 
-    def _factors(self, spectrum: Spectrum, kept: Tensor) -> Factors:
-        """Return the factors a client gets: all of them as the server trains them, restricted to the kept kernels."""
-        u, v = self._server_factors(spectrum)
+    def factors(self, server: SpectralServer, selection: Selection, name: str) -> Factors:
+        """Return the factors a client gets of one weight: the server's, restricted to the kept kernels."""
+        spectrum, kept, omega = server.spectra[name], selection.indices[name], selection.multipliers.get(name)
+        u, v = self.server_factors(spectrum)
         scale = spectrum.s[kept] if self.params.sigma == "frozen" else None
-        return Factors(u[:, kept], v[kept], scale)
+        if omega is not None:
+            scale = omega if scale is None else scale * omega
+        tau = self.params.clip_tau
+        damping = (tau / omega).clamp(max=1.0) if tau is not None and omega is not None else None
+        return Factors(u[:, kept], v[kept], scale, damping)
 
-    def _server_factors(self, spectrum: Spectrum) -> tuple[Tensor, Tensor]:
+    def server_factors(self, spectrum: Spectrum) -> tuple[Tensor, Tensor]:
+        """Return all kernels as the clients train them, ``[outputs, R]`` and ``[R, inputs]``."""
         if self.params.sigma == "frozen":
             return spectrum.u, spectrum.v
         root = spectrum.s.sqrt()
@@ -122,27 +133,22 @@ class Spectral(Method):
 
     def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> SpectralServer:
         assert isinstance(server, SpectralServer)
-        trained = self._trained_tensors(server)
-        means = {name: CoverageMean(tensor) for name, tensor in trained.items()}
-        buffers = {}
-        if self.returns_momentum:
-            buffers = {
-                name: CoverageMean(server.memory.get(f"momentum/{name}", torch.zeros_like(tensor)))
-                for name, tensor in trained.items()
-            }
+        averages = Averages(
+            trained=self._trained_tensors(server),
+            scales={name: spectrum.s if self.params.sigma == "frozen" else None
+                    for name, spectrum in server.spectra.items()},
+            buffers=self._buffers(server) if self.returns_momentum else None,
+            products=self.params.aggregate == "product",
+            keeps_tail=self.keeps_tail,
+        )  # fmt: skip
         for update in updates:
-            weight = self.weight(update.selection.client)
-            for name, values in update.parameters.items():
-                means[name].add(values, _place(name, update.selection), weight)
-            for name, values in update.momentum.items():
-                buffers[name].add(values, _place(name, update.selection), weight)
-        self._write(server, means)
-        memory = {f"momentum/{name}": mean.result() for name, mean in buffers.items()}
-        return SpectralServer(server.model, memory)
+            averages.add(update, self.weight(update.selection.client))
+        averages.write(server.model)
+        return SpectralServer(server.model, averages.momentum())
 
     def weight(self, client: Client) -> float:
-        """Return a client's weight in the averages; PriSM counts every client alike (equation 3)."""
-        return 1.0
+        """Return a client's weight in the averages: 1 (PriSM, equation 3) or its samples (the spectral estimators)."""
+        return 1.0 if self.params.weights == "uniform" else float(client.samples)
 
     def _trained_tensors(self, server: SpectralServer) -> dict[str, Tensor]:
         """Return what the clients train, by the sub-model's parameter names, at the server's full size."""
@@ -150,27 +156,20 @@ class Spectral(Method):
             name: tensor.detach() for name, tensor in server.model.named_parameters() if name not in server.spectra
         }
         for name, spectrum in server.spectra.items():
-            tensors[f"{name}_u"], tensors[f"{name}_v"] = self._server_factors(spectrum)
+            tensors[f"{name}_u"], tensors[f"{name}_v"] = self.server_factors(spectrum)
         return tensors
 
-    @torch.no_grad()
-    def _write(self, server: SpectralServer, means: Mapping[str, CoverageMean]) -> None:
-        """Write the averages into the server model: ``W = sum_i s_i mean(u_i) mean(v_i)`` over all kernels."""
-        for name, parameter_ in server.model.named_parameters():
-            if name not in server.spectra:
-                parameter_.copy_(means[name].result())
-                continue
-            u, v = means[f"{name}_u"].result(), means[f"{name}_v"].result()
-            if not self.keeps_tail:
-                u = torch.where(means[f"{name}_u"].held, u, 0.0)
-            scale = server.spectra[name].s if self.params.sigma == "frozen" else None
-            parameter_.copy_(Factors(u, v, scale).product().reshape(parameter_.shape))
+    def _buffers(self, server: SpectralServer) -> dict[str, Tensor]:
+        """Return the carried momentum by parameter name, zeros before the first round."""
+        return {
+            name: server.memory.get(f"{MOMENTUM}{name}", torch.zeros_like(tensor))
+            for name, tensor in self._trained_tensors(server).items()
+        }
 
     def initial_momentum(self, server: Server, selection: Selection) -> Mapping[str, Tensor] | None:
-        if not server.memory:
-            return None
-        carried = {name.removeprefix("momentum/"): tensor for name, tensor in server.memory.items()}
-        return {name: tensor[_place(name, selection)].clone() for name, tensor in carried.items()}
+        carried = {name: tensor for name, tensor in server.memory.items() if name.startswith(MOMENTUM)}
+        names = {name: name.removeprefix(MOMENTUM) for name in carried}
+        return {names[name]: tensor[place(names[name], selection)].clone() for name, tensor in carried.items()} or None
 
     def penalty(self, submodel: nn.Module) -> Tensor | None:
         if self.frobenius_decay == 0:
@@ -186,15 +185,55 @@ class Spectral(Method):
             for side in "uv"
         }
 
+    def adjust_gradients(self, submodel: nn.Module) -> None:
+        if self.params.clip_tau is not None:
+            for layer in low_rank_layers(submodel).values():
+                layer.damp_gradients()
+
     def coverage(self, server: Server, selection: Selection) -> dict[str, tuple[Tensor, int]]:
         assert isinstance(server, SpectralServer)
         return {name: (kept, server.spectra[name].kernels) for name, kept in selection.indices.items()}
 
+    def designs(self, server: Server, selections: Sequence[Selection]) -> dict[str, list[Design]]:
+        assert isinstance(server, SpectralServer)
+        alike = Counter(selection.client.keep for selection in selections)
+        return {
+            name: [
+                server.designs[name, len(selection.indices[name]), alike[selection.client.keep]]
+                for selection in selections
+            ]
+            for name in server.spectra
+        }
 
-def _place(name: str, selection: Selection) -> Any:
-    """Return where a sub-model's parameter lies in the server's tensor of the same name."""
-    weight, side = name[:-2], name[-2:]
-    if weight not in selection.indices:
-        return ...
-    kept = selection.indices[weight]
-    return (slice(None), kept) if side == "_u" else (kept,)
+    def errors(
+        self, server: Server, selections: Sequence[Selection], updates: Sequence[Update]
+    ) -> dict[str, LayerErrors]:
+        assert isinstance(server, SpectralServer)
+        weights = [self.weight(selection.client) for selection in selections]
+        return {
+            name: layer_errors(
+                Factors(*self.server_factors(spectrum), spectrum.s if self.params.sigma == "frozen" else None),
+                [selection.indices[name] for selection in selections],
+                [self.factors(server, selection, name) for selection in selections],
+                [(update.parameters[f"{name}_u"], update.parameters[f"{name}_v"]) for update in updates],
+                weights,
+            )
+            for name, spectrum in server.spectra.items()
+        }
+
+
+class Sampled(Spectral):
+    """A spectral method whose clients draw by a known law: inclusion probabilities, and perhaps multipliers."""
+
+    @abstractmethod
+    def design(self, sigma: np.ndarray, rank: int, clients: int) -> Design:
+        """Return how ``clients`` clients of the same keep ratio draw their kernels of one layer, each for itself.
+
+        Args:
+            sigma: the layer's singular values, descending, float64 ``[R]``.
+            rank: how many kernels a client can train, 1 to R.
+            clients: how many clients of the cohort draw by this law.
+        """
+
+    def choose(self, sigma: np.ndarray, rank: int, rng: np.random.Generator) -> np.ndarray:
+        return self.design(sigma, rank, 1).draw(rng)

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from bench.errors import BenchError, choices
-from bench.figures import accuracy_keep, footprint, required_kernels, training_curves
+from bench.figures import (
+    ablation,
+    accuracy_keep,
+    aggregation_error,
+    anme,
+    approximation_error,
+    cosine,
+    exploration,
+    footprint,
+    rank_methods,
+    required_kernels,
+    training_curves,
+)
 from bench.figures.base import FigureSpec, Options, Skip, Tables
 from bench.figures.files import save_figure, save_table
 from bench.figures.style import use_style
@@ -15,7 +28,20 @@ from bench.figures.style import use_style
 __all__ = ["FIGURES", "FigureSpec", "Options", "Skip", "draw_all"]
 
 FIGURES: dict[str, FigureSpec] = {
-    module.SPEC.name: module.SPEC for module in (accuracy_keep, training_curves, required_kernels, footprint)
+    module.SPEC.name: module.SPEC
+    for module in (
+        accuracy_keep,
+        training_curves,
+        ablation,
+        required_kernels,
+        rank_methods,
+        exploration,
+        anme,
+        approximation_error,
+        aggregation_error,
+        cosine,
+        footprint,
+    )
 }
 
 log = logging.getLogger(__name__)
@@ -37,7 +63,7 @@ def draw_all(
     Args:
         tables: "rounds", "ranks" and "footprint", those there are.
         folder: made if missing; files of the same name are replaced.
-        names: which figures, from ``FIGURES``; by default all.
+        names: which figures, from ``FIGURES``; by default all that are worth drawing.
         options: what a reader may choose.
         on_skip: called with (name, reason) for each figure that these tables do not allow.
 
@@ -52,7 +78,7 @@ def draw_all(
     for name in chosen:
         if name not in FIGURES:
             raise BenchError(f"figure {name!r} is unknown, {choices(name, FIGURES)}")
-    options = options or Options()
+    options = replace(options or Options(), named=names is not None)
     written: list[Path] = []
     for name in chosen:
         try:

@@ -10,13 +10,24 @@ from matplotlib.figure import Figure
 
 from bench.analysis.summary import final_accuracy, over_seeds
 from bench.analysis.tables import FULL_MODEL
-from bench.figures.base import FigureSpec, Options, Skip, Tables, by_task, of_partition, partition_title, partitions_of
+from bench.figures.base import (
+    FigureSpec,
+    Options,
+    Tables,
+    evaluated_tasks,
+    evaluations,
+    is_mixed,
+    of_partition,
+    partition_title,
+    partitions_of,
+)
 from bench.figures.panels import finish, full_model_line, grid, label_edges, method_entries
 from bench.figures.style import SeriesStyle, series_styles
 
 COLUMNS = 4
 DODGE = 0.006  # keep ratio between neighbouring series, so that their intervals do not hide each other,
 DODGES = 0.03  # and at most between the first and the last
+TICKS = 0.12  # of the panel's width, at least, from one labelled keep ratio to the next
 FOOT = 0.05  # of the panel's height, for each diverged series
 
 
@@ -24,25 +35,15 @@ def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
     """Return one figure per task: a panel per partition, a line per label, the full model as the reference line."""
     rounds = tables["rounds"]
     styles = series_styles(rounds)
-    return [(suffix, _figure(task, rows, styles, options.last)) for suffix, task, rows in _evaluated(rounds)]
+    return [(suffix, _figure(task, rows, styles, options.last)) for suffix, task, rows in evaluated_tasks(rounds)]
 
 
 def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
     """Return the numbers behind each figure, as fractions."""
     return [
-        (suffix, over_seeds(final_accuracy(rows, options.last))) for suffix, _, rows in _evaluated(tables["rounds"])
+        (suffix, over_seeds(final_accuracy(rows, options.last)))
+        for suffix, _, rows in evaluated_tasks(tables["rounds"])
     ]
-
-
-def _evaluated(rounds: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
-    tasks = [
-        (suffix, task, rows)
-        for suffix, task, rows in by_task(rounds)
-        if (rows["test_acc"].notna() & (rows["round"] > 0)).any()
-    ]
-    if not tasks:
-        raise Skip("no cell was evaluated after its first round")
-    return tasks
 
 
 def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle], last: int) -> Figure:
@@ -58,14 +59,17 @@ def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle], las
     label_edges(axes, "keep ratio", "test accuracy (%)")
 
     title = f"Final accuracy against keep ratio: {task}"
-    return finish(figure, method_entries(points, styles), {"rounds": rounds}, title, _note(points, last))
+    return finish(
+        figure, method_entries(points, styles), {"rounds": rounds}, title, _note(points, last, is_mixed(rounds))
+    )
 
 
-def _note(points: pd.DataFrame, last: int) -> str:
-    evaluations = "the last evaluation" if last == 1 else f"the last {last} evaluations"
-    note = f"Mean of {evaluations} on the whole test set."
+def _note(points: pd.DataFrame, last: int, mixed: bool) -> str:
+    note = f"Mean of {evaluations(last)} on the whole test set."
     if (points["seeds"] > 1).any():
         note += " Bars and band: 95 % t-interval over seeds, cut at the panel's edge."
+    if mixed:
+        note += " Clients with different keep ratios are drawn at their mean."
     if points["diverged"].any():
         note += " A cross at the foot: a run diverged and is not in the mean."
     return note
@@ -100,10 +104,11 @@ def _limits(panel: Axes, percent: pd.DataFrame, foot: float) -> None:
 
     ``foot`` is the share of the panel's height to leave free at its foot.
     """
-    keeps = sorted(percent.loc[percent["method"] != FULL_MODEL, "keep"].unique())
+    keeps = sorted(percent.loc[percent["method"] != FULL_MODEL, "keep"].unique().tolist())
     if keeps:
         if len(keeps) <= 8:
-            panel.set_xticks(keeps, [f"{keep:g}" for keep in keeps])
+            ticks = _apart(keeps)
+            panel.set_xticks(ticks, [f"{keep:g}" for keep in ticks])
         panel.set_xlim(keeps[0] - 0.08, keeps[-1] + 0.08)
     else:
         panel.set_xticks([])
@@ -116,6 +121,16 @@ def _limits(panel: Axes, percent: pd.DataFrame, foot: float) -> None:
     margin = 0.06 * max(top - bottom, 1.0)
     bottom, top = max(bottom - margin, -margin), min(top + margin, 100 + margin)
     panel.set_ylim(bottom - (top - bottom) * foot, top)
+
+
+def _apart(keeps: list[float]) -> list[float]:
+    """Return the keep ratios without those too near to the one before, whose words would touch."""
+    least = TICKS * (keeps[-1] - keeps[0] + 0.16)
+    apart = keeps[:1]
+    for keep in keeps:
+        if keep - apart[-1] >= least:
+            apart.append(keep)
+    return apart
 
 
 SPEC = FigureSpec(

@@ -8,13 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 Tables = dict[str, pd.DataFrame]
 Value = TypeVar("Value")
 
-PARTITION_NAMES = {"lda": "LDA", "dirichlet": "Dirichlet"}
+PARTITION_NAMES = {
+    "iid-exact": "iid, classes equal",
+    "lda": "LDA",
+    "lda-prior": "LDA by prior",
+    "dirichlet": "Dirichlet",
+}
 
 
 class Skip(Exception):
@@ -29,11 +35,13 @@ class Options:
         x: the horizontal axis of the training curves: "round", "bytes", "macs" or "seconds".
         last: how many evaluations the final accuracy averages.
         rank_method: whose cells the required kernels are drawn for.
+        named: whether the reader asked for figures by name, and not for all that are worth drawing.
     """
 
     x: str = "round"
     last: int = 3
     rank_method: str = "fedavg"
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +78,49 @@ def by_task(table: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
         for title in titles:
             suffix = slug(str(task)) if len(titles) == 1 else slug(f"{task} {title}")
             yield suffix, str(task), rows[rows["data_title"] == title]
+
+
+def evaluated_tasks(rounds: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    """Return (suffix of the file name, task, rows) for each task in which a cell was evaluated after training.
+
+    Raises:
+        Skip: there is no such task.
+    """
+    tasks = [
+        (suffix, task, rows)
+        for suffix, task, rows in by_task(rounds)
+        if (rows["test_acc"].notna() & (rows["round"] > 0)).any()
+    ]
+    if not tasks:
+        raise Skip("no cell was evaluated after its first round")
+    return tasks
+
+
+def evaluations(last: int) -> str:
+    """Return the words for the evaluations that the final accuracy averages."""
+    return "the last evaluation" if last == 1 else f"the last {last} evaluations"
+
+
+def measured_tasks(table: pd.DataFrame, columns: Sequence[str], missing: str) -> list[tuple[str, str, pd.DataFrame]]:
+    """Return (suffix of the file name, task, rows) for each task in which one of ``columns`` was measured.
+
+    The rows are those in which it was, of diverged cells too; tasks in which all such cells diverged are left out.
+    Columns that the tables of an earlier version lack are added, empty.
+
+    Raises:
+        Skip: there is no such task; ``missing`` says in words what no finished cell has.
+    """
+    table = table.assign(**{name: np.nan for name in columns if name not in table.columns})
+    rows = table[table[list(columns)].notna().any(axis="columns")]
+    tasks = [(suffix, task, rows) for suffix, task, rows in by_task(rows) if (rows["status"] != "diverged").any()]
+    if not tasks:
+        raise Skip(f"no finished cell has {missing}")
+    return tasks
+
+
+def is_mixed(table: pd.DataFrame) -> bool:
+    """Return whether ``table`` has cells whose clients differ in their keep ratio; ``keep`` is then the mean."""
+    return "capacities" in table.columns and bool((table["capacities"].astype(str) != "").any())
 
 
 def partitions_of(table: pd.DataFrame) -> list[tuple[str, float]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,8 +15,8 @@ from matplotlib.lines import Line2D
 from bench.analysis.tables import FULL_MODEL
 from bench.figures.style import DASHED, LINE, MARGIN, SeriesStyle, reserve, stamp
 
-LEGEND_LINE = 0.165  # inches
-LEGEND_CHARACTER = 0.06  # inches
+LEGEND_LINE = 0.145  # inches
+LEGEND_CHARACTER = 0.056  # inches
 LEGEND_HANDLE = 0.55  # inches: the line in front of a name, and the gap behind it
 
 
@@ -49,15 +50,18 @@ def finish(
     stamp(figure, tables, title, note)
     if entries:
         width = figure.get_size_inches()[0]
-        lines = _legend_lines([str(entry.get_label()) for entry in entries], width - 2 * MARGIN)
+        room_of_words = width - 2 * MARGIN
+        names = [_wrapped(str(entry.get_label()), room_of_words) for entry in entries]
+        columns, lines = _legend_columns(names, room_of_words)
         room = lines * LEGEND_LINE + LINE
         _, below = reserve(figure, bottom=room)
         figure.legend(
             handles=list(entries),
+            labels=names,
             loc="lower center",
             bbox_to_anchor=(width / 2, below - room),
             bbox_transform=figure.dpi_scale_trans,
-            ncols=math.ceil(len(entries) / lines),
+            ncols=columns,
             borderaxespad=0.3,
             labelspacing=0.3,
             columnspacing=1.4,
@@ -65,13 +69,19 @@ def finish(
     return figure
 
 
-def _legend_lines(labels: Sequence[str], width: float) -> int:
-    """Return the fewest lines in which the columns of a legend fit into ``width`` inches."""
-    for lines in range(1, len(labels)):
-        columns = [labels[start : start + lines] for start in range(0, len(labels), lines)]
-        if sum(LEGEND_HANDLE + LEGEND_CHARACTER * max(map(len, column)) for column in columns) <= width:
-            return lines
-    return len(labels)
+def _wrapped(name: str, width: float) -> str:
+    """Return ``name`` in lines that fit into ``width`` inches beside their line."""
+    return textwrap.fill(name, int((width - LEGEND_HANDLE) / LEGEND_CHARACTER), break_on_hyphens=False)
+
+
+def _legend_columns(names: Sequence[str], width: float) -> tuple[int, int]:
+    """Return (columns, lines) of the widest legend that fits into ``width`` inches; its columns are filled evenly."""
+    for columns in range(len(names), 0, -1):
+        parts = [list(part) for part in np.array_split(np.array(names, dtype=object), columns)]
+        widest = [max(len(line) for name in part for line in name.split("\n")) for part in parts]
+        if columns == 1 or sum(LEGEND_HANDLE + LEGEND_CHARACTER * characters for characters in widest) <= width:
+            return columns, max(sum(name.count("\n") + 1 for name in part) for part in parts)
+    return 1, 0
 
 
 def label_edges(axes: Any, x: str, y: str) -> None:

@@ -48,7 +48,14 @@ def draw_partition(partition: Partition, labels: np.ndarray, classes: int, title
 
 def _described(partition: Partition, drawn: int) -> str:
     """Return the words of the title that tell the kind, the concentration and the clients drawn."""
-    kind = {"iid": "IID", "lda": "balanced Dirichlet", "dirichlet": "Dirichlet", "natural": "natural users"}
+    kind = {
+        "iid": "IID",
+        "iid-exact": "IID, equally many of each class",
+        "lda": "balanced Dirichlet",
+        "lda-prior": "balanced Dirichlet by the prior",
+        "dirichlet": "Dirichlet",
+        "natural": "natural users",
+    }
     words = (
         kind[partition.kind] if partition.alpha is None else f"{kind[partition.kind]}, $\\alpha$ = {partition.alpha:g}"
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib
 import pandas as pd
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import ScaledTranslation
@@ -70,6 +71,13 @@ OTHER_COLOURS = ("#117733", "#cc6677", "#b8a642", "#661100", "#6699cc", "#888888
 OTHER_MARKERS = ("d", "H", "8")
 LINES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 FILLS = ("full", "none", "left", "top", "right", "bottom")
+SHADES = (
+    0.0,
+    -0.55,
+    0.5,
+    -0.28,
+    0.28,
+)  # of a method's colour for its variants: towards black below 0, towards white above
 DASHED = (0, (5, 2))
 STAND_IN_COLOUR = "#ffd9a8"
 MARGIN = 0.1  # inches between the words of a stamp and the edge of the figure
@@ -122,8 +130,8 @@ def method_look(method: str) -> tuple[str, str]:
 def series_styles(table: pd.DataFrame) -> dict[str, SeriesStyle]:
     """Return the style of each label of ``table``, in legend order: built-in methods, then others by name.
 
-    Labels of one method share its colour and marker; the plain one (the method's name) has a solid line and full
-    markers, its variants differ in line and fill.
+    Labels of one method share the hue of its colour and its marker; the plain one (the method's name) has the colour
+    itself, a solid line and full markers, its variants differ in shade, line and fill.
     """
     pairs = {(str(method), str(label)) for method, label in zip(table["method"], table["label"], strict=True)}
     rank = {method: position for position, method in enumerate(METHODS)}
@@ -133,8 +141,16 @@ def series_styles(table: pd.DataFrame) -> dict[str, SeriesStyle]:
     for method, label in ordered:
         variant = variants[method] = variants.get(method, -1) + 1
         colour, marker = method_look(method)
+        colour = shaded(colour, SHADES[variant % len(SHADES)])
         styles[label] = SeriesStyle(colour, marker, LINES[variant % len(LINES)], FILLS[variant % len(FILLS)])
     return styles
+
+
+def shaded(colour: str, shade: float) -> str:
+    """Return ``colour`` mixed with black for a ``shade`` below 0, with white above, by that share."""
+    target = 0.0 if shade < 0 else 1.0
+    red, green, blue = (part + abs(shade) * (target - part) for part in to_rgb(colour))
+    return to_hex((red, green, blue))
 
 
 def reserve(figure: Figure, top: float = 0.0, bottom: float = 0.0) -> tuple[float, float]:

@@ -5,27 +5,13 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from bench.analysis.curves import cell_curves, training_curves
-from bench.analysis.tables import FULL_MODEL
-from bench.figures.base import (
-    FigureSpec,
-    Options,
-    Skip,
-    Tables,
-    by_task,
-    of_partition,
-    partition_title,
-    partitions_of,
-    spread,
-)
-from bench.figures.panels import finish, full_model_line, grid, label_edges, method_entries
-from bench.figures.style import SeriesStyle, counted, series_styles
+from bench.figures.base import FigureSpec, Options, Skip, Tables, by_task
+from bench.figures.curve_panels import OfPanel, draw_curves, in_percent, joined, panels_by_keep, seeds_note
+from bench.figures.panels import finish, method_entries
+from bench.figures.style import SeriesStyle, series_styles
 from bench.figures.units import duration, prefixed
-
-LIMIT = 4  # keep ratios, and partitions, in one figure
-MARKERS = 6  # on one curve
 
 
 def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
@@ -46,31 +32,19 @@ def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle], x: 
     means, cells = training_curves(rounds, x), cell_curves(rounds, x)
     diverged = cells[cells["status"] == "diverged"]
     divisor, x_label = _axis(x, cells["x"].max())
-    means, diverged = means.assign(x=means["x"] / divisor), diverged.assign(x=diverged["x"] / divisor)
+    means = in_percent(means.assign(x=means["x"] / divisor))
+    diverged = diverged.assign(x=diverged["x"] / divisor, value=100 * diverged["value"])
 
-    all_keeps = sorted(rounds.loc[rounds["method"] != FULL_MODEL, "keep"].unique()) or [1.0]
-    all_partitions = partitions_of(rounds)
-    keeps, partitions = spread(all_keeps, LIMIT), spread(all_partitions, LIMIT)
-    figure, axes = grid(len(keeps), len(partitions), share_y="col")
-    for row, keep in enumerate(keeps):
-        for column, (partition, alpha) in enumerate(partitions):
-            panel = axes[row, column]
-            _panel(panel, _of_panel(means, partition, alpha, keep), styles)
-            _draw_diverged(panel, _of_panel(diverged, partition, alpha, keep), styles)
-            panel.set_title(f"keep {keep:g}; {partition_title(partition, alpha)}")
-            if x == "round":
-                panel.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    label_edges(axes, x_label, "test accuracy (%)")
+    def draw_panel(panel: Axes, of_panel: OfPanel) -> None:
+        draw_curves(panel, of_panel(means), styles, bounds=(0, 100))
+        _draw_diverged(panel, of_panel(diverged), styles)
 
-    note = _note(means, diverged, len(all_keeps) - len(keeps), len(all_partitions) - len(partitions))
+    figure, left_out = panels_by_keep(rounds, draw_panel, x_label, "test accuracy (%)", share_y="col")
+    notes = [seeds_note(means)]
+    if len(diverged):
+        notes.append("Thin lines to a cross: runs that diverged, not in the means.")
     title = f"Accuracy during training: {task}"
-    return finish(figure, method_entries(rounds, styles), {"rounds": rounds}, title, note)
-
-
-def _of_panel(curves: pd.DataFrame, partition: str, alpha: float, keep: float) -> pd.DataFrame:
-    """Return the curves of one panel: those of its keep ratio, and the full model's."""
-    here = of_partition(curves, partition, alpha)
-    return here[(here["keep"] == keep) | (here["method"] == FULL_MODEL)]
+    return finish(figure, method_entries(rounds, styles), {"rounds": rounds}, title, joined(*notes, left_out))
 
 
 def _axis(x: str, largest: float) -> tuple[float, str]:
@@ -87,45 +61,11 @@ def _axis(x: str, largest: float) -> tuple[float, str]:
     return 1.0, "round"
 
 
-def _panel(panel: Axes, means: pd.DataFrame, styles: dict[str, SeriesStyle]) -> None:
-    labels = [label for label in styles if (means["label"] == label).any()]
-    for position, label in enumerate(labels):
-        curve = means[means["label"] == label].sort_values("x")
-        style = styles[label]
-        look = style.plot_options()
-        if (curve["method"] == FULL_MODEL).all():
-            look = full_model_line(style) | {"zorder": 4, "marker": "o" if len(curve) == 1 else ""}
-        step = max(1, len(curve) // MARKERS)
-        every = (position * step // len(labels), step)
-        panel.plot(curve["x"], 100 * curve["mean"], **look, markevery=every, linewidth=1.3, markersize=4)
-        band = curve.dropna(subset=["low"])
-        panel.fill_between(
-            band["x"],
-            (100 * band["low"]).clip(lower=0),
-            (100 * band["high"]).clip(upper=100),
-            color=style.colour,
-            alpha=0.12,
-            linewidth=0,
-        )
-
-
 def _draw_diverged(panel: Axes, cells: pd.DataFrame, styles: dict[str, SeriesStyle]) -> None:
     for _, curve in cells.groupby("cell", observed=True):
         colour = styles[str(curve["label"].iloc[0])].colour
-        panel.plot(curve["x"], 100 * curve["value"], color=colour, linewidth=0.7, alpha=0.7)
-        panel.plot(curve["x"].iloc[-1], 100 * curve["value"].iloc[-1], "x", color=colour)
-
-
-def _note(means: pd.DataFrame, diverged: pd.DataFrame, keeps_left_out: int, partitions_left_out: int) -> str:
-    notes = []
-    if (means["seeds"] > 1).any():
-        notes.append("Bands: 95 % t-interval over seeds.")
-    if len(diverged):
-        notes.append("Thin lines to a cross: runs that diverged, not in the means.")
-    left_out = [(keeps_left_out, "keep ratio"), (partitions_left_out, "partition")]
-    if any(number for number, _ in left_out):
-        notes.append(f"Not shown: {', '.join(counted(number, number, noun) for number, noun in left_out if number)}.")
-    return " ".join(notes)
+        panel.plot(curve["x"], curve["value"], color=colour, linewidth=0.7, alpha=0.7)
+        panel.plot(curve["x"].iloc[-1], curve["value"].iloc[-1], "x", color=colour)
 
 
 SPEC = FigureSpec(

@@ -7,7 +7,7 @@ estimators) or absent. The forward pass multiplies by one factor after the other
 client's computation and memory really shrink with the rank.
 
 In every layer the factors of the weight called ``weight`` are the parameters ``weight_u`` and ``weight_v`` and the
-buffer ``weight_scale``: the names by which the server finds them.
+buffers ``weight_scale`` and ``weight_damping``: the names by which the server finds them.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ class Factors:
         u: ``[outputs, rank]``.
         v: ``[rank, inputs]``, inputs flattened as in ``weight.reshape(outputs, -1)``.
         scale: ``[rank]``, frozen; None for all ones.
+        damping: ``[rank]``, frozen factors of the gradients of ``u`` and ``v``; None for all ones.
     """
 
     u: Tensor
     v: Tensor
     scale: Tensor | None = None
+    damping: Tensor | None = None
 
     def folded(self) -> tuple[Tensor, Tensor]:
         """Return ``U diag(scale)`` and ``V``: a frozen scale costs a multiplication of the small factor only."""
@@ -54,10 +56,19 @@ class LowRankLayer(nn.Module):
         self.register_parameter(f"{weight}_u", nn.Parameter(factors.u.contiguous()))
         self.register_parameter(f"{weight}_v", nn.Parameter(factors.v.contiguous()))
         self.register_buffer(f"{weight}_scale", factors.scale)
+        self.register_buffer(f"{weight}_damping", factors.damping)
 
     def factors(self, weight: str = "weight") -> Factors:
         """Return the factors of a weight as they are now, with gradients."""
-        return Factors(*(getattr(self, f"{weight}_{part}") for part in ("u", "v", "scale")))
+        return Factors(*(getattr(self, f"{weight}_{part}") for part in ("u", "v", "scale", "damping")))
+
+    def damp_gradients(self) -> None:
+        """Multiply the gradients of each kernel's vectors by its damping, where there is one."""
+        for weight in self.factored_weights():
+            factors = self.factors(weight)
+            if factors.damping is not None and factors.u.grad is not None and factors.v.grad is not None:
+                factors.u.grad.mul_(factors.damping)
+                factors.v.grad.mul_(factors.damping[:, None])
 
     def factored_weights(self) -> list[str]:
         """Return the names of the factored weights."""

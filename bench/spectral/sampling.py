@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from bench.spectral.inclusion import split
+
 
 def sequential_sample(log_weights: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Draw ``size`` distinct units one after the other, each with probability proportional to its weight.
@@ -31,3 +33,57 @@ def log_powers(sigma: np.ndarray, kappa: float) -> np.ndarray:
         return np.zeros(len(sigma))
     with np.errstate(divide="ignore"):
         return kappa * np.log(sigma.astype(np.float64))
+
+
+def brewer_sample(inclusion: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw a sample of fixed size with given inclusion probabilities, one unit after the other.
+
+    With k units still to take, and ``a`` the sum of the inclusion probabilities of the units not yet taken, one of
+    these is taken with probability proportional to ``pi (a - pi) / (a - k pi)`` (Brewer's method in its form for any
+    size: Tillé, Sampling Algorithms, 2006).
+
+    Args:
+        inclusion: probability of each unit, ``[units]``, with a whole number as sum.
+        rng: the stream to draw from.
+
+    Returns:
+        The drawn units, int64, ascending.
+
+    Raises:
+        ValueError: the probabilities are not between 0 and 1, or do not sum to a whole number.
+    """
+    sure, open_, left, size = split(inclusion)
+    left = left.copy()
+    taken = np.zeros(len(open_), dtype=bool)
+    for to_take, chance in zip(range(size, 0, -1), rng.random(size), strict=True):
+        total = left.sum()
+        steps = np.cumsum(left * (total - left) / (total - to_take * left))
+        unit = int(np.searchsorted(steps, chance * steps[-1], side="right"))
+        taken[unit] = True
+        left[unit] = 0.0
+    return np.sort(np.concatenate([sure, open_[taken]]))
+
+
+def systematic_sample(inclusion: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw a sample of fixed size with given inclusion probabilities, at equal steps along the units in random order.
+
+    The units' probabilities are laid end to end in an order drawn anew each time; those units are taken into which the
+    ticks u, u + 1, u + 2... fall, u being uniform between 0 and 1 (Madow, On the theory of systematic sampling, 1949).
+
+    Args:
+        inclusion: probability of each unit, ``[units]``, with a whole number as sum.
+        rng: the stream to draw from.
+
+    Returns:
+        The drawn units, int64, ascending.
+
+    Raises:
+        ValueError: the probabilities are not between 0 and 1, or do not sum to a whole number.
+    """
+    sure, open_, probabilities, size = split(inclusion)
+    order = rng.permutation(len(open_))
+    ends = np.cumsum(probabilities[order])
+    ticks = rng.random() + np.arange(size)
+    # The last end is the size but for rounding, which must not put the last tick beyond it.
+    hit = np.searchsorted(ends[:-1], ticks, side="right")
+    return np.sort(np.concatenate([sure, open_[order[hit]]]))

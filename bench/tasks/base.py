@@ -61,6 +61,7 @@ class Task(ABC):
         paper: where model and settings come from.
         dataset: name of the data set it reads.
         partition: the kind of partition used where a cell names none.
+        tier_partitions: kind and alpha of the partition used in a tier where a cell names none, if not ``partition``.
         tiers: recipes by name; "paper" has the paper's settings, "quick" is for a small machine.
         tier_params: parameters of the task that go with a tier, for example a smaller width.
         Params: a frozen dataclass of the task's own parameters.
@@ -73,6 +74,7 @@ class Task(ABC):
     dataset: ClassVar[str]
     partition: ClassVar[str] = "lda"
     tiers: ClassVar[Mapping[str, Recipe]]
+    tier_partitions: ClassVar[Mapping[str, tuple[str, float | None]]] = {}
     tier_params: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     Params: ClassVar[type] = NoParams
     reads_steps: ClassVar[bool] = False

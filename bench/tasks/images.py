@@ -29,7 +29,7 @@ def crop_and_flip(images: Tensor, rng: np.random.Generator, padding: int = 4) ->
     Args:
         images: uint8 ``[samples, channels, height, width]``.
         rng: the stream to draw from.
-        padding: zero pixels added on each side before the crop.
+        padding: zero pixels added on each side before the crop; 0 mirrors only.
     """
     samples, _, height, width = images.shape
     draws = rng.integers(0, 2 * padding + 1, (2, samples, 1))
@@ -50,3 +50,15 @@ def normalise(images: Tensor, mean: tuple[float, ...], deviation: tuple[float, .
     shift = torch.tensor(mean, device=images.device)[:, None, None]
     scale = torch.tensor(deviation, device=images.device)[:, None, None]
     return images.to(torch.float32, memory_format=torch.channels_last).div_(255).sub_(shift).div_(scale)
+
+
+def standardise(images: Tensor) -> Tensor:
+    """Return uint8 images as float32, each with mean 0 and deviation 1 over all its pixels and channels.
+
+    ``(x - mean) / max(deviation, 1 / sqrt(n))`` with x in [0, 1] and n the numbers of an image, so that the noise of an
+    image of one colour is not blown up (TensorFlow's ``per_image_standardization``). Laid out channels last, as in
+    :func:`normalise`.
+    """
+    pixels = images.to(torch.float32, memory_format=torch.channels_last).div_(255)
+    variance, mean = torch.var_mean(pixels, (1, 2, 3), correction=0, keepdim=True)
+    return pixels.sub_(mean).div_(variance.sqrt_().clamp_(min=pixels[0].numel() ** -0.5))

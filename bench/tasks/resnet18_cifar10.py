@@ -1,4 +1,4 @@
-"""ResNet-18 on CIFAR-10 (PriSM, Tables 2 and 5)."""
+"""ResNet-18 on CIFAR-10 (PriSM, Tables 2 and 5; Korzhenkov and Louizos, 2024)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.models.initialise import initialise
 from bench.models.resnet import ResNet18
 from bench.parameters import parameter
 from bench.tasks.base import Recipe
-from bench.tasks.images import ImageTask, crop_and_flip, normalise
+from bench.tasks.images import ImageTask, crop_and_flip, normalise, standardise
 
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """PriSM's code normalises CIFAR-10 with the statistics of ImageNet."""
@@ -21,21 +21,28 @@ IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class ResNetParams:
-    """The shape of the network."""
+    """The shape of the network and what it reads."""
 
     width: int = parameter(64, "channels of the stem; 64 in the paper, fewer for small machines", low=1)
     norm: Literal["batch", "group"] = parameter("batch", "statistics of the current batch, or group normalisation")
+    inputs: Literal["prism", "spectral"] = parameter(
+        "prism", "ImageNet's statistics, crops and flips; or each image standardised and flips only"
+    )
+    factored: Literal["3x3", "all"] = parameter(
+        "3x3", "spectral methods factor the 3 x 3 convolutions behind the stem, or the 1 x 1 shortcuts too"
+    )
 
 
 class ResNet18Cifar10(ImageTask):
     name = "resnet18-cifar10"
     summary = "ResNet-18 with 3 x 3 stem on 32 x 32 colour images of 10 classes"
-    paper = "PriSM, Tables 2 and 5"
+    paper = "PriSM, Tables 2 and 5; tier spectral-paper: Korzhenkov and Louizos, arXiv 2410.24106"
     dataset = "cifar10"
     partition = "lda"
     Params = ResNetParams
     tiers = {
         "paper": Recipe(rounds=1000, samples_per_client=500, evaluate_every=5),
+        "spectral-paper": Recipe(rounds=1000, cohort=10, samples_per_client=500, weight_decay=1e-4, evaluate_every=5),
         "quick": Recipe(
             rounds=30,
             clients=10,
@@ -46,19 +53,26 @@ class ResNet18Cifar10(ImageTask):
             standin_test=500,
         ),
     }
-    tier_params = {"quick": {"width": 8}}
+    tier_partitions = {"spectral-paper": ("lda-prior", 1.0)}
+    tier_params = {
+        "quick": {"width": 8},
+        "spectral-paper": {"norm": "group", "inputs": "spectral", "factored": "all"},
+    }
 
     def model(self) -> ResNet18:
-        return ResNet18(ResNet18.default_channels(self.params.width), classes=10, norm=self.params.norm)
+        channels = ResNet18.default_channels(self.params.width)
+        return ResNet18(channels, classes=10, norm=self.params.norm, factored=self.params.factored)
 
     def initialise(self, model: torch.nn.Module, generator: torch.Generator) -> None:
         initialise(model, generator, conv="kaiming")
 
     def prepare(self, inputs: Tensor) -> Tensor:
+        if self.params.inputs == "spectral":
+            return standardise(inputs)
         return normalise(inputs, IMAGENET_MEAN, IMAGENET_DEVIATION)
 
     def augment(self, inputs: Tensor, rng: np.random.Generator) -> Tensor:
-        return crop_and_flip(inputs, rng)
+        return crop_and_flip(inputs, rng, padding=0 if self.params.inputs == "spectral" else 4)
 
     def example(self, samples: int, device: str) -> Tensor:
         return torch.empty(samples, 3, 32, 32, device=device)

@@ -1,8 +1,7 @@
-"""How many principal kernels a layer needs, and which of them have been trained."""
+"""How many principal kernels a layer needs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -61,29 +60,3 @@ def required_kernels_renyi(sigma: Tensor) -> float:
 def _shares(sigma: Tensor, kappa: float) -> Tensor:
     powers = (sigma / sigma.max()) ** kappa
     return powers / powers.sum()
-
-
-class Coverage:
-    """Which units of each piece of the model (kernels of a layer, channels of a group) have been trained so far.
-
-    Kernels are counted by their place in the spectrum, which is decomposed anew each round: kernel 3 is the third
-    largest of its round.
-    """
-
-    def __init__(self) -> None:
-        self._seen: dict[str, Tensor] = {}
-
-    def add(self, trained: Mapping[str, tuple[Tensor, int]]) -> None:
-        """Add the units that one client trains; see :meth:`bench.api.Method.coverage`."""
-        for piece, (units, size) in trained.items():
-            seen = self._seen.setdefault(piece, torch.zeros(size, dtype=torch.bool))
-            seen[units.cpu()] = True
-
-    def share(self) -> float | None:
-        """Return the share of all units trained so far; None where a method has nothing to cover."""
-        units = sum(len(seen) for seen in self._seen.values())
-        return sum(int(seen.sum()) for seen in self._seen.values()) / units if units else None
-
-    def by_piece(self) -> dict[str, float]:
-        """Return the share trained so far of each piece."""
-        return {piece: float(seen.float().mean()) for piece, seen in self._seen.items()}

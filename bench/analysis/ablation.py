@@ -1,0 +1,70 @@
+"""What each setting of a method changes, compared seed by seed with the method as it is."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bench.analysis.series import SERIES
+from bench.analysis.summary import over_seeds
+
+# What a variant and the plain method have in common where their accuracies are subtracted.
+PAIR = [*(column for column in SERIES if column != "label"), "profile", "seed"]
+
+
+def setting_of(label: str, method: str) -> tuple[str, str]:
+    """Return what a label says beside its method: its parameters and its clients' keep ratios, "" where it is plain.
+
+    >>> setting_of("prism (kappa=3), keep 0.2:0.6,0.4:0.4", "prism")
+    ('kappa=3', '0.2:0.6,0.4:0.4')
+    """
+    name, _, profile = label.partition(", keep ")
+    return name.removeprefix(method).removeprefix(" (").removesuffix(")"), profile
+
+
+def paired_differences(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return ``cells`` with the column ``difference``: the final accuracy minus the plain method's.
+
+    The plain method is the cell whose label has no setting; the two have the task, the data, the keep ratios, the
+    partition and the seed in common. Where it is missing or diverged, and for itself, there is no difference.
+
+    Args:
+        cells: the table of :func:`bench.analysis.summary.final_accuracy`.
+    """
+    settings = [setting_of(*pair) for pair in zip(cells["label"].astype(str), cells["method"].astype(str), strict=True)]
+    plain = pd.Series([setting == "" for setting, _ in settings], cells.index)
+    cells = cells.assign(profile=[profile for _, profile in settings])
+    of_plain = cells.loc[plain, [*PAIR, "final_acc"]].rename(columns={"final_acc": "plain"})
+    both = cells.merge(of_plain, on=PAIR, how="left")
+    difference = (both["final_acc"] - both["plain"]).mask(plain.to_numpy())
+    return both.drop(columns=["plain", "profile"]).assign(difference=difference)
+
+
+def ablation(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the final and the oracle accuracy of each series, and how far it is from the plain method.
+
+    The interval of the difference is over the seeds' differences: what the seeds have in common (the partition, the
+    initial weights) is not in it, so it is narrower than the intervals of the two accuracies suggest.
+
+    Args:
+        cells: the table of :func:`bench.analysis.summary.final_accuracy`.
+
+    Returns:
+        One row per series, the plain method first: the series columns, ``final``, ``final_low``, ``final_high``,
+        ``seeds``, ``oracle`` (best round, chosen on the test set), ``difference``, ``difference_low``,
+        ``difference_high``, ``pairs`` (seeds compared), ``diverged``. Accuracies are fractions.
+    """
+    final = over_seeds(cells).rename(columns={"mean": "final", "low": "final_low", "high": "final_high"})
+    oracle = over_seeds(cells, "oracle_acc").rename(columns={"mean": "oracle"})
+    differences = over_seeds(paired_differences(cells), "difference").rename(
+        columns={"mean": "difference", "low": "difference_low", "high": "difference_high", "seeds": "pairs"}
+    )
+    result = final.merge(oracle[[*SERIES, "oracle"]], on=SERIES).merge(
+        differences[[*SERIES, "difference", "difference_low", "difference_high", "pairs"]], on=SERIES
+    )
+    result = result.astype({"label": str, "method": str})
+    variant = [setting_of(label, method)[0] for label, method in zip(result["label"], result["method"], strict=True)]
+    order = ["task", "method", "keep", "partition", "alpha", "variant", "label"]
+    result = result.assign(variant=variant).sort_values(order).reset_index(drop=True)
+    numbers = ["final", "final_low", "final_high", "seeds", "oracle"]
+    differences_of = ["difference", "difference_low", "difference_high", "pairs"]
+    return result[[*SERIES, *numbers, *differences_of, "diverged"]]

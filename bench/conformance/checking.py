@@ -1,0 +1,119 @@
+"""The list of checks, and how they are run on a method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.api import Skip
+from bench.conformance import aggregation, costs, device, expectation, runs, submodels
+from bench.conformance.outcome import Declared, Failure, Result, Status, Undefined, fault
+from bench.conformance.subject import TASKS, Subject
+from bench.errors import BenchError
+from bench.runtime import prepared
+from bench.training import Diverged
+
+Check = Callable[[Subject], None]
+
+CHECKS: dict[str, Check] = {
+    "keep 1 is the full model": submodels.everything_is_the_full_model,
+    "keep 1 equals FedAvg": runs.everything_equals_fedavg,
+    "untrained changes nothing": aggregation.nothing_trained_changes_nothing,
+    "unheld parts stay": aggregation.unheld_parts_stay,
+    "order does not matter": aggregation.order_does_not_matter,
+    "memory of its own": submodels.memory_of_its_own,
+    "costs grow with keep": costs.costs_grow,
+    "costs as counted": costs.costs_are_as_counted,
+    "unbiased": expectation.mean_is_the_full_model,
+    "two runs agree": runs.two_runs_agree,
+    "two workers agree": runs.two_workers_agree,
+    "resumed runs agree": runs.resumed_equals_uninterrupted,
+    "no global randomness": runs.no_global_randomness,
+    "any device": device.any_device,
+}
+"""The checks by the name that the report gives them; what exactly is checked is in their docstrings."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of one method.
+
+    Attributes:
+        method: its name.
+        tasks: the tasks it was checked on.
+        results: one for each check and task.
+    """
+
+    method: str
+    tasks: tuple[str, ...]
+    results: tuple[Result, ...]
+
+    @property
+    def failures(self) -> list[str]:
+        """One sentence for each mistake: method, tasks, checks, what was found, what is expected, a hint."""
+        sentences = []
+        for reason, results in self.by_reason(Status.failed).items():
+            tasks = ", ".join(dict.fromkeys(result.task for result in results))
+            checks = ", ".join(repr(check) for check in dict.fromkeys(result.check for result in results))
+            sentences.append(f"{self.method} on {tasks}, {checks}: {reason}")
+        return sentences
+
+    def by_reason(self, *statuses: Status) -> dict[str, list[Result]]:
+        """Return the results of these statuses by their reason: one mistake may fail many checks."""
+        found: dict[str, list[Result]] = {}
+        for result in self.results:
+            if result.status in statuses:
+                found.setdefault(result.reason, []).append(result)
+        return found
+
+
+def check_method(
+    method: str,
+    plugins: Iterable[Path] = (),
+    tasks: Iterable[str] = tuple(TASKS),
+    parameters: Mapping[str, Any] | None = None,
+    on_result: Callable[[Result], None] = lambda result: None,
+) -> Report:
+    """Run every check on a method.
+
+    Args:
+        method: its name.
+        plugins: files of methods beside the built-in ones.
+        tasks: names of the tasks it is checked on.
+        parameters: parameters of the method that are not the default.
+        on_result: called after each check.
+
+    Raises:
+        BenchError: there is no such method or task, or a parameter is not possible.
+    """
+    tasks, results = tuple(tasks), []
+    with prepared():
+        for place, task in enumerate(tasks):
+            subject = Subject(method, task, plugins, parameters, spawns=place == 0)
+            for name in CHECKS:
+                results.append(run_check(name, subject))
+                on_result(results[-1])
+    return Report(method, tasks, tuple(results))
+
+
+def run_check(name: str, subject: Subject) -> Result:
+    """Run one check; a method that raises has failed it."""
+
+    def result(status: Status, reason: str = "") -> Result:
+        return Result(subject.method, subject.task, name, status, reason)
+
+    try:
+        CHECKS[name](subject)
+    except Failure as failure:
+        return result(Status.failed, str(failure))
+    except Declared as declared:
+        return result(Status.declared, str(declared))
+    except (Undefined, Skip) as reason:
+        return result(Status.undefined, str(reason))
+    except (BenchError, Diverged) as error:
+        return result(Status.failed, f"{error}; expected: a whole run; hint: bench/api.py says what each hook returns")
+    except Exception as error:  # a plugin may raise anything
+        return result(Status.failed, fault(error, subject.source))
+    return result(Status.ok)

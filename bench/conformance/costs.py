@@ -1,0 +1,133 @@
+"""Checks of what a sub-model costs, counted a second time in other ways than the harness counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bench.conformance.compare import tensors_in
+from bench.conformance.outcome import Failure, Undefined
+from bench.conformance.subject import Subject, simulate
+from bench.cost import cost_of
+from bench.engine import InlineEngine
+from bench.federation import Federation
+from bench.training import Job, Trained
+
+KEEPS = (0.25, 0.5, 1.0)
+SLACK = 0.1
+"""Whole units: a quarter of 6 kernels is 2 of them."""
+
+
+def costs_grow(subject: Subject) -> None:
+    """Parameters, bytes and multiply-accumulates grow strictly from keep ratio 0.25 to 0.5 to 1.
+
+    The parameters in the layers that a method may factor or narrow are at most ``keep + 0.1`` of those at keep ratio 1.
+    The whole sub-model is not held to that: stem, normalisation and classifier may stay whole, and at keep ratio 1 two
+    factors hold more than the matrix they stand for.
+    """
+    stage = subject.stage()
+    if not stage.method.uses_keep:
+        raise Undefined("it trains the full model whatever the keep ratio (uses_keep is False)")
+    costs = [cost_of(stage.submodel(keep), stage.federation.task) for keep in KEEPS]
+    for name in ("parameters", "down_bytes", "macs"):
+        values = [getattr(cost, name) for cost in costs]
+        if not values[0] < values[1] < values[2]:
+            raise Failure(
+                f"{name} of sub-models of keep ratio 0.25, 0.5 and 1 are {values[0]:,}, {values[1]:,} and "
+                f"{values[2]:,}",
+                "growing numbers",
+                "cut the tensors; a full model with zeros in it is not a sub-model",
+            )
+    for keep, cost in zip(KEEPS, costs, strict=True):
+        if cost.factored_parameters > (keep + SLACK) * costs[-1].factored_parameters:
+            raise Failure(
+                f"at keep ratio {keep:g} the factorable layers hold {cost.factored_parameters:,} parameters",
+                f"at most {keep + SLACK:g} of the {costs[-1].factored_parameters:,} at keep ratio 1",
+                "bench.spectral.decompose.rank_of says how many units a keep ratio leaves",
+            )
+
+
+def costs_are_as_counted(subject: Subject) -> None:
+    """The parameters, bytes and multiply-accumulates that a round reports are those of what was really sent.
+
+    Bytes are those of all tensors that a sub-model holds, registered or not, and of what comes back. Operations are
+    counted on a real sample, operator by operator.
+    """
+    federation = subject.federation()
+    scales = _Scales(federation)
+    rounds = simulate(federation, scales).rounds
+    reported = {
+        "parameters": [cost.parameters for this in rounds for cost in this.costs],
+        "multiply-accumulates": [cost.macs for this in rounds for cost in this.costs],
+        "bytes down": [sum(this.down_bytes for this in rounds)],
+        "bytes up": [sum(this.up_bytes for this in rounds)],
+    }
+    measured = {
+        "parameters": scales.parameters,
+        "multiply-accumulates": scales.macs,
+        "bytes down": [sum(scales.down)],
+        "bytes up": [sum(scales.up)],
+    }
+    for name, values in reported.items():
+        if values != measured[name]:
+            raise Failure(
+                f"{name} are reported as {values} and measured as {measured[name]}",
+                "the same numbers",
+                "register every tensor of a sub-model as a parameter or a buffer, and compute the same for any input",
+            )
+
+
+class _Scales(InlineEngine):
+    """Trains in this process and weighs what goes to the clients and comes back."""
+
+    def __init__(self, federation: Federation) -> None:
+        super().__init__(federation)
+        self.parameters: list[int] = []
+        self.macs: list[int] = []
+        self.down: list[int] = []
+        self.up: list[int] = []
+
+    def train(self, jobs: Iterable[Job]) -> Iterator[Trained]:
+        for trained in super().train(self._weighed(job) for job in jobs):
+            self.up.append(sum(_bytes(tensor) for tensor in tensors_in([trained.parameters, trained.momentum])))
+            yield trained
+
+    def _weighed(self, job: Job) -> Job:
+        held = list(tensors_in(job.submodel))
+        self.parameters.append(sum(tensor.numel() for tensor in held if isinstance(tensor, nn.Parameter)))
+        self.down.append(sum(_bytes(tensor) for tensor in [*held, *tensors_in(job.momentum)]))
+        first = self.federation.client_data(job.client)[0][:1]
+        with torch.no_grad(), _Multiplications() as counted:
+            job.submodel(self.federation.task.prepare(first))
+        self.macs.append(counted.macs)
+        return job
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.detach().numpy().nbytes
+
+
+class _Multiplications(TorchDispatchMode):
+    """Counts the multiply-accumulates of convolutions and matrix products as they are executed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.macs = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        name = function.overloadpacket.__name__
+        if name in ("mm", "bmm", "addmm", "baddbmm"):
+            left, right = args[-2:]
+            self.macs += left.numel() * right.shape[-1]
+        elif name == "convolution":
+            weight = args[1]
+            self.macs += result.numel() * weight[0].numel()
+        elif name == "mkldnn_rnn_layer":
+            sequence, into, recurrent = args[:3]
+            self.macs += sequence.shape[0] * sequence.shape[1] * (into.numel() + recurrent.numel())
+        return result

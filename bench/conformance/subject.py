@@ -1,0 +1,178 @@
+"""The tiny federations on which a method is checked: real tasks and stand-in data, small enough to run in no time."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bench import registry
+from bench.api import Client, Cohort, Method, Selection, Server, Update
+from bench.config import make_cell
+from bench.conformance.compare import Run, values_of
+from bench.conformance.outcome import Failure
+from bench.conformance.randomness import disturbed, global_states
+from bench.engine import Engine, InlineEngine
+from bench.federation import Federation
+from bench.seeding import stream
+from bench.simulator import Simulation
+
+TASKS: dict[str, dict[str, Any]] = {
+    "cnn-femnist": {},
+    "resnet18-cifar10": {"width": 4},
+    "lstm-imdb": {"hidden": 8, "embedding": 6, "length": 7},
+}
+"""One task of each kind, with a small model."""
+TRAINING = {
+    "rounds": 2,
+    "clients": 4,
+    "cohort": 2,
+    "samples_per_client": 16,
+    "batch_size": 8,
+    "local_epochs": 1,
+    "standin_train": 320,
+    "standin_test": 16,
+}
+"""All clients hold as many samples, so that averages by samples and by clients are the same, in two full batches."""
+NOISE = 0.01
+"""Standard deviation of what is added to every uploaded number where clients are to have moved."""
+
+
+@dataclass
+class Stage:
+    """A federation whose method is set up, for looking at its hooks one by one."""
+
+    federation: Federation
+    server: Server
+
+    @property
+    def method(self) -> Method:
+        """The method under test."""
+        return self.federation.method
+
+    def select(self, *keeps: float, round_number: int = 1) -> list[Selection]:
+        """Return the selections of a cohort with one client for each keep ratio.
+
+        Raises:
+            Failure: they are not one for each client, in the cohort's order.
+        """
+        samples = int(self.federation.partition.sizes[0])
+        clients = tuple(Client(number, samples, keep) for number, keep in enumerate(keeps))
+        cohort, streams = Cohort(round_number, clients), self.federation.streams("selection", round_number)
+        selections = self.method.select(self.server, cohort, streams)
+        numbers = [selection.client.number for selection in selections]
+        if numbers != list(range(len(clients))):
+            raise Failure(
+                f"select returned selections for the clients {numbers}",
+                f"one for each client of the cohort, {list(range(len(clients)))}",
+                "go through cohort.clients once, in its order",
+            )
+        return selections
+
+    def submodel(self, keep: float) -> nn.Module:
+        """Return the sub-model of one client."""
+        (selection,) = self.select(keep)
+        return self.method.extract(self.server, selection)
+
+    def update(self, selection: Selection, noise: float = 0.0) -> Update:
+        """Return what a client sends whose training moved every number by normal noise."""
+        sent = self.method.upload(self.method.extract(self.server, selection))
+        rng = stream(0, "conformance", 1, selection.client.number)
+        moved = {name: tensor + noise * _normal(tensor, rng) for name, tensor in sent.items()}
+        return Update(selection, moved)
+
+    def aggregate(self, updates: Sequence[Update]) -> dict[str, Tensor]:
+        """Let the server take the updates and return the parameters of its model."""
+        self.server = self.method.aggregate(self.server, iter(updates), self.federation.streams("aggregation", 1))
+        return values_of(self.server.model)
+
+    def inputs(self, samples: int) -> Tensor:
+        """Return a batch of test samples as the model reads them."""
+        stored = torch.from_numpy(np.array(self.federation.dataset.test.inputs[:samples]))
+        return self.federation.task.prepare(stored.to(self.federation.device))
+
+
+class Subject:
+    """A method on a tiny federation.
+
+    Args:
+        method: its name.
+        task: the task's name.
+        plugins: files of methods the user named.
+        parameters: parameters of the method that are not the default.
+        spawns: also look at worker processes, which take seconds to start.
+
+    Raises:
+        BenchError: there is no such method or task, or a parameter is not possible.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        task: str,
+        plugins: Iterable[Path] = (),
+        parameters: Mapping[str, Any] | None = None,
+        spawns: bool = True,
+    ) -> None:
+        self.method, self.task, self.plugins, self.spawns = method, task, tuple(plugins), spawns
+        self.parameters = dict(parameters or {})
+        self.source = registry.method(method, self.plugins).source
+        self.federation()
+
+    def federation(self, keep: float = 0.5, device: str = "cpu") -> Federation:
+        """Return a fresh federation in which every client has this keep ratio."""
+        values = _cell_values(self.task) | {"method": self.method, "keep": keep, "parameters": self.parameters}
+        return Federation.build(make_cell(values, "check", self.plugins), self.plugins, device)
+
+    def stage(self, device: str = "cpu") -> Stage:
+        """Return a fresh federation with its method set up."""
+        federation = self.federation(device=device)
+        return Stage(federation, federation.method.setup(federation.initial_model(), federation.task))
+
+    @cached_property
+    def usual_run(self) -> Run:
+        """A run in one process."""
+        return simulate(self.federation(), global_seed=1)
+
+    @cached_property
+    def same_run(self) -> Run:
+        """The same once more, with the same state of the global sources of randomness."""
+        return simulate(self.federation(), global_seed=1)
+
+    @cached_property
+    def other_run(self) -> Run:
+        """The same with another state of the global sources of randomness."""
+        return simulate(self.federation(), global_seed=2)
+
+
+def simulate(
+    federation: Federation, engine: Engine | None = None, resume: Mapping[str, Any] | None = None, global_seed: int = 1
+) -> Run:
+    """Run a federation, by default in this process, and return its rounds and last server."""
+    simulation = Simulation(federation, engine or InlineEngine(federation))
+    with global_states(global_seed) as before:
+        rounds = list(simulation.rounds(resume))
+        changed = disturbed(before)
+    return Run(rounds, simulation.server, changed)
+
+
+@functools.cache
+def fedavg(task: str) -> dict[str, Tensor]:
+    """Return the parameters of the server model after FedAvg's run on the same federation."""
+    values = _cell_values(task) | {"method": "fedavg"}
+    return values_of(simulate(Federation.build(make_cell(values, "check"))).server.model)
+
+
+def _cell_values(task: str) -> dict[str, Any]:
+    return {"task": task, "partition": "iid", "model": TASKS.get(task, {}), "training": TRAINING}
+
+
+def _normal(like: Tensor, rng: np.random.Generator) -> Tensor:
+    return torch.from_numpy(rng.standard_normal(like.shape)).to(like)

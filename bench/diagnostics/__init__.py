@@ -1,0 +1,1 @@
+"""What is measured of a round beside accuracy: ranks, coverage, diversity, errors, agreement with FedAvg."""

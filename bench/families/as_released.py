@@ -1,0 +1,118 @@
+"""How PriSM's released code departs from its paper, each departure a switch of its own.
+
+Read from the authors' code (current revision, convolutions). Two departures need no switch here: accuracy of the best
+round is the column ``oracle_acc`` of every result, and clients with exactly equal classes are the partition
+"iid-exact".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from bench.api import Selection, Server, Streams, Update, parameter
+from bench.families.spectral import Sampled, SpectralServer
+from bench.families.spectral_params import SpectralParams
+from bench.models.low_rank import Factors
+from bench.spectral.decompose import rank_of
+
+RELEASED = {
+    "sampling": "uniform",
+    "u_rows": 0.4,
+    "sigma": "absorbed",
+    "client_momentum": "carry",
+    "first_epoch_lr": "stale",
+    "clip_norm": 5.0,
+    "drop_last": True,
+}
+"""What ``as_released`` switches on."""
+LAST_ROUND = "last_round"
+
+
+@dataclass(frozen=True)
+class ReleasedParams(SpectralParams):
+    """The switches; the defaults are the paper's."""
+
+    as_released: bool = parameter(
+        False, "all at once: " + ", ".join(f"{name}={value}" for name, value in RELEASED.items())
+    )
+    sampling: Literal["power", "uniform", "softmax"] = parameter(
+        "power", "kernels are drawn by sigma^kappa (paper), all alike, or by exp(sigma) (both in the released code)"
+    )
+    u_rows: float = parameter(
+        1.0, "share of the rows of U that clients get and send, the first ones (released: 0.4)", above=0.0, high=1.0
+    )
+    first_epoch_lr: Literal["scheduled", "stale"] = parameter(
+        "scheduled", "learning rate of a client's first local epoch: the round's, or that of its last round (released)"
+    )
+    clip_norm: float | None = parameter(None, "largest norm of a client's gradient (released: 5)", above=0.0)
+    drop_last: bool = parameter(False, "leave out each client's last, smaller batch (released)")
+
+
+class AsReleased(Sampled):
+    """A sampled spectral method with the released code's departures in training and aggregation."""
+
+    Params = ReleasedParams
+
+    def setup(self, model: nn.Module, task: Any) -> SpectralServer:
+        if self.params.as_released:
+            self.params = with_released(self.params)
+        self.drop_last = self.params.drop_last
+        server = super().setup(model, task)
+        if self.params.first_epoch_lr == "stale":
+            server.memory[LAST_ROUND] = torch.zeros(task.recipe.clients, dtype=torch.int64)
+        return server
+
+    def factors(self, server: SpectralServer, selection: Selection, name: str) -> Factors:
+        factors = super().factors(server, selection, name)
+        factors.u[self._rows(factors.u) :] = 0  # of the client's own copy
+        return factors
+
+    def upload(self, submodel: nn.Module) -> dict[str, Tensor]:
+        factors = self.decay_free(submodel)
+        # The rows that were left out act and learn in local training all the same, as in the released code.
+        return {
+            name: tensor[: self._rows(tensor)] if name in factors and name.endswith("_u") else tensor
+            for name, tensor in super().upload(submodel).items()
+        }
+
+    def _rows(self, u: Tensor) -> int:
+        return rank_of(self.params.u_rows, len(u))
+
+    def adjust_gradients(self, submodel: nn.Module) -> None:
+        super().adjust_gradients(submodel)
+        if self.params.clip_norm is not None:
+            nn.utils.clip_grad_norm_(submodel.parameters(), self.params.clip_norm)
+
+    def learning_rates(self, server: Server, selection: Selection, round_number: int) -> Sequence[float]:
+        usual = super().learning_rates(server, selection, round_number)
+        if self.params.first_epoch_lr == "scheduled":
+            return usual
+        # The released scheduler steps after each epoch: the first one has what the client's last round left behind.
+        last = int(server.memory[LAST_ROUND][selection.client.number])
+        return [self.task.recipe.lr_of(max(last, 1)), *usual[1:]]
+
+    def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> SpectralServer:
+        if LAST_ROUND not in server.memory:
+            return super().aggregate(server, updates, streams)
+        last_round = server.memory[LAST_ROUND].clone()
+        following = super().aggregate(server, _noted(updates, last_round, streams.round_number), streams)
+        following.memory[LAST_ROUND] = last_round
+        return following
+
+
+def _noted(updates: Iterable[Update], last_round: Tensor, round_number: int) -> Iterable[Update]:
+    """Pass updates on and note in which round their clients took part."""
+    for update in updates:
+        last_round[update.selection.client.number] = round_number
+        yield update
+
+
+def with_released(params: Any) -> Any:
+    """Return parameters in which everything that is still the paper's is as in the released code."""
+    usual = {field.name: field.default for field in fields(params)}
+    return replace(params, **{name: value for name, value in RELEASED.items() if getattr(params, name) == usual[name]})

@@ -1,0 +1,80 @@
+"""How far sub-models are from the layer they stand for, and the mean of factors from the mean of products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.families.averaging import CoverageMean
+from bench.families.spectral_averaging import ProductMean
+from bench.models.low_rank import Factors
+
+
+@dataclass(frozen=True)
+class LayerErrors:
+    """Squared Frobenius norms of one layer in one round.
+
+    Attributes:
+        weight_norm2: of the layer W before the round.
+        submodel_error: of ``W - What_c``, mean over the cohort, ``What_c`` as the client gets it.
+        cohort_error: of ``W - mean_c What_c``.
+        aggregation_error: of (mean of products - product of means): what is lost by averaging u and v each for itself.
+        update_norm2: of (mean of products - W): the update without that loss.
+    """
+
+    weight_norm2: float
+    submodel_error: float
+    cohort_error: float
+    aggregation_error: float
+    update_norm2: float
+
+
+@torch.no_grad()
+def layer_errors(
+    base: Factors,
+    kept: Sequence[Tensor],
+    sent: Sequence[Factors],
+    trained: Sequence[tuple[Tensor, Tensor]],
+    weights: Sequence[float],
+) -> LayerErrors:
+    """Measure one layer in one round, in double precision: the aggregation error is a difference of near equals.
+
+    Args:
+        base: all kernels as the server has them before the round.
+        kept: each client's kernels, int64 ``[rank]``.
+        sent: each client's factors before training.
+        trained: the u and v each client sent back.
+        weights: each client's weight in the averages.
+    """
+    base = _double(base)
+    weight = base.product()
+    mean_sent, submodel_error = torch.zeros_like(weight), 0.0
+    for factors in sent:
+        approximation = _double(factors).product()
+        submodel_error += _squared_norm(weight - approximation) / len(sent)
+        mean_sent += approximation / len(sent)
+    mean_u, mean_v, products = CoverageMean(base.u), CoverageMean(base.v), ProductMean(base)
+    for kernels, (u, v), client_weight in zip(kept, trained, weights, strict=True):
+        mean_u.add(u, (slice(len(u)), kernels), client_weight)
+        mean_v.add(v, (kernels,), client_weight)
+        products.add(u, v, kernels, client_weight)
+    mean_of_products = products.result()
+    product_of_means = Factors(mean_u.result(), mean_v.result(), base.scale).product()
+    return LayerErrors(
+        weight_norm2=_squared_norm(weight),
+        submodel_error=submodel_error,
+        cohort_error=_squared_norm(weight - mean_sent),
+        aggregation_error=_squared_norm(mean_of_products - product_of_means),
+        update_norm2=_squared_norm(mean_of_products - weight),
+    )
+
+
+def _double(factors: Factors) -> Factors:
+    return Factors(factors.u.double(), factors.v.double(), None if factors.scale is None else factors.scale.double())
+
+
+def _squared_norm(matrix: Tensor) -> float:
+    return float(matrix.square().sum())

@@ -1,0 +1,161 @@
+"""Curves over rounds: a row of panels per keep ratio, a column per partition, a line per label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from bench.analysis.tables import FULL_MODEL
+from bench.figures.base import is_mixed, of_partition, partition_title, partitions_of, spread
+from bench.figures.panels import full_model_line, grid, label_edges
+from bench.figures.style import DASHED, SeriesStyle, counted
+
+OfPanel = Callable[[pd.DataFrame], pd.DataFrame]
+"""Returns the rows of a table that belong on a panel: those of its keep ratio, and the full model's."""
+
+KEEPS, PARTITIONS = 6, 4  # at most, in one figure
+MARKERS = 6  # on one curve
+ROOM = 0.25  # of the spread of the means, on either side of them, for their intervals
+
+
+def panels_by_keep(
+    table: pd.DataFrame, draw_panel: Callable[[Axes, OfPanel], None], x: str, y: str, share_y: Any = True
+) -> tuple[Figure, str]:
+    """Return a figure of panels for the keep ratios and partitions of ``table``, and a note of what is left out.
+
+    Args:
+        table: the rows that the figure shows.
+        draw_panel: draws one panel; called with it and with the function that picks the rows that belong on it.
+        x, y: the labels of the axes; an axis called "round" has whole numbers.
+        share_y: which panels share their vertical axis, as matplotlib has it.
+    """
+    all_keeps = sorted(table.loc[table["method"] != FULL_MODEL, "keep"].unique()) or [1.0]
+    all_partitions = partitions_of(table)
+    keeps, partitions = spread(all_keeps, KEEPS), spread(all_partitions, PARTITIONS)
+    figure, axes = grid(len(keeps), len(partitions), share_y=share_y)
+    for row, keep in enumerate(keeps):
+        for column, (partition, alpha) in enumerate(partitions):
+            panel = axes[row, column]
+
+            def of_panel(
+                rows: pd.DataFrame, keep: float = keep, partition: str = partition, alpha: float = alpha
+            ) -> pd.DataFrame:
+                here = of_partition(rows, partition, alpha)
+                return here[(here["keep"] == keep) | (here["method"] == FULL_MODEL)]
+
+            draw_panel(panel, of_panel)
+            panel.set_title(f"{keep_title(table, keep)}; {partition_title(partition, alpha)}")
+            if x == "round":
+                panel.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+    label_edges(axes, x, y)
+    missing = {"keep ratio": len(all_keeps) - len(keeps), "partition": len(all_partitions) - len(partitions)}
+    words = ", ".join(counted(number, number, noun) for noun, number in missing.items() if number)
+    return figure, f"Not shown: {words}." if words else ""
+
+
+def keep_title(table: pd.DataFrame, keep: float) -> str:
+    """Return the words for a keep ratio above a panel; the clients may have it on average only."""
+    here = table[(table["keep"] == keep) & (table["method"] != FULL_MODEL)]
+    return f"mean keep {keep:g}" if is_mixed(here) else f"keep {keep:g}"
+
+
+def draw_curves(
+    panel: Axes,
+    means: pd.DataFrame,
+    styles: Mapping[str, SeriesStyle],
+    bounds: tuple[float, float] | None = None,
+    markers: bool = True,
+    band: bool = True,
+    **look: Any,
+) -> None:
+    """Draw the mean curve of each label and its interval.
+
+    Args:
+        panel: where to.
+        means: the rows of :func:`bench.analysis.curves.mean_curves` that belong on it.
+        styles: by label.
+        bounds: what no value can pass; the intervals are cut there.
+        markers: whether to set the labels' markers on the curves; without, a single point is a dash.
+        band: whether to draw the intervals.
+        look: further options of ``Axes.plot``.
+    """
+    labels = [label for label in styles if (means["label"] == label).any()]
+    for position, label in enumerate(labels):
+        curve = means[means["label"] == label].sort_values("x")
+        style = styles[label]
+        options = style.plot_options() | {"linewidth": 1.3, "markersize": 4}
+        if (curve["method"] == FULL_MODEL).all():
+            options |= full_model_line(style) | {"zorder": 4, "marker": "o" if len(curve) == 1 else ""}
+        elif not markers:
+            options["marker"] = "_" if len(curve) == 1 else ""
+        step = max(1, len(curve) // MARKERS)
+        every = (position * step // len(labels), step)
+        panel.plot(curve["x"], curve["mean"], **(options | look), markevery=every)
+        if band:
+            _draw_band(panel, curve.dropna(subset=["low"]), style.colour, bounds)
+
+
+def _draw_band(panel: Axes, curve: pd.DataFrame, colour: str, bounds: tuple[float, float] | None) -> None:
+    low, high = curve["low"], curve["high"]
+    if bounds is not None:
+        low, high = low.clip(lower=bounds[0]), high.clip(upper=bounds[1])
+    panel.fill_between(curve["x"], low, high, color=colour, alpha=0.12, linewidth=0)
+
+
+def with_line(styles: Mapping[str, SeriesStyle], line: Any) -> dict[str, SeriesStyle]:
+    """Return the styles with the same line for all labels, where the line tells something else apart."""
+    return {label: replace(style, line=line) for label, style in styles.items()}
+
+
+def line_entries(solid: str, dashed: str) -> list[Line2D]:
+    """Return the legend entries for what solid and dashed lines mean."""
+    grey = "#555555"
+    return [Line2D([], [], color=grey, label=solid), Line2D([], [], color=grey, linestyle=DASHED, label=dashed)]
+
+
+def in_percent(means: pd.DataFrame) -> pd.DataFrame:
+    """Return mean curves of shares as percentages."""
+    return means.assign(**{name: 100 * means[name] for name in ("mean", "low", "high")})
+
+
+def limits(*frames: pd.DataFrame, bounds: tuple[float, float] | None = None) -> tuple[float, float]:
+    """Return the limits of an axis on which the means, and the part of their intervals near them, can be read.
+
+    Few seeds that differ much have intervals many times as wide as what the means differ by.
+
+    Args:
+        frames: tables with the columns ``mean``, ``low`` and ``high``.
+        bounds: what no value can pass.
+
+    Returns:
+        (bottom, top); 0 and 1 where there is no mean.
+    """
+    means = pd.concat([frame["mean"] for frame in frames])
+    ends = pd.concat([frame[["low", "high"]] for frame in frames])
+    if means.isna().all():
+        return 0.0, 1.0
+    low, high = float(means.min()), float(means.max())
+    room = max(ROOM * (high - low), 0.02 * max(abs(low), abs(high)), 1e-6)
+    bottom = max(min(low, float(ends["low"].min())), low - room) if ends["low"].notna().any() else low
+    top = min(max(high, float(ends["high"].max())), high + room) if ends["high"].notna().any() else high
+    if bounds is not None:
+        bottom, top = max(bottom, bounds[0]), min(top, bounds[1])
+    margin = max(0.06 * (top - bottom), 1e-6)
+    return bottom - margin, top + margin
+
+
+def seeds_note(means: pd.DataFrame) -> str:
+    """Return the words for the bands, where there are some."""
+    return "Bands: 95 % t-interval over seeds." if (means["seeds"] > 1).any() else ""
+
+
+def joined(*notes: str) -> str:
+    """Return the notes that say something, as one text."""
+    return " ".join(note for note in notes if note)

@@ -1,0 +1,56 @@
+"""Writing the files of a new method: a plugin that runs as it stands, and its test.
+
+The templates are the other files of this package, in which the method is called "sketch".
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from pathlib import Path
+
+from bench import registry
+from bench.errors import BenchError
+
+
+def create(name: str, family: str, folder: Path) -> tuple[Path, Path]:
+    """Write ``methods/NAME.py`` and ``tests/test_NAME.py`` and return their paths.
+
+    Args:
+        name: the method's name.
+        family: "spectral", "width", or "plain" for a method without a family.
+        folder: where ``methods`` and ``tests`` are; they are made where they are missing.
+
+    Raises:
+        BenchError: the name is taken or is none that Python can import, a file exists already or cannot be written.
+    """
+    _check_name(name)
+    paths = folder / "methods" / f"{name}.py", folder / "tests" / f"test_{name}.py"
+    for path in paths:
+        if path.exists():
+            raise BenchError(f"new: {path} exists already and is left as it is; take another name, or delete the file")
+    for path, template in zip(paths, (f"{family}.py", f"{family}_tests.py"), strict=True):
+        text = Path(__file__).with_name(template).read_text(encoding="utf-8")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text.replace("Sketch", _class_name(name)).replace("sketch", name), encoding="utf-8")
+        except OSError as error:
+            raise BenchError(f"new: {path} cannot be written ({error.strerror})") from None
+    return paths
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        near = re.sub(r"\W+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)).strip("_").lower()
+        proposal = f"; try {near!r}" if re.fullmatch(r"[a-z][a-z0-9_]*", near) and not keyword.iskeyword(near) else ""
+        raise BenchError(
+            f"new: {name!r} cannot be the name of a method's file; allowed: small letters, digits and _, a letter "
+            f"first, and none of Python's own words{proposal}"
+        )
+    known = registry.methods()
+    if name in known:
+        raise BenchError(f"new: the method {name!r} exists already, in {known[name].source}; take another name")
+
+
+def _class_name(name: str) -> str:
+    return "".join(word[:1].upper() + word[1:] for word in name.split("_"))

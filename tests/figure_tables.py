@@ -1,0 +1,185 @@
+"""Made-up tables of the shape that sweeps leave behind, and what the figures drawn from them show."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from bench.figures import FIGURES, Options
+from bench.figures.style import use_style
+from bench.seeding import stream
+
+TASKS = {"resnet18-cifar10": "CIFAR-10", "cnn-femnist": "FEMNIST", "lstm-imdb": "IMDB"}
+FULL_MACS = {"resnet18-cifar10": 5.6e8, "cnn-femnist": 1.1e7, "lstm-imdb": 4.0e7}
+FULL_PARAMETERS = {"resnet18-cifar10": 11_173_962, "cnn-femnist": 1_690_046, "lstm-imdb": 2_100_000}
+METHOD_LABELS = [("fedavg", "fedavg"), ("prism", "prism"), ("orthdrop", "orthdrop"), ("origdrop", "origdrop")]
+LOSS = {"fedavg": 0.0, "prism": 0.03, "orthdrop": 0.12, "origdrop": 0.22}
+RESNET_LAYERS = [
+    (f"stage{stage}.{block}.conv{conv}", 32 * 2**stage) for stage in (1, 2, 3, 4) for block in (0, 1) for conv in (1, 2)
+]
+LAYERS = {"resnet18-cifar10": RESNET_LAYERS, "cnn-femnist": [("conv2", 64)], "lstm-imdb": [("lstm.weight_ih_l0", 256)]}
+
+
+def make_rounds(
+    tasks: tuple[str, ...] = tuple(TASKS),
+    labels: list[tuple[str, str]] = METHOD_LABELS,
+    keeps: tuple[float, ...] = (0.2, 0.4, 0.8),
+    partitions: tuple[tuple[str, float], ...] = (("iid", math.inf), ("lda", 0.1)),
+    seeds: tuple[int, ...] = (0, 1),
+    rounds: int = 20,
+    stand_in: bool = False,
+) -> pd.DataFrame:
+    """Return a table of rounds: saturating curves, worse for small keep ratios and skewed partitions."""
+    parts = [
+        make_cell(task, method, label, keep, partition, alpha, seed, rounds, stand_in)
+        for task in tasks
+        for method, label in labels
+        for keep in ((1.0,) if method == "fedavg" else keeps)
+        for partition, alpha in partitions
+        for seed in seeds
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    return table.astype(dict.fromkeys(["task", "method", "label", "partition", "data_title", "status"], "category"))
+
+
+def strength(label: str) -> float:
+    """Return a number from 0 to 1 in which labels differ."""
+    return float(stream(0, "strength of " + label).uniform())
+
+
+def make_cell(
+    task: str,
+    method: str,
+    label: str,
+    keep: float,
+    partition: str,
+    alpha: float,
+    seed: int,
+    rounds: int,
+    stand_in: bool,
+) -> pd.DataFrame:
+    cell = f"{task}-{label}-{keep:g}-{partition}-{alpha:g}-{seed}"
+    rng = stream(seed, "figures " + cell)
+    number = np.arange(rounds + 1)
+    best = 0.92 - LOSS.get(method, 0.08) * (1.2 - keep) - (0.15 if partition == "lda" else 0.0)
+    best += 0.01 * (len(label) - len(method)) / 12
+    acc = 0.1 + (best - 0.1) * (1 - np.exp(-number / (rounds / 5))) + rng.normal(0, 0.006, rounds + 1)
+    cost = pd.Series(np.where(number == 0, np.nan, 1.0))
+    pace = 0.0 if method == "orthdrop" else 0.4 + strength(label)
+    exploration = 0.97 * (1 - (1 - keep) * (1 - keep * pace) ** (number - 1)) * cost
+    cosine = 0.3 + 0.4 * keep + 0.3 * strength(label) - 0.2 * number / rounds + rng.normal(0, 0.05, rounds + 1)
+    return pd.DataFrame(
+        {
+            "cell": cell,
+            "task": task,
+            "method": method,
+            "label": label,
+            "keep": keep,
+            "capacities": "",
+            "partition": partition,
+            "alpha": alpha,
+            "seed": seed,
+            "data_title": TASKS[task] + ("-like stand-in data" if stand_in else ""),
+            "stand_in": stand_in,
+            "status": "done",
+            "round": number,
+            "test_acc": acc,
+            "test_loss": 2.3 - 2 * acc,
+            "train_loss": (2.3 - 2 * acc) * cost,
+            "lr": 0.1 * cost,
+            "coverage": exploration * np.exp(rng.normal(0, 0.01)) if method != "fedavg" else math.nan,
+            "coverage_expected": exploration if method != "fedavg" else math.nan,
+            "cosine_fedavg": math.nan if method == "fedavg" else cosine * cost,
+            "down_bytes": 20 * 4 * FULL_PARAMETERS[task] * keep * cost,
+            "up_bytes": 20 * 4 * FULL_PARAMETERS[task] * keep * cost,
+            "client_parameters": FULL_PARAMETERS[task] * keep,
+            "client_macs": FULL_MACS[task] * keep,
+            "forward_macs": 20 * 960 * FULL_MACS[task] * keep * cost,
+            "round_s": (3.0 + rng.uniform(0, 0.2, rounds + 1)) * (0.5 + keep) * cost,
+        }
+    )
+
+
+def make_ranks(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of ranks: a nearly full rank at the start that falls to a share that depends on the layer.
+
+    What depends on a cohort is missing for round 0 and for the full model.
+    """
+    parts = []
+    columns = list(rounds.loc[:, "cell":"round"].columns)
+    for task, rows in rounds[columns].groupby("task", observed=True):
+        strengths = rows["label"].astype(str).map(strength)
+        drawn = np.where((rows["round"] > 0) & (rows["method"] != "fedavg"), 1.0, np.nan)
+        time = rows["round"] / rounds["round"].max()
+        noise = np.exp(stream(0, f"ranks of {task}").normal(0, 0.05, len(rows)))
+        for position, (layer, kernels) in enumerate(LAYERS[str(task)]):
+            floor = 0.35 + 0.3 * math.sin(position) ** 2 + 0.15 * strengths
+            share = floor + (0.93 - floor) * np.exp(-time / 0.3)
+            error = (1 - rows["keep"]) * (0.3 + strengths) * (1 - 0.4 * time)
+            norm = (3 + position) * kernels
+            measures = {
+                "required_kernels": kernels * share,
+                "required_kernels_renyi": kernels * share**0.5,
+                "anme": drawn * (0.5 + 0.4 * strengths - 0.3 * time * rows["keep"]) * noise**0.3,
+                "weight_norm2": norm * drawn,
+                "submodel_error": norm * error * noise * drawn,
+                "submodel_error_expected": norm * error * drawn,
+                "cohort_error": norm * error / 6 * noise * drawn,
+                "cohort_error_expected": norm * error / 6 * drawn,
+                "aggregation_error": norm * 0.01 * (0.1 + strengths) ** 2 * noise * drawn,
+                "update_norm2": norm * 0.2 * drawn,
+            }
+            parts.append(rows.assign(layer=layer, kernels=kernels, coverage=drawn, **measures))
+    return pd.concat(parts, ignore_index=True)
+
+
+def make_footprint(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Return a footprint: factors cost r (9 M + N) of 9 M N, so their share is keep * 10 / 9 where M = N."""
+    rows = rounds.drop_duplicates(["task", "label", "keep"])[["task", "method", "label", "keep"]].astype(
+        {"task": str, "method": str}
+    )
+    full, macs = rows["task"].map(FULL_PARAMETERS), rows["task"].map(FULL_MACS)
+    factor = np.where(rows["method"] == "fedavg", 1.0, np.where(rows["method"] == "origdrop", rows["keep"], 10 / 9))
+    factored = np.where(rows["task"] == "lstm-imdb", 0.0, 0.98 * full * rows["keep"] * factor)
+    return rows.assign(
+        parameters=0.02 * full + 0.98 * full * rows["keep"] * factor,
+        factored_parameters=factored,
+        macs=macs * (0.05 + 0.95 * rows["keep"] * factor),
+        down_bytes=4 * full * rows["keep"],
+        full_parameters=full,
+        full_macs=macs,
+    )
+
+
+def make_tables(**choices: object) -> dict[str, pd.DataFrame]:
+    rounds = make_rounds(**choices)  # type: ignore[arg-type]
+    return {"rounds": rounds, "ranks": make_ranks(rounds), "footprint": make_footprint(rounds)}
+
+
+def figures_of(name: str, tables: dict[str, pd.DataFrame], options: Options | None = None) -> dict[str, Figure]:
+    with use_style():
+        return dict(FIGURES[name].draw(tables, options or Options()))
+
+
+def words(figure: Figure) -> str:
+    return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+def panels(figure: Figure) -> dict[str, Axes]:
+    return {panel.get_title(): panel for panel in figure.axes}
+
+
+def lines(panel: Axes) -> list[tuple[str, list[float], list[float]]]:
+    """Return (colour, x, y) of each line of a panel."""
+    return [(str(line.get_color()), list(line.get_xdata()), list(line.get_ydata())) for line in panel.get_lines()]
+
+
+def diverge(rounds: pd.DataFrame, cells: list[str], last_round: int) -> pd.DataFrame:
+    hit = rounds["cell"].isin(cells)
+    status = rounds["status"].astype(str).mask(hit, "diverged")
+    return rounds.assign(status=status)[~(hit & (rounds["round"] > last_round))]

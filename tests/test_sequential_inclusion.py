@@ -1,0 +1,163 @@
+"""The probabilities of drawing one unit after the other: exact ones, and how far the usual approximation is off."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from enumeration import assert_drawn_with, inclusion_of, successive
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import integrate, stats
+
+from bench.seeding import stream
+from bench.spectral import sequential
+from bench.spectral.sampling import log_powers, sequential_sample
+from bench.spectral.sequential import approximate_sequential_inclusion, sequential_inclusion
+
+WEIGHTS = [
+    [1.0, 1.0, 1.0],
+    [8.0, 4.0, 2.0, 1.0],
+    [5.0, 5.0, 1.0, 1.0, 0.2],
+    [30.0, 6.0, 3.0, 2.0, 1.0, 0.5],
+    [1e6, 1e3, 1.0, 1e-3, 1e-6],
+    [1e9, 1e9, 3.0, 2.0, 1.0, 1e-9],
+    [1e3, 1.1, 1.0, 1.0, 0.9, 0.8, 0.1],
+]
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_exact_probabilities_are_those_of_full_enumeration(weights: list[float]) -> None:
+    for size in range(1, len(weights) + 1):
+        expected = inclusion_of(successive(weights, size), len(weights))
+        np.testing.assert_allclose(sequential_inclusion(np.log(weights), size), expected, rtol=1e-9, atol=1e-14)
+
+
+def lognormal(units: int, spread: float, kappa: float) -> np.ndarray:
+    """Return log weights of a lognormal spectrum, at its quantiles so that no draw is involved, descending."""
+    return kappa * spread * stats.norm.isf((np.arange(units) + 0.5) / units)
+
+
+@pytest.mark.parametrize(
+    ("units", "size", "kappa"), [(64, 13, 4.0), (128, 52, 2.5), (512, 103, 4.0), (512, 410, 2.5), (512, 1, 40.0)]
+)
+def test_exact_probabilities_are_the_frequencies_of_draws(units: int, size: int, kappa: float) -> None:
+    logs = lognormal(units, 0.4, kappa)
+    rng = stream(0, "test")
+    assert_drawn_with(lambda: sequential_sample(logs, size, rng), sequential_inclusion(logs, size), 4000)
+
+
+def test_exact_probabilities_are_those_of_adaptive_quadrature() -> None:
+    """A second way for sizes beyond enumeration: scipy's integrator over the law of the others' count by FFT."""
+    weights, size = np.exp(lognormal(40, 0.4, 4.0)), 9
+    roots = np.exp(-2j * np.pi * np.arange(40) / 40)
+
+    def density(time: float, unit: int) -> float:
+        rung = -np.expm1(-np.delete(weights, unit) * time)
+        counts = np.fft.ifft(np.prod(1 - rung[:, None] + rung[:, None] * roots, axis=0)).real
+        return float(weights[unit] * math.exp(-weights[unit] * time) * counts[:size].sum())
+
+    exact = sequential_inclusion(np.log(weights), size)
+    for unit in (0, 5, 20, 39):
+        value, _ = integrate.quad(density, 0, np.inf, args=(unit,), epsabs=1e-12, limit=200)
+        assert exact[unit] == pytest.approx(value, abs=1e-9)
+
+
+SPANS = [
+    np.linspace(300, -300, 50),
+    np.linspace(600, -600, 513),
+    np.r_[np.full(20, 690.0), np.zeros(10), np.full(20, -690.0)],
+    np.r_[np.zeros(25), np.full(25, -1e-9)],
+    -5.0 * np.arange(50),
+]
+
+
+@pytest.mark.parametrize("logs", SPANS, ids=range(len(SPANS)))
+@pytest.mark.parametrize("size", [1, 19, 20, 25, 30, 49, 50])
+def test_weights_of_any_span_have_probabilities_that_sum_to_the_size(logs: np.ndarray, size: int) -> None:
+    for inclusion in (sequential_inclusion(logs, size), approximate_sequential_inclusion(logs, size)):
+        assert inclusion.sum() == pytest.approx(size, rel=1e-11)
+        assert ((inclusion >= 0) & (inclusion <= 1)).all() and (np.diff(inclusion) <= 1e-13).all()
+
+
+def test_groups_far_apart_are_drawn_one_group_after_the_other() -> None:
+    exact = sequential_inclusion(SPANS[2], 25)
+    np.testing.assert_allclose(exact, [1.0] * 20 + [0.5] * 10 + [0.0] * 20, atol=1e-12)
+
+
+def test_more_nodes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    cases = [
+        (lognormal(512, 0.4, 4.0), 103),
+        (lognormal(256, 0.4, 2.5), 205),
+        (np.zeros(128), 127),
+        (np.r_[np.full(102, 300.0), np.zeros(98)], 103),
+        (-2.0 * np.arange(200), 103),
+        (np.array([7.0, 0.0, -1.0]), 2),
+    ]
+    ours = [sequential_inclusion(logs, size) for logs, size in cases]
+    monkeypatch.setattr(sequential, "_node_count", lambda width: 160)
+    for (logs, size), inclusion in zip(cases, ours, strict=True):
+        np.testing.assert_allclose(inclusion, sequential_inclusion(logs, size), atol=1e-12)
+
+
+def test_blocks_of_nodes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = lognormal(64, 0.4, 4.0)
+    whole = sequential_inclusion(logs, 13)
+    monkeypatch.setattr(sequential, "BLOCK", 64 * 13 * 5)
+    np.testing.assert_allclose(sequential_inclusion(logs, 13), whole, rtol=1e-14)
+
+
+@pytest.mark.parametrize("inclusion_of_", [sequential_inclusion, approximate_sequential_inclusion])
+def test_units_of_weight_zero_come_last_in_order(inclusion_of_: object) -> None:
+    assert callable(inclusion_of_)
+    logs = log_powers(np.array([3.0, 0.0, 2.0, 1.0, 0.0]), 2.0)
+    inclusion = inclusion_of_(logs, 2)
+    assert inclusion[1] == inclusion[4] == 0 and inclusion.sum() == pytest.approx(2)
+    np.testing.assert_allclose(inclusion[[0, 2, 3]], inclusion_of_(logs[[0, 2, 3]], 2))
+    assert inclusion_of_(logs, 3).tolist() == [1, 0, 1, 1, 0]
+    assert inclusion_of_(logs, 4).tolist() == [1, 1, 1, 1, 0]
+    assert inclusion_of_(logs, 5).tolist() == [1] * 5
+    assert inclusion_of_(np.full(3, -np.inf), 2).tolist() == [1, 1, 0]
+    with pytest.raises(ValueError, match="is 6, but must be 1 to 5"):
+        inclusion_of_(logs, 6)
+
+
+def errors(logs: np.ndarray, size: int) -> tuple[float, float]:
+    exact, approximate = sequential_inclusion(logs, size), approximate_sequential_inclusion(logs, size)
+    return float(np.abs(approximate - exact).max()), float(np.abs(approximate / exact - 1).max())
+
+
+def test_the_approximations_error_is_the_documented_one() -> None:
+    """Measured with the paper's kappa over keep ratios 0.1 to 0.8, for spectra as wide as a trained layer's."""
+
+    def largest(units: tuple[int, ...]) -> tuple[float, float]:
+        keeps = ((0.1, 4.0), (0.2, 4.0), (0.4, 2.5), (0.6, 2.5), (0.8, 2.5))
+        found = [errors(lognormal(n, 0.4, kappa), math.ceil(keep * n)) for n in units for keep, kappa in keeps]
+        return max(a for a, _ in found), max(r for _, r in found)
+
+    assert largest((64, 128, 256)) == pytest.approx((0.008, 0.020), rel=0.05)
+    assert errors(lognormal(512, 0.4, 4.0), 103) == pytest.approx((0.0009, 0.002), rel=0.05)
+    assert largest((6,)) == pytest.approx((0.07, 0.29), rel=0.05)
+
+
+def test_the_approximation_is_exact_for_equal_weights() -> None:
+    for units, size in ((4, 1), (64, 13), (64, 64)):
+        np.testing.assert_allclose(approximate_sequential_inclusion(np.full(units, -3.0), size), size / units)
+
+
+@settings(deadline=None)
+@given(
+    sigma=st.lists(st.one_of(st.floats(1e-12, 1e3), st.just(0.0)), min_size=1, max_size=25),
+    kappa=st.floats(0, 6),
+    share=st.floats(0, 1),
+)
+def test_probabilities_sum_to_the_size_grow_with_sigma_and_know_no_scale(
+    sigma: list[float], kappa: float, share: float
+) -> None:
+    ordered = np.array(sorted(sigma, reverse=True))
+    size = max(1, round(share * len(ordered)))
+    inclusion = sequential_inclusion(log_powers(ordered, kappa), size)
+    assert inclusion.sum() == pytest.approx(size, rel=1e-11)
+    assert ((inclusion >= 0) & (inclusion <= 1)).all() and (np.diff(inclusion) <= 1e-12).all()
+    np.testing.assert_allclose(sequential_inclusion(log_powers(ordered * 1e3, kappa), size), inclusion, atol=1e-11)
