@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.api import Skip
 from bench.conformance import aggregation, costs, device, expectation, runs, submodels
 from bench.conformance.outcome import Declared, Failure, Result, Status, Undefined, fault
 from bench.conformance.subject import TASKS, Subject
@@ -74,7 +73,6 @@ def check_method(
     plugins: Iterable[Path] = (),
     tasks: Iterable[str] = tuple(TASKS),
     parameters: Mapping[str, Any] | None = None,
-    on_result: Callable[[Result], None] = lambda result: None,
 ) -> Report:
     """Run every check on a method.
 
@@ -83,18 +81,16 @@ def check_method(
         plugins: files of methods beside the built-in ones.
         tasks: names of the tasks it is checked on.
         parameters: parameters of the method that are not the default.
-        on_result: called after each check.
 
     Raises:
         BenchError: there is no such method or task, or a parameter is not possible.
     """
-    tasks, results = tuple(tasks), []
+    tasks, results, spawns = tuple(tasks), [], True
     with prepared():
-        for place, task in enumerate(tasks):
-            subject = Subject(method, task, plugins, parameters, spawns=place == 0)
-            for name in CHECKS:
-                results.append(run_check(name, subject))
-                on_result(results[-1])
+        for task in tasks:
+            subject = Subject(method, task, plugins, parameters, spawns)
+            results += [run_check(name, subject) for name in CHECKS]
+            spawns = spawns and bool(subject.skipped)
     return Report(method, tasks, tuple(results))
 
 
@@ -104,14 +100,16 @@ def run_check(name: str, subject: Subject) -> Result:
     def result(status: Status, reason: str = "") -> Result:
         return Result(subject.method, subject.task, name, status, reason)
 
+    if subject.skipped:
+        return result(Status.undefined, subject.skipped)
     try:
         CHECKS[name](subject)
     except Failure as failure:
         return result(Status.failed, str(failure))
     except Declared as declared:
         return result(Status.declared, str(declared))
-    except (Undefined, Skip) as reason:
-        return result(Status.undefined, str(reason))
+    except Undefined as undefined:
+        return result(Status.undefined, str(undefined))
     except (BenchError, Diverged) as error:
         return result(Status.failed, f"{error}; expected: a whole run; hint: bench/api.py says what each hook returns")
     except Exception as error:  # a plugin may raise anything

@@ -75,7 +75,7 @@ def no_global_randomness(subject: Subject) -> None:
 def two_workers_agree(subject: Subject) -> None:
     """A run with two worker processes equals the run in one process, bit for bit."""
     if not subject.spawns:
-        raise Undefined("worker processes take long to start: they are checked on the first task alone")
+        raise Undefined("worker processes take long to start: one task is enough")
     usual, federation = subject.usual_run, subject.federation()
     engine = open_engine(federation, subject.plugins, 2)
     try:

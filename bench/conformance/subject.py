@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench import registry
-from bench.api import Client, Cohort, Method, Selection, Server, Update
+from bench.api import Client, Cohort, Method, Selection, Server, Skip, Update
 from bench.config import make_cell
 from bench.conformance.compare import Run, values_of
 from bench.conformance.outcome import Failure
@@ -135,6 +135,17 @@ class Subject:
         """Return a fresh federation with its method set up."""
         federation = self.federation(device=device)
         return Stage(federation, federation.method.setup(federation.initial_model(), federation.task))
+
+    @cached_property
+    def skipped(self) -> str:
+        """Why the method is not defined for the task, in its own words; empty if it is."""
+        try:
+            self.stage()
+        except Skip as skip:
+            return str(skip) or "it is not defined for this task"
+        except Exception:  # what setup raises is for the checks to say
+            return ""
+        return ""
 
     @cached_property
     def usual_run(self) -> Run:
