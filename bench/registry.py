@@ -119,14 +119,31 @@ def task(name: str) -> TaskEntry:
 
 @functools.cache
 def _installed_methods() -> dict[str, MethodEntry]:
-    import methods as package
-
+    package = _own_methods()
     found: dict[str, MethodEntry] = {}
     for path in (path for folder in package.__path__ for path in sorted(Path(folder).glob("[!_]*.py"))):
         found |= _methods_of(f"{package.__name__}.{path.stem}", path)
     for point in entry_points(group=ENTRY_POINTS):
         found |= _methods_of(point.module, Path(f"{point.module.rpartition('.')[2]}.py"))
     return found
+
+
+def _own_methods() -> ModuleType:
+    """Return the package of the built-in methods, wherever the user stands.
+
+    A plain ``import methods`` would take a folder of that name in the current directory for it.
+    """
+    folder = Path(__file__).resolve().parents[1] / "methods"
+    loaded = sys.modules.get("methods")
+    if loaded is not None and loaded.__file__ and Path(loaded.__file__).parent == folder:
+        return loaded
+    spec = importlib.util.spec_from_file_location(
+        "methods", folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    assert spec is not None and spec.loader is not None
+    package = sys.modules["methods"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(package)
+    return package
 
 
 def _plugin_methods(path: Path) -> dict[str, MethodEntry]:
@@ -153,6 +170,7 @@ def _methods_of(module_name: str, path: Path, changed_ns: int = 0) -> dict[str, 
 
 
 def _import(module_name: str, path: Path) -> ModuleType:
+    _own_methods()  # plugins import from them too
     if not module_name.startswith("bench_plugin_"):
         return importlib.import_module(module_name)
     if not path.is_file():

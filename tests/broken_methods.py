@@ -102,17 +102,9 @@ CASES = {
         """,
     ),
     "tail dropped": Case(
-        "untrained changes nothing",
-        "that did not train change the server's",
-        SPECTRAL,
-        "keeps_tail = False",
+        "untrained changes nothing", "that did not train change the server's", SPECTRAL, "keeps_tail = False"
     ),
-    "unheld kernels dropped": Case(
-        "unheld parts stay",
-        "principal kernels of",
-        SPECTRAL,
-        "keeps_tail = False",
-    ),
+    "unheld kernels dropped": Case("unheld parts stay", "principal kernels of", SPECTRAL, "keeps_tail = False"),
     "unheld channels moved": Case(
         "unheld parts stay",
         "entries of",
@@ -169,10 +161,7 @@ CASES = {
         """,
     ),
     "masked full model": Case(
-        "costs grow with keep",
-        "parameters of sub-models of keep ratio",
-        FULL,
-        "uses_keep = True",
+        "costs grow with keep", "parameters of sub-models of keep ratio", FULL, "uses_keep = True"
     ),
     "more than its share": Case(
         "costs grow with keep",
@@ -212,18 +201,8 @@ CASES = {
                 torch.ones(3, 3) @ torch.ones(3, 3)
         """,
     ),
-    "leading kernels, unbiased": Case(
-        "unbiased",
-        "standard errors from the server's",
-        SPECTRAL,
-        "unbiased = True",
-    ),
-    "unbiased without factors": Case(
-        "unbiased",
-        "no low-rank layers",
-        FULL,
-        "unbiased = True",
-    ),
+    "leading kernels, unbiased": Case("unbiased", "standard errors from the server's", SPECTRAL, "unbiased = True"),
+    "unbiased without factors": Case("unbiased", "no low-rank layers", FULL, "unbiased = True"),
     "a generator without a seed": Case(
         "two runs agree",
         "two runs of the same cell are not equal",

@@ -52,7 +52,9 @@ def swept(finished: Path, bench: CommandLine, monkeypatch: pytest.MonkeyPatch, t
 
 
 COMMANDS = {
-    (): ["list", "run", "sweep", "status", "plot", "partition", "perf", "data"],
+    (): ["list", "run", "sweep", "status", "plot", "partition", "perf", "check", "new", "data"],
+    ("check",): ["METHOD", "--plugin", "--task", "--set"],
+    ("new",): ["NAME", "--family", "--folder", "spectral", "width", "plain"],
     ("list",): ["--plugin", "methods", "tasks", "sweeps", "figures"],
     ("run",): ["--task", "--method", "--keep", "--alpha", "--partition", "--seed", "--rounds", "--tier", "--data",
                "--diagnostics", "--set", "--plugin", "--device", "--workers", "--results"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,6 +126,19 @@ def test_file_dropped_into_the_methods_folder(tmp_path: Path, monkeypatch: pytes
     assert "_private" not in registry.methods()
     outcome = run_cell(cell_of("dropped"))
     assert (outcome.status, len(outcome.rounds)) == ("done", 3)
+
+
+def test_a_folder_called_methods_where_the_user_stands_hides_nothing(tmp_path: Path) -> None:
+    (tmp_path / "methods").mkdir()
+    write(tmp_path / "methods" / "mine.py", "x = 1")
+    write(tmp_path / "plugin.py", GOOD.format(body="summary = 'from here'"))
+    script = (
+        "from pathlib import Path; from bench import registry; "
+        "found = registry.methods([Path('plugin.py')]); print(found['mine'].kind if 'mine' in found else None, "
+        "found['fedavg'].kind.__module__, found['plugin'].kind.summary)"
+    )
+    result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.stdout.split(maxsplit=2) == ["None", "methods.fedavg", "from here\n"], result
 
 
 def test_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
