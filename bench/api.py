@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from bench.spectral.designs import Design
     from bench.tasks.base import Task
 
+Measures = dict[str, dict[str, float]]
+"""Measures by name for each piece of the model."""
+
 __all__ = ["Client", "Cohort", "Method", "Selection", "Server", "Skip", "Streams", "Update", "copy_of", "parameter"]
 
 
@@ -131,7 +134,8 @@ class Method(ABC):
         unbiased: True if the mean of a client's sub-model over all selections is the server's model; ``bench check``
             holds a method to it by Monte Carlo.
         returns_momentum: True where clients send their momentum buffers with their update.
-        drop_last: True to leave out each client's last, smaller batch whatever the task's recipe says.
+        drop_last: True to leave out each client's last, smaller batch whatever the task's recipe says; like the hooks
+            that touch training it is for departures that a paper or its code makes, under a name of their own.
     """
 
     name: ClassVar[str] = ""
@@ -189,10 +193,9 @@ class Method(ABC):
     def adjust_gradients(self, submodel: nn.Module) -> None:  # noqa: B027 - most methods have nothing to change
         """Change a client's gradients in place, after each backward pass and before the optimiser's step."""
 
-    def learning_rates(self, server: Server, selection: Selection, round_number: int) -> Sequence[float]:
-        """Return the learning rate of each of a client's local epochs: the recipe's, the same for all."""
-        recipe = self.task.recipe
-        return [recipe.lr_of(round_number)] * recipe.local_epochs
+    def learning_rates(self, server: Server, selection: Selection, round_number: int) -> Sequence[float] | None:
+        """Return the learning rate of each of a client's local epochs; None for the recipe's, the same in all."""
+        return None
 
     def initial_momentum(self, server: Server, selection: Selection) -> Mapping[str, Tensor] | None:
         """Return the momentum buffers with which a client starts, by parameter name; None starts from zero."""
@@ -206,6 +209,20 @@ class Method(ABC):
         """Return for each piece of the model how each client's units were drawn; empty where that is not known.
 
         The harness records the diversity of the draws and the coverage to be expected from them.
+        """
+        return {}
+
+    def expected_errors(self, server: Server, selections: Sequence[Selection]) -> Measures:
+        """Return by piece what follows from the laws of the draws before training, by column name; empty: nothing."""
+        return {}
+
+    def errors(self, server: Server, selections: Sequence[Selection], updates: Sequence[Update]) -> Measures:
+        """Return by piece what is measured once the updates are there, by column name; empty: nothing.
+
+        Args:
+            server: as :meth:`select` got it; its model may have been changed in place by :meth:`aggregate`.
+            selections: the parts the clients got.
+            updates: what they sent back.
         """
         return {}
 

@@ -61,11 +61,11 @@ def new(
     folder: Annotated[Path, typer.Option(help="Where the folders methods and tests are.")] = Path("."),
 ) -> None:
     """Write methods/NAME.py and tests/test_NAME.py: a method that runs and passes its checks as it stands."""
-    import methods
+    from bench import registry
     from bench.scaffold import create
 
     source, test = create(name, family.value, folder)
-    found = source.resolve().parent in {Path(path).resolve() for path in methods.__path__}
+    found = source.resolve().parent in {Path(path).resolve() for path in registry.own_methods().__path__}
     by_file = "" if found else f" --plugin {source}"
     lines = (
         f"wrote {source}",

@@ -19,7 +19,9 @@ PACKAGE = Path(__file__).parent
 SIMULATION_PATH = (
     "api.py",
     "capacity.py",
+    "cell.py",
     "cost.py",
+    "data/dataset.py",
     "data/partition.py",
     "data/standin",
     "data/text.py",
@@ -30,6 +32,7 @@ SIMULATION_PATH = (
     "federation.py",
     "models",
     "parameters.py",
+    "registry.py",
     "runtime.py",
     "seeding.py",
     "simulator.py",

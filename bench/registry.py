@@ -119,7 +119,7 @@ def task(name: str) -> TaskEntry:
 
 @functools.cache
 def _installed_methods() -> dict[str, MethodEntry]:
-    package = _own_methods()
+    package = own_methods()
     found: dict[str, MethodEntry] = {}
     for path in (path for folder in package.__path__ for path in sorted(Path(folder).glob("[!_]*.py"))):
         found |= _methods_of(f"{package.__name__}.{path.stem}", path)
@@ -128,7 +128,7 @@ def _installed_methods() -> dict[str, MethodEntry]:
     return found
 
 
-def _own_methods() -> ModuleType:
+def own_methods() -> ModuleType:
     """Return the package of the built-in methods, wherever the user stands.
 
     A plain ``import methods`` would take a folder of that name in the current directory for it.
@@ -170,7 +170,7 @@ def _methods_of(module_name: str, path: Path, changed_ns: int = 0) -> dict[str, 
 
 
 def _import(module_name: str, path: Path) -> ModuleType:
-    _own_methods()  # plugins import from them too
+    own_methods()  # plugins import from them too
     if not module_name.startswith("bench_plugin_"):
         return importlib.import_module(module_name)
     if not path.is_file():

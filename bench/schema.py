@@ -69,6 +69,7 @@ LAYER_MEASURES = (
     "cohort_error_expected",
     "aggregation_error",
     "update_norm2",
+    "cosine_fedavg",
 )
 """What may be known of a layer in an evaluated round, beside its ranks: see :mod:`bench.diagnostics`."""
 RANK_FIELDS = [
@@ -97,7 +98,17 @@ ROUNDS = pa.schema(ROUND_FIELDS, metadata=_METADATA)
 RANKS = pa.schema(RANK_FIELDS, metadata=_METADATA)
 ALL_ROUNDS = pa.schema([*CELL_FIELDS, *ROUND_FIELDS], metadata=_METADATA)
 ALL_RANKS = pa.schema([*CELL_FIELDS, *RANK_FIELDS], metadata=_METADATA)
-CELLS = pa.schema([*CELL_FIELDS, pa.field("reason", pa.string())], metadata=_METADATA)
+CELLS = pa.schema(
+    [
+        *CELL_FIELDS,
+        pa.field("final_acc", pa.float64()),
+        pa.field("oracle_acc", pa.float64()),
+        pa.field("reason", pa.string()),
+    ],
+    metadata=_METADATA,
+)
+"""``final_acc`` is the headline, the mean of the last evaluations; ``oracle_acc`` the best round, chosen on the test
+set, which is never the headline."""
 FOOTPRINT = pa.schema(FOOTPRINT_FIELDS, metadata=_METADATA)
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from bench.api import Cohort, Selection, Server, Update
+from bench.api import Measures, Selection, Server, Update
 from bench.cost import Cost, CostMeter, bytes_of
-from bench.diagnostics.agreement import fedavg_parameters, update_cosine, values_of
-from bench.diagnostics.coverage import Coverage
-from bench.diagnostics.draws import Measures, layer_measures
+from bench.diagnostics.observer import Observer
 from bench.diagnostics.rank import LayerRank, layer_ranks
 from bench.engine import Engine
 from bench.errors import BenchError
@@ -45,6 +43,7 @@ class Round:
         costs: cost of each client's sub-model.
         up_bytes, down_bytes: bytes the cohort sent and received in this round.
         forward_macs: multiply-accumulates of all forward passes of the cohort's training.
+        peak_memory_bytes: largest so far, of all processes, diagnostics included.
         seconds: time spent in each phase.
     """
 
@@ -77,9 +76,8 @@ class Simulation:
     def __init__(self, federation: Federation, engine: Engine) -> None:
         self.federation, self.engine = federation, engine
         self.method, self.recipe = federation.method, federation.task.recipe
-        self.coverage, self.meter = Coverage(), CostMeter(federation.task)
-        self.measures_errors = federation.cell.diagnostics in ("errors", "all")
-        self.measures_cosine = federation.cell.diagnostics in ("cosine", "all")
+        self.meter = CostMeter(federation.task)
+        self.observer = Observer(self.method, engine, federation.cell.diagnostics)
         self.completed = 0
 
     def rounds(self, resume: Mapping[str, Any] | None = None) -> Iterator[Round]:
@@ -115,15 +113,14 @@ class Simulation:
             "round": self.completed,
             "model": {name: tensor.clone() for name, tensor in self.server.model.state_dict().items()},
             "memory": {name: tensor.clone() for name, tensor in self.server.memory.items()},
-            "seen": {piece: tensor.clone() for piece, tensor in self.coverage.seen.items()},
-            "missed": {piece: tensor.clone() for piece, tensor in self.coverage.missed.items()},
+            **self.observer.state(),
         }
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self.completed = state["round"]
         self.server.model.load_state_dict(state["model"])
         self.server.memory = {name: tensor.clone() for name, tensor in state["memory"].items()}
-        self.coverage = Coverage(state["seen"], state["missed"])
+        self.observer.restore(state)
 
     def _round(self, server: Server, this: Round) -> Server:
         """Sample a cohort, let it train, and return the server's next state."""
@@ -137,13 +134,11 @@ class Simulation:
                 f"{len(cohort.clients)} clients; allowed: one for each, in the cohort's order"
             )
         with _timed(this, "diagnose"):
-            reference = self._reference(server, cohort, this)
-            self._cover(server, selections, this)
+            self.observer.before_training(server, cohort, selections, this, self._evaluates(this.number))
         this.seconds |= {"train": 0.0, "extract": 0.0, "count": 0.0}
         before = server
-        kept: list[Update] | None = [] if self.measures_errors and self._evaluates(this.number) else None
         with _timed(this, "aggregate"):
-            updates = self._updates(server, selections, this, kept)
+            updates = self._updates(server, selections, this)
             server = self.method.aggregate(server, updates, self.federation.streams("aggregation", this.number))
         if len(this.costs) != len(selections):
             raise BenchError(
@@ -156,45 +151,11 @@ class Simulation:
         if not all(bool(tensor.isfinite().all()) for tensor in server.model.parameters()):
             raise Diverged(f"round {this.number}: the server model has parameters that are not finite")
         with _timed(this, "diagnose"):
-            if self._evaluates(this.number):
-                self._measure(before, selections, kept, this)
-            if reference:
-                after = values_of(server.model)
-                this.cosine_fedavg = update_cosine(reference[0], after, reference[1])
+            self.observer.after_training(before, server, selections, this)
         return server
 
-    def _reference(self, server: Server, cohort: Cohort, this: Round) -> tuple[dict[str, Tensor], ...]:
-        """Return the server's parameters and what FedAvg would make of them in this round.
-
-        Empty if not asked for, or where FedAvg would diverge: that is no reason to end the method's own run.
-        """
-        if self.measures_cosine and self._evaluates(this.number):
-            with suppress(Diverged):
-                reference = fedavg_parameters(server.model, cohort.clients, this.number, self.engine)
-                return values_of(server.model), reference
-        return ()
-
-    def _cover(self, server: Server, selections: list[Selection], this: Round) -> None:
-        """Note which units the clients of a round train, and which it was to be expected."""
-        for selection in selections:
-            self.coverage.add(self.method.coverage(server, selection))
-        self.coverage.expect(self.method.designs(server, selections))
-        this.coverage, this.coverage_expected = self.coverage.share(), self.coverage.expected_share()
-
-    def _measure(self, server: Server, selections: list[Selection], updates: list[Update] | None, this: Round) -> None:
-        """Take the measures of each layer; ``server`` is as it was before the round."""
-        this.layers = layer_measures(self.method, server, selections, updates)
-        for name, shares in (
-            ("coverage", self.coverage.by_piece()),
-            ("coverage_expected", self.coverage.expected_by_piece()),
-        ):
-            for piece, share in shares.items():
-                this.layers.setdefault(piece, {})[name] = share
-
-    def _updates(
-        self, server: Server, selections: list[Selection], this: Round, kept: list[Update] | None
-    ) -> Iterator[Update]:
-        """Train the cohort and yield one update after the other, in the cohort's order; ``kept`` gathers them."""
+    def _updates(self, server: Server, selections: list[Selection], this: Round) -> Iterator[Update]:
+        """Train the cohort and yield one update after the other, in the cohort's order."""
         passes, loss = 0, 0.0
         trained = self.engine.train(self._jobs(server, selections, this))
         for place, selection in enumerate(selections):
@@ -207,8 +168,7 @@ class Simulation:
             this.up_bytes += bytes_of(result.parameters.values()) + bytes_of(result.momentum.values())
             this.forward_macs += this.costs[place].macs * result.passes
             update = Update(selection, result.parameters, result.momentum)
-            if kept is not None:
-                kept.append(update)
+            self.observer.keep(update)
             yield update
         this.train_loss = loss / passes if passes else None
 
@@ -220,6 +180,11 @@ class Simulation:
                 self._check_apart(server, submodel)
                 momentum = self.method.initial_momentum(server, selection)
                 learning_rates = self.method.learning_rates(server, selection, this.number)
+                if learning_rates is not None and len(learning_rates) != self.recipe.local_epochs:
+                    raise BenchError(
+                        f"method {self.method.name!r}: learning_rates returned {len(learning_rates)} rates; "
+                        f"allowed: one for each of the {self.recipe.local_epochs} local epochs, or None"
+                    )
             with _timed(this, "count"):
                 cost = self.meter.of(submodel)
             this.costs.append(cost)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
+import statistics
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +110,9 @@ def write_tables(sweep: Sweep, store: Store, known: Iterable[Record]) -> dict[st
         if record.state not in USABLE:
             continue
         about = _cell_columns(record, labels[record.cell.identity])
-        rows.append({**about, "reason": record.reason})
-        rounds.append(_beside(about, store.read(record.cell, "rounds"), schema.ALL_ROUNDS))
+        of_cell = store.read(record.cell, "rounds")
+        rows.append({**about, **_accuracies(of_cell, record.state, sweep.last), "reason": record.reason})
+        rounds.append(_beside(about, of_cell, schema.ALL_ROUNDS))
         ranks.append(_beside(about, store.read(record.cell, "ranks"), schema.ALL_RANKS))
     tables = {
         "cells": schema.table_of(rows, schema.CELLS),
@@ -121,19 +124,32 @@ def write_tables(sweep: Sweep, store: Store, known: Iterable[Record]) -> dict[st
     return tables
 
 
+def _accuracies(rounds: pa.Table, state: str, last: int) -> dict[str, float | None]:
+    """Return the headline of a cell, which a diverged one has not, and the accuracy of its best round."""
+    numbers, accs = rounds["round"].to_pylist(), rounds["test_acc"].to_pylist()
+    evaluated = [acc for number, acc in zip(numbers, accs, strict=True) if number > 0 and acc is not None]
+    headline = statistics.fmean(evaluated[-last:]) if evaluated and state == "done" else None
+    return {"final_acc": headline, "oracle_acc": max(evaluated, default=None)}
+
+
 def series_labels(cells: Iterable[Cell]) -> dict[str, str]:
     """Return the label of each cell by its identity.
 
-    The method, its parameters and the profile of mixed keep ratios, and such of tier, training, model and diagnostics
-    as differ between the sweep's cells of the same task and method, so that two cells that differ in more than the axes
-    of a figure never share a label.
+    The method, its parameters and the profile of mixed keep ratios, and such of tier, training and model as differ
+    between the sweep's cells of the same task and method, so that two cells that differ in more than the axes of a
+    figure never share a label. What is measured beside changes no result: diagnostics are in the label only where cells
+    differ in nothing else.
     """
     groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in cells:
         groups[cell.task, cell.method].append(cell)
     labels = {}
     for group in groups.values():
-        settings = [_settings(cell) for cell in group]
+        twins = len({replace(cell, diagnostics="basic").identity for cell in group}) < len(group)
+        settings = [
+            _settings(cell) | ({"diagnostics": cell.diagnostics} if twins and cell.diagnostics != "basic" else {})
+            for cell in group
+        ]
         varied = sorted(
             {name for some in settings for name in some if any(some[name] != other.get(name) for other in settings)}
         )

@@ -61,7 +61,7 @@ class Trained:
 def train_client(job: Job, federation: Federation) -> Trained:
     """Train a client's sub-model on its own data for the recipe's local epochs.
 
-    Plain SGD with momentum over shuffled batches; the last, smaller batch is used unless the recipe drops it. The
+    Plain SGD with momentum over shuffled batches; the last, smaller batch is used unless recipe or method drop it. The
     order of the samples and their augmentation come from streams that do not depend on the method or keep ratio.
 
     Raises:
@@ -71,7 +71,9 @@ def train_client(job: Job, federation: Federation) -> Trained:
     method = federation.reference if job.reference else federation.method
     submodel = job.submodel.train()
     inputs, labels = federation.client_data(job.client)
-    learning_rates = job.learning_rates or [recipe.lr_of(job.round_number)] * recipe.local_epochs
+    learning_rates = job.learning_rates
+    if learning_rates is None:
+        learning_rates = [recipe.lr_of(job.round_number)] * recipe.local_epochs
     optimiser = _optimiser(job, learning_rates[0], recipe, method)
     order_rng = federation.streams("batches", job.round_number).client(job.client)
     augment_rng = federation.streams("augmentation", job.round_number).client(job.client)

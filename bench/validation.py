@@ -24,14 +24,19 @@ def checked(kind: type, values: Mapping[str, Any], place: str) -> dict[str, Any]
         place: where it stands, for the error ("sweeps/my.toml, cells 2, training").
 
     Raises:
-        BenchError: an unknown name, or a value of the wrong type or out of its bounds.
+        BenchError: an unknown name, a value of the wrong type or out of its bounds, or values that do not go together.
     """
     named = _by_field_name(kind, values, place)
     try:
         model = _model_of(kind).model_validate(named)
     except ValidationError as error:
         raise BenchError(_sentence(kind, named, error, place)) from None
-    return {name: getattr(model, name) for name in named}
+    right = {name: getattr(model, name) for name in named}
+    try:
+        kind(**right)
+    except ValueError as error:  # of the dataclass's own __post_init__
+        raise BenchError(f"{place}: {error}") from None
+    return right
 
 
 def without_defaults(

@@ -11,7 +11,7 @@ from torch import nn
 from bench.api import Cohort, Selection, Server, Streams, parameter
 from bench.families.as_released import AsReleased, ReleasedParams
 from bench.families.spectral import SpectralServer
-from bench.spectral.designs import Design, Leading, Sequential
+from bench.spectral.designs import Design, Leading, Sequential, Uniform
 from bench.spectral.sampling import log_powers
 
 PAPER_KAPPA = {"resnet18-cifar10": 2.5, "cnn-femnist": 2.0, "lstm-imdb": 2.0}
@@ -38,6 +38,21 @@ class PriSMParams(ReleasedParams):
     )
     warmup_rounds: int = parameter(0, "first rounds, in which the leading kernels are taken (released flag: 50)", low=0)
 
+    def __post_init__(self) -> None:
+        """Refuse settings that would change nothing but the name of a result.
+
+        Raises:
+            ValueError: in one sentence.
+        """
+        if self.clip_tau is not None and self.multipliers == "none":
+            raise ValueError(
+                f"clip_tau = {self.clip_tau:g} has no effect without multipliers; give them or leave it out"
+            )
+        if self.kappa is not None and (self.sampling != "power" or self.as_released):
+            raise ValueError(
+                f"kappa = {self.kappa:g} has no effect where kernels are not drawn by powers; leave it out"
+            )
+
 
 class PriSM(AsReleased):
     """Kernel i of a layer is drawn with probability proportional to ``sigma_i ** kappa`` (equation 2).
@@ -50,7 +65,7 @@ class PriSM(AsReleased):
     deviations = (
         "client momentum starts from zero each round (client_momentum=carry: the server's average of the buffers)",
         "the LSTM's matrices are really factored; the authors' code trains a dense LSTM",
-        "accuracy of the best round, which the released code reports, is the column oracle_acc and never the headline",
+        "best-round accuracy, which the released code reports, is the column oracle_acc of the table cells alone",
     )
     Params = PriSMParams
 
@@ -59,7 +74,7 @@ class PriSM(AsReleased):
         self.kappa = PAPER_KAPPA.get(task.name, OTHER_KAPPA) if kappa is None else kappa
         self.warming_up = False
         server = super().setup(model, task)
-        self.fixed_multipliers = self.params.multipliers != "scaled" and self.params.u_rows == 1
+        self.errors_follow_from_design = self.params.multipliers != "scaled" and self.params.u_rows == 1
         exact = self.params.multipliers == "wallenius" and self.params.inclusion == "exact"
         self.unbiased = exact and self.params.u_rows == 1 and not self.params.warmup_rounds
         return server
@@ -71,12 +86,11 @@ class PriSM(AsReleased):
     def design(self, sigma: np.ndarray, rank: int, clients: int) -> Design:
         if self.warming_up:
             return Leading(len(sigma), rank)
-        if self.params.sampling == "softmax":
-            log_weights = sigma
-        else:
-            log_weights = log_powers(sigma, 0.0 if self.params.sampling == "uniform" else self.kappa)
-        exact, reciprocal = self.params.inclusion == "exact", self.params.multipliers == "wallenius"
-        return Sequential(log_weights, rank, exact=exact, reciprocal=reciprocal)
+        reciprocal = self.params.multipliers == "wallenius"
+        if self.params.sampling == "uniform":
+            return Uniform(len(sigma), rank, reciprocal)
+        log_weights = sigma if self.params.sampling == "softmax" else log_powers(sigma, self.kappa)
+        return Sequential(log_weights, rank, reciprocal, exact=self.params.inclusion == "exact")
 
     def multipliers(self, sigma: np.ndarray, design: Design, kept: np.ndarray) -> np.ndarray | None:
         if self.params.multipliers != "scaled":

@@ -13,7 +13,10 @@ T_3 = 4.302652730  # with 2 degrees of freedom
 
 
 def cell(name: str, acc: list[float | None], **changes: Any) -> pd.DataFrame:
-    """Return the rounds of one cell: 10 bytes down and 5 up, 100 MACs and 2 s in each round after round 0."""
+    """Return the rounds of one cell: 10 bytes down and 5 up, 100 MACs and 2 s in each round after round 0.
+
+    Each round is evaluated in 1 s and diagnosed in 0.5 s, which is in ``round_s``, but for round 0 where that is 0.
+    """
     trained = [math.nan] + [1.0] * (len(acc) - 1)
     columns: dict[str, Any] = {
         "cell": name,
@@ -32,7 +35,9 @@ def cell(name: str, acc: list[float | None], **changes: Any) -> pd.DataFrame:
         "down_bytes": 10 * np.array(trained),
         "up_bytes": 5 * np.array(trained),
         "forward_macs": 100 * np.array(trained),
-        "round_s": 2 * np.array(trained),
+        "evaluate_s": 1.0,
+        "diagnose_s": 0.5,
+        "round_s": [0.0] + [3.5] * (len(acc) - 1),
     }
     return pd.DataFrame(columns | changes)
 

@@ -2,79 +2,8 @@
 
 from __future__ import annotations
 
-import textwrap
-from typing import NamedTuple
-
-HEAD = """
-import dataclasses
-
-import numpy as np
-import torch
-from torch import nn
-
-from bench.api import Method, Selection, Skip, copy_of
-from bench.families.averaging import CoverageMean
-from bench.families.spectral import Spectral
-from bench.families.width import Width
-"""
-SPECTRAL = """
-class Broken(Spectral):
-    def choose(self, sigma, rank, rng):
-        return np.arange(rank)
-"""
-WIDTH = """
-class Broken(Width):
-    def choose(self, group, size, count, cohort, rng):
-        return np.arange(count)
-"""
-FULL = """
-class Full:
-    uses_keep = False
-
-    def select(self, server, cohort, streams):
-        return [Selection(client) for client in cohort.clients]
-
-    def extract(self, server, selection):
-        return copy_of(server.model)
-
-    def weight(self, client):
-        return 1.0
-
-    @torch.no_grad()
-    def aggregate(self, server, updates, streams):
-        means = {name: CoverageMean(tensor.detach()) for name, tensor in server.model.named_parameters()}
-        for update in updates:
-            for name, values in update.parameters.items():
-                means[name].add(values, weight=self.weight(update.selection.client))
-        for name, tensor in server.model.named_parameters():
-            tensor.copy_(means[name].result())
-        return server
-
-
-class Broken(Full, Method):
-"""
-
-
-class Case(NamedTuple):
-    """A broken method.
-
-    Attributes:
-        check: the check that must find it.
-        words: what the sentence must say.
-        base: the class it starts from.
-        fault: what is added to the class.
-    """
-
-    check: str
-    words: str
-    base: str
-    fault: str
-
-    @property
-    def source(self) -> str:
-        """The plugin's code."""
-        return HEAD + self.base + textwrap.indent(textwrap.dedent(self.fault), "    ")
-
+from broken_bases import FULL, SAMPLED, SPECTRAL, WIDTH, Case
+from broken_runs import RUNS
 
 CASES = {
     "stale decomposition": Case(
@@ -201,84 +130,11 @@ CASES = {
                 torch.ones(3, 3) @ torch.ones(3, 3)
         """,
     ),
-    "leading kernels, unbiased": Case("unbiased", "standard errors from the server's", SPECTRAL, "unbiased = True"),
+    "leading kernels, unbiased": Case("unbiased", "no draw reached what is missing", SPECTRAL, "unbiased = True"),
+    "drawn without weights, unbiased": Case(
+        "unbiased", "standard errors from the server's in an entry", SAMPLED, "unbiased = True"
+    ),
     "unbiased without factors": Case("unbiased", "no low-rank layers", FULL, "unbiased = True"),
-    "a generator without a seed": Case(
-        "two runs agree",
-        "two runs of the same cell are not equal",
-        SPECTRAL,
-        """
-        def choose(self, sigma, rank, rng):
-            return np.sort(np.random.default_rng().choice(len(sigma), rank, replace=False))
-        """,
-    ),
-    "state in the method": Case(
-        "two workers agree",
-        "with two worker processes a run is another",
-        FULL,
-        """
-        factor = 0.0
-
-        def extract(self, server, selection):
-            self.factor = 0.1
-            return super().extract(server, selection)
-
-        def penalty(self, submodel):
-            return self.factor * sum(tensor.square().sum() for tensor in submodel.parameters())
-        """,
-    ),
-    "rounds counted in the method": Case(
-        "resumed runs agree",
-        "after an interruption a run goes on otherwise",
-        FULL,
-        """
-        completed = 0
-
-        def weight(self, client):
-            self.completed += 1
-            return self.completed
-        """,
-    ),
-    "numbers in the memory": Case(
-        "resumed runs agree",
-        "the state after a round cannot be saved",
-        FULL,
-        """
-        def aggregate(self, server, updates, streams):
-            server = super().aggregate(server, updates, streams)
-            server.memory["completed"] = 1
-            return server
-        """,
-    ),
-    "the global generator": Case(
-        "no global randomness",
-        "changes the global random state of numpy",
-        SPECTRAL,
-        """
-        def choose(self, sigma, rank, rng):
-            return np.sort(np.random.permutation(len(sigma))[:rank])
-        """,
-    ),
-    "the global generator, put back": Case(
-        "no global randomness",
-        "with other global random states a run is another",
-        SPECTRAL,
-        """
-        def choose(self, sigma, rank, rng):
-            with torch.random.fork_rng():
-                return torch.randperm(len(sigma))[:rank].sort().values.numpy()
-        """,
-    ),
-    "a seed": Case(
-        "no global randomness",
-        "seeds a global generator, line",
-        SPECTRAL,
-        """
-        def setup(self, model, task):
-            torch.manual_seed(0)
-            return super().setup(model, task)
-        """,
-    ),
     "a device by name": Case(
         "any device",
         "'cuda:0'",
@@ -299,6 +155,38 @@ CASES = {
             return submodel
         """,
     ),
+    "a tensor made without a device": Case(
+        "any device",
+        "the sub-model has a tensor of shape (3,) that comes from one made without a device",
+        FULL,
+        """
+        def extract(self, server, selection):
+            submodel = super().extract(server, selection)
+            submodel.register_buffer("mask", torch.tensor([True, True, False]) & True)
+            return submodel
+        """,
+    ),
+    "a memory made without a device": Case(
+        "any device",
+        "the server after a round has a tensor of shape (4,)",
+        FULL,
+        """
+        def setup(self, model, task):
+            server = super().setup(model, task)
+            server.memory["rounds"] = torch.zeros(task.recipe.clients)
+            return server
+        """,
+    ),
+    "singular values changed in place": Case(
+        "order does not matter",
+        "copy it first",
+        SPECTRAL.replace("def choose", "def leading"),
+        """
+        def choose(self, sigma, rank, rng):
+            sigma /= sigma.sum()
+            return np.sort(rng.choice(len(sigma), rank, replace=False, p=sigma))
+        """,
+    ),
     "a client forgotten": Case(
         "order does not matter",
         "select returned selections for the clients [0, 1]",
@@ -308,5 +196,6 @@ CASES = {
             return super().select(server, cohort, streams)[:2]
         """,
     ),
+    **RUNS,
 }
 """Broken methods by what is wrong with them."""

@@ -72,6 +72,8 @@ def make_cell(
     cost = pd.Series(np.where(number == 0, np.nan, 1.0))
     pace = 0.0 if method == "orthdrop" else 0.4 + strength(label)
     exploration = 0.97 * (1 - (1 - keep) * (1 - keep * pace) ** (number - 1)) * cost
+    evaluate = np.full(rounds + 1, 0.7)
+    diagnose = np.where(method == "fedavg", 0.1, 4.0) + 0 * number
     cosine = 0.3 + 0.4 * keep + 0.3 * strength(label) - 0.2 * number / rounds + rng.normal(0, 0.05, rounds + 1)
     return pd.DataFrame(
         {
@@ -100,7 +102,9 @@ def make_cell(
             "client_parameters": FULL_PARAMETERS[task] * keep,
             "client_macs": FULL_MACS[task] * keep,
             "forward_macs": 20 * 960 * FULL_MACS[task] * keep * cost,
-            "round_s": (3.0 + rng.uniform(0, 0.2, rounds + 1)) * (0.5 + keep) * cost,
+            "evaluate_s": evaluate,
+            "diagnose_s": diagnose,
+            "round_s": np.where(number == 0, 0.0, 3.0 * (0.5 + keep) + evaluate + diagnose),
         }
     )
 

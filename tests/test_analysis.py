@@ -120,9 +120,16 @@ def test_cost_adds_up_over_rounds_without_evaluation(x: str, expected: list[floa
     assert curves.loc[curves["cell"] == "b", "value"].tolist() == [0.1, 0.5, 0.6]
 
 
+def test_seconds_are_the_methods_own() -> None:
+    rounds = cell("a", [0.1, 0.2, 0.3])
+    rounds = table(rounds.assign(round_s=[0.0, 10.0, 7.0], evaluate_s=[3.0, 4.0, 0.0], diagnose_s=[1.0, 5.0, 0.25]))
+    assert cell_curves(rounds, "seconds")["x"].tolist() == [0.0, 1.0, 7.75]
+    assert final_accuracy(rounds)["total_s"].tolist() == [7.75]
+
+
 def test_mean_curve_is_aligned_by_round() -> None:
     slow = cell("b", [0.1, 0.4, 0.8], seed=1)
-    slow["round_s"] = [math.nan, 4.0, 4.0]
+    slow["round_s"] = [0.0, 5.5, 5.5]
     result = training_curves(table(cell("a", [0.1, 0.2, 0.6]), slow), "seconds")
     assert result["round"].tolist() == [0, 1, 2]
     assert result["x"].tolist() == [0, 3, 6]

@@ -117,6 +117,24 @@ def test_mean_over_rounds_averages_rounds_first_and_seeds_then() -> None:
         mean_over_rounds(curves_of(cell("a", [0.1]), cell("b", [0.2])))
 
 
+def test_each_measurement_stands_for_the_rounds_since_the_one_before_it() -> None:
+    sparse: list[float | None] = [None] * 11
+    sparse[4], sparse[8], sparse[9], sparse[10] = 0.1, 0.3, 0.9, 0.8
+    curves = curves_of(cell("a", sparse), cell("b", [None, *[0.5] * 10], seed=1), cell("c", [0.7, None, 0.2], keep=0.9))
+    result = mean_over_rounds(curves.iloc[::-1]).set_index("keep")
+    held = [0.1] * 4 + [0.3] * 4 + [0.9] + [0.8]  # what each round is counted with
+    assert result.loc[0.5, "mean"] == pytest.approx((sum(held) / 10 + 0.5) / 2)
+    assert result.loc[0.9, "mean"] == pytest.approx(0.2)
+
+
+def test_ratio_of_a_mean_that_no_run_comes_near_is_left_empty() -> None:
+    measured = curves_of(cell("a", [None, 2.0]), cell("b", [None, 2.0], label="tail"))
+    expected = curves_of(cell("a", [None, 100.0]), cell("b", [None, 201.0], label="tail"))
+    result = measured_and_expected(measured, expected).set_index("label")
+    assert result["ratio"].to_dict() == pytest.approx({"prism": 0.02, "tail": NONE}, nan_ok=True)
+    assert result.loc["tail", ["measured", "expected"]].tolist() == [2.0, 201.0]
+
+
 def test_landmarks_are_those_there_are() -> None:
     assert landmarks(1) == [1]
     assert landmarks(24) == [1, 5, 10]
@@ -167,6 +185,10 @@ def test_measured_and_expected_meet_in_one_row() -> None:
         ("prism (clip_tau=10, multipliers=wallenius)", "clip_tau=10, multipliers=wallenius", ""),
         ("prism, keep 0.2:0.6,0.4:0.4", "", "0.2:0.6,0.4:0.4"),
         ("prism (kappa=3), keep 0.2:0.6,0.4:0.4", "kappa=3", "0.2:0.6,0.4:0.4"),
+        ("prism (gradient_clip=5)", "gradient_clip=5", ""),
+        ("prism (gradient_clip=5, lr=0.1, tier=quick), keep 0.2:1", "gradient_clip=5, lr=0.1, tier=quick", "0.2:1"),
+        ("prism (note=a, keep b, shape=(1, 2))", "note=a, keep b, shape=(1, 2)", ""),
+        ("prismatic (kappa=3)", "prismatic (kappa=3)", ""),
     ],
 )
 def test_a_label_tells_its_setting_and_profile(label: str, setting: str, profile: str) -> None:

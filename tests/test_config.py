@@ -52,6 +52,12 @@ WRONG = [
     (COMMON + ONE + "[cells.model]\nwidth = 4", ["model of cnn-femnist", "'width'", "allowed: 'variant'"]),
     (COMMON + ONE + "[cells.parameters.prism]\nkapa = 1", ["parameters of prism", "'kapa'", "did you mean 'kappa'"]),
     (COMMON + ONE + "[cells.parameters.prism]\nkappa = 21", ["parameters of prism", "kappa = 21", "from 0 to 20"]),
+    (COMMON + ONE + "[cells.parameters.prism]\nclip_tau = 3", ["clip_tau = 3", "no effect without multipliers"]),
+    (
+        COMMON + ONE + "[cells.parameters.prism]\nkappa = 3\nsampling = 'softmax'",
+        ["kappa = 3", "no effect", "not drawn by powers"],
+    ),
+    (COMMON + ONE + "[cells.parameters.prism]\nkappa = 3\nas_released = true", ["kappa = 3", "no effect"]),
     (COMMON + ONE + "[cells.parameters.prism]\nkappa = true", ["kappa = True", "a number"]),
     (COMMON + ONE + "[cells.parameters.fedavg]\nweights = 'uniform'", ["'fedavg' is not a method", "'prism'"]),
     (COMMON + ONE + "[cells.parameters]\nkappa = 2", ["'kappa' is not a method", "'prism'"]),

@@ -6,16 +6,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from broken_methods import CASES, FULL, HEAD, Case
+from broken_bases import FULL, HEAD, Case
+from broken_methods import CASES
 from tiny import CNN, LSTM, RESNET, CommandLine, write
 
 from bench import registry
 from bench.conformance import CHECKS, TASKS, Result, Status, Subject, check_method, run_check, runs
-from bench.conformance.randomness import disturbed, global_states
-from bench.conformance.source import fixed_devices, global_seeds
 from bench.engine import InlineEngine
 from bench.runtime import prepared
 
@@ -23,7 +20,10 @@ WORKERS = "two workers agree"
 NAMES = sorted(registry.methods())
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("prism", {"sigma": "absorbed", "client_momentum": "carry"}),
+    ("prism", {"multipliers": "wallenius"}),
     ("prism", {"multipliers": "wallenius", "clip_tau": 10.0}),
+    ("prism", {"first_epoch_lr": "stale"}),
+    ("collective", {"aggregate": "product"}),
     ("orthdrop", {"aggregate": "product", "weights": "samples"}),
     ("fedavg", {"weights": "uniform"}),
 ]
@@ -64,6 +64,12 @@ def test_variants_conform(method: str, parameters: dict[str, Any]) -> None:
     assert failed(results(method, LSTM, **parameters)) == {}
 
 
+def test_a_setup_that_asks_nothing_of_its_base_conforms(tmp_path: Path) -> None:
+    fault = "    def setup(self, model, task):\n        return Server(model)\n"
+    plugin = write(tmp_path / "broken.py", HEAD.replace("copy_of", "Server, copy_of") + FULL + fault)
+    assert failed(results("broken", LSTM, (plugin,))) == {}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", NAMES)
 def test_methods_conform_in_worker_processes(method: str) -> None:
@@ -91,6 +97,16 @@ def test_each_check_finds_a_broken_method(name: str, tmp_path: Path) -> None:
     assert result.status is Status.failed
     assert case.words in result.reason and "; expected: " in result.reason and "; hint: " in result.reason
     assert "\n" not in result.reason
+
+
+def test_a_change_in_place_is_named_with_its_line(tmp_path: Path) -> None:
+    source = CASES["singular values changed in place"].source
+    plugin = write(tmp_path / "broken.py", source)
+    line = source.splitlines().index("        sigma /= sigma.sum()") + 1
+    assert set(failed(results("broken", LSTM, (plugin,))).values()) == {
+        f"choose raised ValueError: output array is read-only (broken.py, line {line}); expected: no error; hint: what "
+        "a hook is given belongs to the server and cannot be changed in place: copy it first"
+    }
 
 
 def test_every_check_has_a_broken_method() -> None:
@@ -216,39 +232,3 @@ def test_wrong_usage_is_one_sentence(bench: CommandLine, given: list[str], words
     write(Path("wrong.py"), "def f(:\n")
     sentence = bench.refused("check", *given)
     assert [word for word in words if word not in sentence] == []
-
-
-def test_devices_and_seeds_are_found_in_the_source() -> None:
-    source = '''
-    """A docstring may say cuda and torch.manual_seed(0)."""
-    import random as dice
-    import numpy as np, torch
-    from numpy import random
-    from torch import manual_seed as fix
-    def f(model, rng):
-        model.cuda(); model.to("cuda:1"); model.to("cpu"); torch.device("mps")
-        torch.manual_seed(0); np.random.seed(1); dice.seed(2); random.seed(3); fix(4)
-        torch.Generator().manual_seed(5); rng.seed(6); torch.cuda.is_available()
-    '''
-    code = "\n".join(line[4:] for line in source.splitlines())
-    assert sorted(fixed_devices(code)) == ["line 8: 'cuda:1'", "line 8: 'mps'", "line 8: .cuda()"]
-    assert sorted(global_seeds(code)) == [
-        "line 9: numpy.random.seed()",
-        "line 9: numpy.random.seed()",
-        "line 9: random.seed()",
-        "line 9: torch.manual_seed()",
-        "line 9: torch.manual_seed()",
-    ]
-
-
-def test_global_states_are_set_watched_and_put_back() -> None:
-    with global_states(5) as outer:
-        with global_states(1) as before:
-            assert disturbed(before) == ()
-            first = torch.rand(2).tolist(), np.random.random()
-            assert disturbed(before) == ("numpy", "torch")
-        assert disturbed(outer) == ()
-        with global_states(1):
-            assert (torch.rand(2).tolist(), np.random.random()) == first
-        with global_states(2):
-            assert (torch.rand(2).tolist(), np.random.random()) != first

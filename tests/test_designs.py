@@ -60,10 +60,15 @@ def test_multipliers() -> None:
 
 def test_the_approximation_is_used_if_asked_for() -> None:
     logs = log_powers(SIGMA, 2.0)
-    exact, approximate = Sequential(logs, 3), Sequential(logs, 3, exact=False)
+    exact, approximate = Sequential(logs, 3, reciprocal=True), Sequential(logs, 3, reciprocal=True, exact=False)
+    assert exact.multipliers is not None and approximate.multipliers is not None
     np.testing.assert_allclose(exact.inclusion[:7], inclusion_of(successive(np.exp(logs[:7]).tolist(), 3), 7))
-    difference = np.abs(approximate.inclusion - exact.inclusion)
+    drawn = exact.inclusion > 0
+    np.testing.assert_allclose(exact.multipliers[drawn], 1 / exact.inclusion[drawn])
+    difference = np.abs(1 / approximate.multipliers[drawn] - exact.inclusion[drawn])
     assert 0.005 < difference.max() < 0.1
+    # What is recorded of a draw is the truth either way.
+    np.testing.assert_array_equal(approximate.inclusion, exact.inclusion)
     assert approximate.draw(stream(0, "test")).tolist() == exact.draw(stream(0, "test")).tolist()
 
 

@@ -22,7 +22,7 @@ from bench.models.base import matrix
 from bench.schema import LAYER_MEASURES, RANKS, ROUNDS, rank_rows, round_row, table_of
 from bench.simulator import Round, Simulation
 from bench.spectral.decompose import rank_of
-from bench.spectral.designs import FixedSize, Leading
+from bench.spectral.designs import Chosen, FixedSize, Leading
 from bench.training import Diverged, Job, train_client
 from methods.fedavg import FedAvg
 
@@ -142,8 +142,9 @@ def own(this: Round) -> set[str]:
 def test_each_setting_measures_what_it_says_in_evaluated_rounds(diagnostics: str) -> None:
     training = {"rounds": 6, "evaluate_every": 2, "samples_per_client": 8, "cohort": 1}
     rounds, _ = run(federation("prism", CNN, keep=0.3, diagnostics=diagnostics, training=training))
-    always = {"coverage", "coverage_expected", "anme", *EXPECTED_ERRORS}
-    expected = always | (set(ERRORS) if diagnostics in ("errors", "all") else set())
+    expected = {"coverage", "coverage_expected", "anme", "weight_norm2", *EXPECTED_ERRORS}
+    expected |= set(ERRORS) if diagnostics in ("errors", "all") else set()
+    expected |= {"cosine_fedavg"} if diagnostics in ("cosine", "all") else set()
     for this in rounds:
         evaluated = this.number in (2, 4, 5, 6)
         assert own(this) == (expected if evaluated else set())
@@ -166,6 +167,16 @@ def test_a_runs_errors_are_those_of_the_weights_before_the_round(method: str, ta
             assert row["aggregation_error"] > 0 and row["update_norm2"] > 0
 
 
+def test_nothing_is_expected_of_a_piece_once_one_law_was_not_known() -> None:
+    coverage = Coverage()
+    for designs in ([Leading(4, 1)], [Leading(4, 1), Chosen(lambda sigma, size, rng: np.arange(1), np.ones(4), 1)]):
+        coverage.add({"a": (torch.tensor([0]), 4), "b": (torch.tensor([0]), 4)})
+        coverage.expect({"a": designs, "b": [Leading(4, 1)]})
+    assert coverage.expected_by_piece() == {"b": 0.25} and coverage.expected_share() is None
+    coverage.expect({"a": [Leading(4, 1)], "b": [Leading(4, 1)]})
+    assert coverage.expected_share() is None and coverage.share() == 0.25
+
+
 class Last(Spectral):
     """A plugin whose law of drawing is not known."""
 
@@ -178,7 +189,7 @@ def test_of_an_unknown_law_only_what_was_seen_is_measured() -> None:
     built.method = Last(SpectralParams())
     rounds, _ = run(built)
     for this in rounds[1:]:
-        assert own(this) == {"coverage", *ERRORS}
+        assert own(this) == {"coverage", "cosine_fedavg", *ERRORS}
         assert this.coverage == 0.25 and this.coverage_expected is None and this.cosine_fedavg is not None
 
 
@@ -188,7 +199,7 @@ def test_of_an_unknown_law_only_what_was_seen_is_measured() -> None:
 def test_methods_of_other_families_have_no_errors(method: str, parameters: dict[str, Any]) -> None:
     rounds, _ = run(federation(method, CNN, keep=0.5, diagnostics="all", parameters=parameters))
     for this in rounds:
-        assert own(this) == set()
+        assert own(this) == ({"cosine_fedavg"} if this.number else set())
         known = method == "origdrop" and this.number > 0
         assert (this.coverage, this.coverage_expected) == ((0.5, 0.5) if known else (None, None))
         assert (this.cosine_fedavg is not None) == (this.number > 0)

@@ -107,6 +107,7 @@ def test_accuracy_points_lie_at_their_values(tables: dict[str, pd.DataFrame]) ->
         ("round", "round", 1.0),
         ("bytes", "sent, down and up (GB)", 2 * 20 * 4 * 11_173_962 * 0.2 / 1e9),
         ("macs", "forward work of all clients (TMAC)", 20 * 960 * 5.6e8 * 0.2 / 1e12),
+        ("seconds", "wall clock of the method (s)", 3.0 * 0.7),
     ],
 )
 def test_curves_run_over_each_axis(tables: dict[str, pd.DataFrame], x: str, label: str, per_round: float) -> None:
@@ -115,6 +116,13 @@ def test_curves_run_over_each_axis(tables: dict[str, pd.DataFrame], x: str, labe
     panel = panels(figure)["keep 0.2; iid"]
     [position] = [position for colour, position, _ in lines(panel) if colour == METHODS["prism"][0]]
     assert position == pytest.approx([per_round * number for number in range(21)])
+
+
+def test_seconds_are_said_to_be_without_evaluations_and_diagnoses(tables: dict[str, pd.DataFrame]) -> None:
+    said = "without its evaluations and diagnoses"
+    for x in ("seconds", "round"):
+        [figure] = figures_of("training-curves", tables, Options(x=x)).values()
+        assert (said in words(figure).replace("\n", " ")) == (x == "seconds")
 
 
 def test_every_figure_is_explained() -> None:

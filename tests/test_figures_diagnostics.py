@@ -139,6 +139,68 @@ def test_errors_of_very_different_size_are_drawn_on_a_logarithmic_axis(tables: d
     assert scales == {f"{TASK}-submodel": "linear", f"{TASK}-cohort": "log"}
 
 
+HEAVY = {"submodel_error_expected": 1e6, "cohort_error_expected": 1e7}
+
+
+def heavy_tailed(ranks: pd.DataFrame) -> pd.DataFrame:
+    """Return ranks in which PriSM's closed forms are out of all proportion."""
+    prism = ranks["label"] == "prism"
+    return ranks.assign(**{name: ranks[name].mask(prism, factor * ranks[name]) for name, factor in HEAVY.items()})
+
+
+@pytest.mark.parametrize("error", ["submodel", "cohort"])
+def test_a_heavy_tailed_closed_form_leaves_the_axis_and_is_named(tables: dict[str, pd.DataFrame], error: str) -> None:
+    heavy = {"ranks": heavy_tailed(tables["ranks"])}
+    figure = figures_of("approximation-error", heavy)[f"{TASK}-{error}"]
+    bottom, top = figure.axes[0].get_ylim()
+    measured, expected = prism_lines("approximation-error", heavy, f"{TASK}-{error}")
+    other_measured, other_expected = (
+        y for colour, _, y in drawn("approximation-error", heavy, f"{TASK}-{error}") if colour != METHODS["prism"][0]
+    )
+    for shown in (measured, other_measured, other_expected):
+        assert bottom <= min(shown) and max(shown) <= top
+    assert top < 10 * max(measured + other_measured) < min(expected)
+    note = words(figure).replace("\n", " ")
+    assert "Closed form beyond the axis, in part or all: prism." in note
+    near = words(figures_of("approximation-error", tables)[f"{TASK}-{error}"])
+    assert "beyond the axis" not in near
+    numbers = dict(FIGURES["approximation-error"].numbers(heavy, Options()))[f"{TASK}-{error}"]  # type: ignore[misc]
+    ratios = numbers.set_index("label")["ratio"]
+    assert math.isnan(ratios["prism"]) and 0.1 < ratios["unbiased"] < 10
+
+
+def test_closed_forms_alone_are_drawn_where_nothing_was_measured(tables: dict[str, pd.DataFrame]) -> None:
+    ranks = tables["ranks"].assign(submodel_error=np.nan, cohort_error=np.nan)
+    figure = figures_of("approximation-error", {"ranks": ranks})[f"{TASK}-submodel"]
+    [expected] = prism_lines("approximation-error", {"ranks": ranks}, f"{TASK}-submodel")
+    bottom, top = figure.axes[0].get_ylim()
+    assert bottom < min(expected) and max(expected) < top
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["prism", "unbiased", "closed form"]
+
+    figure = figures_of("approximation-error", {"ranks": heavy_tailed(ranks)})[f"{TASK}-submodel"]
+    assert figure.axes[0].get_ylim()[1] < 10
+    assert "in part or all: prism." in words(figure).replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("name", "whole"), [("approximation-error", "weight_norm2"), ("aggregation-error", "update_norm2")]
+)
+def test_errors_without_the_norm_they_are_a_share_of_do_not_count(
+    tables: dict[str, pd.DataFrame], tmp_path: Path, name: str, whole: str
+) -> None:
+    ranks = tables["ranks"]
+    for without in (ranks.drop(columns=[whole]), ranks.assign(**{whole: np.nan})):
+        skipped: dict[str, str] = {}
+        assert draw_all({"ranks": without}, tmp_path, [name], on_skip=skipped.__setitem__) == []
+        assert skipped[name].startswith("no finished cell has ")
+    partly = {"ranks": ranks.assign(**{whole: ranks[whole].mask(ranks["label"] == "prism")})}
+    for figure in figures_of(name, partly).values():
+        assert "prism" not in words(figure) and "unbiased" in words(figure)
+    for _, numbers in FIGURES[name].numbers(partly, Options()):  # type: ignore[misc]
+        assert numbers["label"].tolist() == ["unbiased"]
+
+
 def test_aggregation_error_is_a_share_of_the_update(tables: dict[str, pd.DataFrame]) -> None:
     [y] = prism_lines("aggregation-error", tables)
     ratio = "100 * ((a.aggregation_error + b.aggregation_error) / (a.update_norm2 + b.update_norm2)) ** 0.5"
@@ -159,6 +221,27 @@ def test_cosine_is_drawn_raw_and_smoothed(tables: dict[str, pd.DataFrame]) -> No
     assert smooth == raw == pytest.approx(expected[:19])
     [(_, numbers)] = FIGURES["cosine"].numbers(tables, Options())  # type: ignore[misc]
     assert numbers.query(OF_PANEL)["mean"].tolist() == pytest.approx([np.mean(expected)])
+
+
+def test_cosine_says_what_it_is_over_and_has_a_figure_of_the_factored_layers(tables: dict[str, pd.DataFrame]) -> None:
+    noise = np.linspace(-0.5, 0.9, len(tables["ranks"]))
+    drawn_in = tables["ranks"]["anme"].notna()
+    ranks = tables["ranks"].assign(cosine_fedavg=np.where(drawn_in, noise, np.nan))
+    both = {"rounds": tables["rounds"], "ranks": ranks}
+    figures = figures_of("cosine", both)
+    assert list(figures) == [TASK, f"{TASK}-factored"]
+    whole, factored = (words(figure).replace("\n", " ") for figure in figures.values())
+    assert "update, all parameters:" in whole and "also those that every method trains whole" in whole
+    assert "update, factored layers:" in factored and "plain mean over layers" in factored
+
+    raw, _ = prism_lines("cosine", both, f"{TASK}-factored")
+    expected = mean_of_layers(ranks, "(a.cosine_fedavg + b.cosine_fedavg) / 2")
+    assert raw == pytest.approx(expected)
+    numbers = dict(FIGURES["cosine"].numbers(both, Options()))  # type: ignore[misc]
+    assert list(numbers) == [TASK, f"{TASK}-factored"]
+    assert numbers[f"{TASK}-factored"].query(OF_PANEL)["mean"].tolist() == pytest.approx([np.mean(expected)])
+    for older in (ranks.drop(columns="cosine_fedavg"), ranks.assign(cosine_fedavg=np.nan)):
+        assert list(figures_of("cosine", both | {"ranks": older})) == [TASK]
 
 
 @pytest.mark.parametrize("name", ["anme", "exploration", "rank-methods", "aggregation-error", "cosine"])

@@ -65,10 +65,13 @@ def test_stamp_counts_rounds_and_seeds_and_grows_the_figure() -> None:
 
 
 def test_partitions_and_panels_in_order() -> None:
-    pairs = [("natural", math.nan), ("lda", 0.1), ("iid", math.inf), ("lda", 1.0)]
+    pairs = [("natural", math.nan), ("lda", 0.1), ("iid", math.inf), ("lda", 1.0), ("dirichlet", 0.5)]
+    pairs += [("iid-exact", math.nan)]
     ordered = partitions_of(pd.DataFrame(pairs, columns=["partition", "alpha"]))
     assert [partition_title(*pair) for pair in ordered] == [
+        "iid, classes equal",
         "iid",
+        r"Dirichlet, $\alpha$ = 0.5",
         r"LDA, $\alpha$ = 1",
         r"LDA, $\alpha$ = 0.1",
         "natural",

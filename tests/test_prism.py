@@ -40,7 +40,7 @@ SAMPLINGS = [
 @pytest.mark.parametrize(("sampling", "weights"), SAMPLINGS)
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_each_sampling_draws_without_replacement_by_its_weights(sampling: str, weights: list[float], size: int) -> None:
-    method, server = toy("prism", kappa=KAPPA, sampling=sampling)
+    method, server = toy("prism", sampling=sampling, **({"kappa": KAPPA} if sampling == "power" else {}))
     expected = successive_inclusion(weights, size)
     draws = 1000
     shares = counted(method, server, (size / 5,), draws)

@@ -7,6 +7,7 @@ import contextlib
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,41 @@ def test_hash_does_not_depend_on_time_or_place(tmp_path: Path) -> None:
 def test_simulation_path_exists_and_holds_all_that_trains() -> None:
     assert [name for name in SIMULATION_PATH if not (PACKAGE / name).exists()] == []
     assert len(simulation_code()) == 16
+
+
+RUN_A_CELL = """
+import sys
+from bench.cell import Cell
+from bench.engine import InlineEngine
+from bench.federation import Federation
+from bench.simulator import Simulation
+training = {"rounds": 1, "clients": 2, "cohort": 1, "samples_per_client": 8, "standin_train": 400, "standin_test": 20}
+built = Federation.build(Cell("cnn-femnist", "prism", keep=0.5, diagnostics="all", training=training))
+list(Simulation(built, InlineEngine(built)).rounds())
+print(*(module for module in sys.modules if module.split(".")[0] == "bench"))
+"""
+CANNOT_CHANGE_NUMBERS = {
+    # What reads real data in: its fingerprint is part of a result.
+    *(f"data/{name}.py" for name in ("archives", "cache", "cifar10", "download", "femnist", "images", "imdb")),
+    *(f"data/{name}.py" for name in ("imported", "shakespeare", "sources")),
+    # Words for mistakes, and this very hash.
+    "errors.py",
+    "provenance.py",
+    "__init__.py",
+    "data/__init__.py",
+}
+
+
+def test_a_run_imports_nothing_else_that_could_change_its_numbers() -> None:
+    result = subprocess.run([sys.executable, "-c", RUN_A_CELL], capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    files = set()
+    for module in result.stdout.split():
+        path = PACKAGE.joinpath(*module.split(".")[1:])
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        files.add(file.relative_to(PACKAGE).as_posix())
+    covered = {file for file in files if any(file == name or file.startswith(f"{name}/") for name in SIMULATION_PATH)}
+    assert files - covered <= CANNOT_CHANGE_NUMBERS
 
 
 def test_environment_names_versions_device_and_commit() -> None:

@@ -59,7 +59,7 @@ def _run_own_tests(path: Path) -> None:
 def test_new_files_have_this_projects_style(bench: CommandLine, family: str) -> None:
     assert bench("new", "my_method", "--family", family).code == 0
     # Elsewhere than in this checkout ruff does not know which imports are the project's own.
-    settings = ["--config", ROOT / "pyproject.toml", "--config", 'lint.isort.known-first-party=["bench"]']
+    settings = ["--config", str(ROOT / "pyproject.toml"), "--config", 'lint.isort.known-first-party=["bench"]']
     for words in (["check"], ["format", "--check"]):
         ended = subprocess.run([sys.executable, "-m", "ruff", *words, *settings, "."], capture_output=True, text=True)
         assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -76,11 +76,28 @@ def test_the_new_test_passes_in_a_process_of_its_own(bench: CommandLine) -> None
 def test_a_method_of_this_checkout_needs_no_plugin_option(
     bench: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import methods
-
-    monkeypatch.setattr(methods, "__path__", [str(tmp_path / "methods")])
+    monkeypatch.setattr(registry.own_methods(), "__path__", [str(tmp_path / "methods")])
     monkeypatch.setattr(registry, "methods", dict)
     assert "python -m bench check mine\n" in bench("new", "mine").out
+
+
+def test_a_folder_named_methods_is_not_taken_for_this_checkouts(
+    bench: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    Path("methods").mkdir()
+    Path("methods/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "methods")
+    assert "python -m bench check foo_bar --plugin methods/foo_bar.py\n" in bench("new", "foo_bar").out
+
+
+@pytest.mark.parametrize("name", ["mysketch", "sketch", "a_sketch"])
+def test_a_name_that_holds_the_templates_own_name(bench: CommandLine, name: str) -> None:
+    assert bench("new", name).code == 0
+    entry = registry.methods([Path(f"methods/{name}.py")])[name]
+    assert entry.kind is not None
+    assert entry.kind.__name__ == {"mysketch": "Mysketch", "sketch": "Sketch", "a_sketch": "ASketch"}[name]
+    assert f'registry.method("{name}", [PLUGIN])' in Path(f"tests/test_{name}.py").read_text()
 
 
 @pytest.mark.parametrize(
@@ -111,3 +128,11 @@ def test_new_refuses_in_one_sentence(bench: CommandLine, name: str, words: list[
 def test_new_says_where_it_cannot_write(bench: CommandLine) -> None:
     Path("methods").write_text("a file")
     assert "methods/mine.py cannot be written" in bench.refused("new", "mine")
+
+
+def test_new_writes_both_files_or_none(bench: CommandLine) -> None:
+    Path("tests").write_text("a file")
+    assert "tests/test_mine.py cannot be written" in bench.refused("new", "mine")
+    assert list(Path().rglob("*.py")) == []
+    Path("tests").unlink()
+    assert bench("new", "mine").code == 0

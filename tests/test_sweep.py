@@ -159,6 +159,14 @@ def test_tables_have_exactly_the_schema_and_repeat_to_the_byte(finished: tuple[S
         nulls = [field.name for field in columns if not field.nullable and tables[name].column(field.name).null_count]
         assert nulls == []
     assert len(tables["cells"]) == 6 and len(tables["rounds"]) == 6 * 3
+    for row in tables["cells"].to_pylist():
+        accs = [
+            this["test_acc"]
+            for this in tables["rounds"].to_pylist()
+            if this["cell"] == row["cell"] and this["round"] and this["test_acc"] is not None
+        ]
+        assert row["oracle_acc"] == max(accs)
+        assert row["final_acc"] == (pytest.approx(sum(accs[-3:]) / len(accs[-3:])) if row["status"] == "done" else None)
     assert set(tables["rounds"].column("cell").to_pylist()) == {cell.folder for cell in sweep.cells}
     assert tables["rounds"].schema.metadata[b"schema_version"] == str(schema.VERSION).encode()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 
 from bench.analysis.series import SERIES
@@ -12,13 +14,15 @@ PAIR = [*(column for column in SERIES if column != "label"), "profile", "seed"]
 
 
 def setting_of(label: str, method: str) -> tuple[str, str]:
-    """Return what a label says beside its method: its parameters and its clients' keep ratios, "" where it is plain.
+    """Return what a label says beside its method: its settings and its clients' keep ratios, "" where it is plain.
+
+    A label that does not begin with the method's name is a setting as a whole.
 
     >>> setting_of("prism (kappa=3), keep 0.2:0.6,0.4:0.4", "prism")
     ('kappa=3', '0.2:0.6,0.4:0.4')
     """
-    name, _, profile = label.partition(", keep ")
-    return name.removeprefix(method).removeprefix(" (").removesuffix(")"), profile
+    parts = re.fullmatch(rf"{re.escape(method)}(?: \((.*)\))?(?:, keep (.*))?", label)
+    return (parts[1] or "", parts[2] or "") if parts else (label, "")
 
 
 def paired_differences(cells: pd.DataFrame) -> pd.DataFrame:

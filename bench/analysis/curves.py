@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pandas as pd
 
 from bench.analysis.interval import mean_and_interval
 from bench.analysis.series import CELL, SERIES, distinct_cells
 from bench.errors import BenchError, choices
 
-# The columns of a round that add up to each horizontal axis; "round" is the round number itself.
-COSTS = {"bytes": ["down_bytes", "up_bytes"], "macs": ["forward_macs"], "seconds": ["round_s"]}
+
+def method_seconds(rounds: pd.DataFrame) -> pd.Series[float]:
+    """Return the wall clock that the method takes in each round, in seconds; 0 for the initial model.
+
+    Evaluations and diagnoses are left out: they are the benchmark's, and a diagnosis may train FedAvg beside it.
+    """
+    seconds = rounds["round_s"] - rounds["evaluate_s"] - rounds["diagnose_s"]
+    return seconds.where(rounds["round"] > 0, 0.0)
+
+
+# What a round adds to each horizontal axis; "round" is the round number itself.
+COSTS: dict[str, Callable[[pd.DataFrame], pd.Series[float]]] = {
+    "bytes": lambda rounds: rounds["down_bytes"].fillna(0) + rounds["up_bytes"].fillna(0),
+    "macs": lambda rounds: rounds["forward_macs"].fillna(0),
+    "seconds": method_seconds,
+}
 AXES = ("round", *COSTS)
 
 
@@ -19,7 +35,7 @@ def cell_curves(rounds: pd.DataFrame, x: str = "round", value: str = "test_acc")
     Args:
         rounds: the table of rounds.
         x: the horizontal axis: "round", or the cost so far of the whole cohort: "bytes" (down and up), "macs"
-            (forward) or "seconds" (wall clock of the rounds).
+            (forward) or "seconds" (:func:`method_seconds`).
         value: the vertical axis, a column of ``rounds``.
 
     Returns:
@@ -34,8 +50,7 @@ def cell_curves(rounds: pd.DataFrame, x: str = "round", value: str = "test_acc")
     if x == "round":
         position = ordered["round"]
     else:
-        cost = ordered[COSTS[x]].astype(float).fillna(0.0).sum(axis="columns")
-        position = cost.groupby(ordered["cell"], observed=True).cumsum()
+        position = COSTS[x](ordered).astype(float).groupby(ordered["cell"], observed=True).cumsum()
     curves = ordered[[*CELL, "round"]].assign(x=position.astype(float), value=ordered[value].astype(float))
     return curves.dropna(subset=["value"]).reset_index(drop=True)
 

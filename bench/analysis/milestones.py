@@ -10,6 +10,7 @@ from bench.analysis.curves import mean_curves
 from bench.analysis.interval import mean_and_interval
 from bench.analysis.series import CELL, SERIES, distinct_cells
 
+LEAST_RATIO = 1e-2  # of measured to expected that says something, see measured_and_expected
 STATISTICS = ["mean", "seeds", "std", "low", "high"]
 
 
@@ -40,7 +41,10 @@ def first_middle_last(means: pd.DataFrame) -> pd.DataFrame:
 
 
 def mean_over_rounds(curves: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean over all measured rounds of each cell's curve, averaged over the seeds of each series.
+    """Return the mean over rounds of each cell's curve, averaged over the seeds of each series.
+
+    A measurement counts as many times as there are rounds since the one before it, the first one since round 0: the
+    last rounds of training, which are all evaluated, would outweigh the others in a plain mean.
 
     Args:
         curves: the columns of a cell, ``round`` and ``value``. Diverged cells are left out.
@@ -52,26 +56,33 @@ def mean_over_rounds(curves: pd.DataFrame) -> pd.DataFrame:
         BenchError: two cells share the series and the seed.
     """
     distinct_cells(curves)
-    finished = curves[curves["status"] != "diverged"]
-    cells = finished.groupby(CELL, dropna=False, observed=True)["value"].mean().reset_index()
+    finished = curves[curves["status"] != "diverged"].sort_values(["cell", "round"])
+    since = finished["round"] - finished.groupby("cell", observed=True)["round"].shift(fill_value=0)
+    weighted = finished.assign(value=since * finished["value"], rounds=since)
+    sums = weighted.groupby(CELL, dropna=False, observed=True)[["value", "rounds"]].sum()
+    cells = (sums["value"] / sums["rounds"]).rename("value").reset_index()
     return mean_and_interval(cells, SERIES, "value")
 
 
 def measured_and_expected(measured: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:
-    """Return the means over rounds of what was measured and of what a formula says.
+    """Return the means over rounds (:func:`mean_over_rounds`) of what was measured and of what a formula says.
+
+    A measured mean far below the expected one is a sign of rare and very large values that no run has met. Their ratio
+    would then speak of the number of draws alone.
 
     Args:
         measured, expected: curves of cells, as for :func:`mean_over_rounds`; either may lack cells.
 
     Returns:
         One row per series: the series columns, ``measured``, ``measured_low``, ``measured_high``, ``expected``,
-        ``ratio`` (measured by expected), ``seeds``.
+        ``ratio`` (measured by expected; missing below 0.01), ``seeds``.
     """
     names = {"mean": "measured", "low": "measured_low", "high": "measured_high"}
     left = mean_over_rounds(measured).rename(columns=names)
     right = mean_over_rounds(expected).rename(columns={"mean": "expected"})
     both = left.drop(columns="std").merge(right[[*SERIES, "expected"]], on=SERIES, how="outer")
-    both["ratio"] = both["measured"] / both["expected"]
+    ratio = both["measured"] / both["expected"]
+    both["ratio"] = ratio.where(ratio >= LEAST_RATIO)
     return both[[*SERIES, *names.values(), "expected", "ratio", "seeds"]]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from bench.analysis.curves import method_seconds
 from bench.analysis.interval import mean_and_interval
 from bench.analysis.series import SERIES, distinct_cells
 from bench.errors import BenchError
@@ -21,7 +22,8 @@ def final_accuracy(rounds: pd.DataFrame, last: int = 3) -> pd.DataFrame:
         ``rounds`` (completed), ``evaluations`` (how many the headline averages, at most ``last``),
         ``final_acc`` (fraction; missing for a diverged cell, which has no final model),
         ``oracle_acc`` (best over rounds: chosen on the test set, so an upper bound and never the headline),
-        ``total_bytes`` (down and up, whole cohort), ``total_forward_macs`` (whole cohort), ``total_s``.
+        ``total_bytes`` (down and up, whole cohort), ``total_forward_macs`` (whole cohort), ``total_s``
+        (of the method, see :func:`bench.analysis.curves.method_seconds`).
         The evaluation of the initial model (round 0) is not counted.
 
     Raises:
@@ -40,7 +42,7 @@ def final_accuracy(rounds: pd.DataFrame, last: int = 3) -> pd.DataFrame:
     cells["oracle_acc"] = trained.groupby("cell", observed=True)["test_acc"].max()
     cells["total_bytes"] = by_cell["down_bytes"].sum() + by_cell["up_bytes"].sum()
     cells["total_forward_macs"] = by_cell["forward_macs"].sum()
-    cells["total_s"] = by_cell["round_s"].sum()
+    cells["total_s"] = method_seconds(ordered).groupby(ordered["cell"], observed=True).sum()
     return cells.reset_index(drop=True)
 
 

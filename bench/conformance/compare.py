@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from bench.api import Server
 from bench.simulator import Round
+
+MEASURED = ("seconds", "peak_memory_bytes")
+"""What a round says of the machine: no two runs agree in it."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +54,28 @@ def difference(one: Run, other: Run) -> str:
     others = {this.number: this for this in other.rounds}
     for this in one.rounds:
         that = others.get(this.number, this)
-        for name in ("train_loss", "score", "up_bytes", "down_bytes", "coverage"):
-            if getattr(this, name) != getattr(that, name):
-                return f"{name} of round {this.number} is {getattr(this, name)} and {getattr(that, name)}"
-    mine, theirs = _state(one.server), _state(other.server)
+        mine, theirs = _facts(this), _facts(that)
+        for name in mine | theirs:
+            if mine.get(name) != theirs.get(name):
+                return f"{name} of round {this.number} is {mine.get(name)} and {theirs.get(name)}"
+    return _other_state(_state(one.server), _state(other.server))
+
+
+def _facts(this: Round) -> dict[str, str]:
+    """Return each number of a round by name, as it is written in full: nan is then equal to itself."""
+    values = {name: value for name, value in asdict(this).items() if name not in MEASURED}
+    return dict(_leaves("", values))
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping | list):
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _leaves(f"{name} {key}".lstrip(), item)
+    else:
+        yield name, repr(value)
+
+
+def _other_state(mine: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> str:
     if mine.keys() != theirs.keys():
         return f"the server holds {', '.join(sorted(mine.keys() ^ theirs.keys()))} in one of them only"
     unlike = [name for name, tensor in mine.items() if not _same(tensor, theirs[name])]

@@ -27,21 +27,25 @@ def mean_is_the_full_model(subject: Subject) -> None:
     stage = subject.stage()
     if not stage.method.unbiased:
         raise Undefined("it does not claim to be unbiased (unbiased is False)")
-    totals: dict[str, Tensor] = {}
-    squares: dict[str, Tensor] = {}
-    for number in range(1, DRAWS + 1):
-        for name, weight in _cohort_mean(stage, number).items():
-            totals[name] = totals.get(name, 0.0) + weight
-            squares[name] = squares.get(name, 0.0) + weight**2
-    if not totals:
+    first = _cohort_mean(stage, 1)
+    if not first:
         raise Failure(
             "it claims to be unbiased and its sub-models have no low-rank layers",
             "layers whose effective weight U diag(scale) V can be averaged",
             "make sub-models of the layers in bench.models.low_rank, or leave unbiased False",
         )
+    # Taken from the first observation, the sums of an entry that never varies are exactly zero.
+    totals = {name: torch.zeros_like(weight) for name, weight in first.items()}
+    squares = {name: torch.zeros_like(weight) for name, weight in first.items()}
+    for number in range(2, DRAWS + 1):
+        for name, weight in _cohort_mean(stage, number).items():
+            totals[name] += weight - first[name]
+            squares[name] += (weight - first[name]) ** 2
     weights = dict(stage.server.model.named_parameters())
-    for name, total in totals.items():
-        _compare(name, total / DRAWS, squares[name] / DRAWS, matrix(weights[name]).detach().double())
+    for name, start in first.items():
+        expected = matrix(weights[name]).detach().double()
+        size = float(expected.abs().max())
+        _compare(name, totals[name] / DRAWS, squares[name] / DRAWS, expected - start, size)
 
 
 def _cohort_mean(stage: Stage, number: int) -> dict[str, Tensor]:
@@ -63,16 +67,26 @@ def _effective(submodel: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def _compare(name: str, mean: Tensor, mean_square: Tensor, expected: Tensor) -> None:
+def _compare(name: str, mean: Tensor, mean_square: Tensor, expected: Tensor, size: float) -> None:
+    """Compare the mean of a layer's entries with what it should be; ``size`` is that of the layer's largest entry."""
     error = ((mean_square - mean**2).clamp(min=0) / (DRAWS - 1)).sqrt()
     bound = float(stats.t.isf(RISK / (2 * mean.numel()), DRAWS - 1))
     distance = (mean - expected).abs()
-    beyond = distance > bound * error + ROUNDING * float(expected.abs().max())
+    beyond = distance > bound * error + ROUNDING * size
+    hint = "weigh each kernel by the inverse of the probability with which it is drawn, or leave unbiased False"
+    never = int((beyond & (mean_square == 0)).sum())
+    if never:
+        raise Failure(
+            f"over {DRAWS} cohorts the weight of {name!r} is the same in each, and not the server's, in {never:,} of "
+            f"{mean.numel():,} entries: no draw reached what is missing there",
+            "that every kernel is drawn with some probability",
+            hint,
+        )
     if bool(beyond.any()):
         worst = float((distance / error)[beyond].max())
         raise Failure(
             f"over {DRAWS} cohorts the mean weight of {name!r} is {worst:.1f} standard errors from the server's in an "
             f"entry, and beyond the bound in {int(beyond.sum()):,} of {mean.numel():,}",
             f"at most {bound:.1f} in every entry",
-            "weigh each kernel by the inverse of the probability with which it is drawn, or leave unbiased False",
+            hint,
         )

@@ -80,6 +80,7 @@ def fault(error: Exception, source: Path) -> str:
         hook, place = "a hook in a worker process", ""
     who = hook or f"what the method returned cannot be used: {user}"
     words = f"{type(error).__name__}: {error}".splitlines()[0]
-    return (
-        f"{who} raised {words}{place}; expected: no error; hint: bench/api.py says what each hook is given and returns"
-    )
+    hint = "bench/api.py says what each hook is given and returns"
+    if "read-only" in words:
+        hint = "what a hook is given belongs to the server and cannot be changed in place: copy it first"
+    return f"{who} raised {words}{place}; expected: no error; hint: {hint}"

@@ -47,7 +47,7 @@ def everything_equals_fedavg(subject: Subject) -> None:
 
 
 def two_runs_agree(subject: Subject) -> None:
-    """Two runs of the same cell are equal, bit for bit."""
+    """Two runs of the same cell are equal, bit for bit, in all that is recorded beside time and memory."""
     # Under another global random state first: most methods pass that, and then a third run is not needed.
     if difference(subject.usual_run, subject.other_run):
         _same(difference(subject.usual_run, subject.same_run), "two runs of the same cell are not equal")
@@ -76,7 +76,7 @@ def two_workers_agree(subject: Subject) -> None:
     """A run with two worker processes equals the run in one process, bit for bit."""
     if not subject.spawns:
         raise Undefined("worker processes take long to start: one task is enough")
-    usual, federation = subject.usual_run, subject.federation()
+    usual, federation = subject.usual_run, subject.measured_federation()
     engine = open_engine(federation, subject.plugins, 2)
     try:
         run = simulate(federation, engine)
@@ -87,12 +87,12 @@ def two_workers_agree(subject: Subject) -> None:
 
 def resumed_equals_uninterrupted(subject: Subject) -> None:
     """A run that is interrupted after its first round, saved and resumed ends as the uninterrupted one, bit for bit."""
-    federation = subject.federation()
+    federation = subject.measured_federation()
     simulation = Simulation(federation, InlineEngine(federation))
     rounds = simulation.rounds()
     while next(rounds).number < 1:
         pass
-    resumed = simulate(subject.federation(), resume=_saved_and_loaded(simulation))
+    resumed = simulate(subject.measured_federation(), resume=_saved_and_loaded(simulation))
     _same(difference(subject.usual_run, resumed), "after an interruption a run goes on otherwise")
 
 

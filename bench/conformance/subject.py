@@ -41,6 +41,8 @@ TRAINING = {
     "standin_test": 16,
 }
 """All clients hold as many samples, so that averages by samples and by clients are the same, in two full batches."""
+MIXED = "0.25:0.5,0.5:0.5"
+"""Half of the clients have keep ratio 0.25: the first round's cohort has one of each, the second's two alike."""
 NOISE = 0.01
 """Standard deviation of what is added to every uploaded number where clients are to have moved."""
 
@@ -126,10 +128,15 @@ class Subject:
         self.source = registry.method(method, self.plugins).source
         self.federation()
 
-    def federation(self, keep: float = 0.5, device: str = "cpu") -> Federation:
-        """Return a fresh federation in which every client has this keep ratio."""
-        values = _cell_values(self.task) | {"method": self.method, "keep": keep, "parameters": self.parameters}
-        return Federation.build(make_cell(values, "check", self.plugins), self.plugins, device)
+    def federation(self, keep: float | str = MIXED, diagnostics: str = "basic", device: str = "cpu") -> Federation:
+        """Return a fresh federation whose clients have this keep ratio, or those of this profile."""
+        values = {"method": self.method, "keep": keep, "diagnostics": diagnostics, "parameters": self.parameters}
+        cell = make_cell(_cell_values(self.task) | values, "check", self.plugins)
+        return Federation.build(cell, self.plugins, device)
+
+    def measured_federation(self) -> Federation:
+        """Return a fresh federation of mixed keep ratios of which everything is recorded that can be."""
+        return self.federation(diagnostics="all")
 
     def stage(self, device: str = "cpu") -> Stage:
         """Return a fresh federation with its method set up."""
@@ -150,17 +157,17 @@ class Subject:
     @cached_property
     def usual_run(self) -> Run:
         """A run in one process."""
-        return simulate(self.federation(), global_seed=1)
+        return simulate(self.measured_federation(), global_seed=1)
 
     @cached_property
     def same_run(self) -> Run:
         """The same once more, with the same state of the global sources of randomness."""
-        return simulate(self.federation(), global_seed=1)
+        return simulate(self.measured_federation(), global_seed=1)
 
     @cached_property
     def other_run(self) -> Run:
         """The same with another state of the global sources of randomness."""
-        return simulate(self.federation(), global_seed=2)
+        return simulate(self.measured_federation(), global_seed=2)
 
 
 def simulate(

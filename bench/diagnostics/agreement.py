@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench.api import Client, copy_of
 from bench.engine import Engine
 from bench.families.averaging import CoverageMean
+from bench.families.spectral_errors import exact
 from bench.training import Job
 
 
@@ -24,7 +25,7 @@ def fedavg_parameters(
 ) -> dict[str, Tensor]:
     """Return what FedAvg would make of a model in one round with these clients; the model is not changed.
 
-    Each client trains the whole model on the batches it also has in the method's own round.
+    Each client trains the whole model on the samples and in the order it also has in the method's own round.
 
     Raises:
         Diverged: the loss of a client is not finite.
@@ -46,9 +47,17 @@ def update_cosine(
     """
     dot = own = other = 0.0
     for name, start in before.items():
-        ours, theirs = (after[name] - start).double(), (reference[name] - start).double()
+        ours, theirs = exact(after[name] - start), exact(reference[name] - start)
         dot += float(torch.sum(ours * theirs))
         own += float(torch.sum(ours * ours))
         other += float(torch.sum(theirs * theirs))
     norms = math.sqrt(own * other)
     return dot / norms if norms > 0 and math.isfinite(norms) else None
+
+
+def layer_cosines(
+    before: Mapping[str, Tensor], after: Mapping[str, Tensor], reference: Mapping[str, Tensor]
+) -> dict[str, float]:
+    """Return the cosine of each parameter's update alone, where it has one."""
+    cosines = {name: update_cosine({name: start}, after, reference) for name, start in before.items()}
+    return {name: cosine for name, cosine in cosines.items() if cosine is not None}

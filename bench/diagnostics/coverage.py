@@ -20,7 +20,7 @@ class Coverage:
     Attributes:
         seen: for each piece which units some client has trained, boolean ``[units]``.
         missed: for each piece the logarithm of the probability that no client has trained the unit,
-            ``sum log(1 - pi)`` over rounds and clients, float64 ``[units]``.
+            ``sum log(1 - pi)`` over rounds and clients, float64 ``[units]``; nan where some law was not known.
     """
 
     def __init__(self, seen: Mapping[str, Tensor] | None = None, missed: Mapping[str, Tensor] | None = None) -> None:
@@ -34,13 +34,15 @@ class Coverage:
             seen[units.cpu()] = True
 
     def expect(self, designs: Mapping[str, Sequence[Design]]) -> None:
-        """Add how the clients of one round drew; see :meth:`bench.api.Method.designs`."""
+        """Add how the clients of one round drew, after what they drew; see :meth:`bench.api.Method.designs`."""
         for piece, of_clients in designs.items():
             for design in of_clients:
-                if design.inclusion is None:
-                    continue
+                # Of an unknown law nothing is expected, now and later: nan stays.
+                inclusion = design.inclusion
+                if inclusion is None:
+                    inclusion = np.full(len(self.seen[piece]), np.nan)
                 with np.errstate(divide="ignore"):
-                    missed = torch.from_numpy(np.log1p(-np.minimum(design.inclusion, 1.0)))
+                    missed = torch.from_numpy(np.log1p(-np.minimum(inclusion, 1.0)))
                 self.missed[piece] = self.missed.get(piece, torch.zeros_like(missed)) + missed
 
     def share(self) -> float | None:
@@ -53,14 +55,14 @@ class Coverage:
 
     def expected_share(self) -> float | None:
         """Return the share of all units to be expected by the laws of the draws; None where they are not known."""
-        return _mean(self._expected()) if self.missed.keys() == self.seen.keys() else None
+        return _mean(self._expected()) if self._expected().keys() == self.seen.keys() else None
 
     def expected_by_piece(self) -> dict[str, float]:
-        """Return the same for each piece."""
+        """Return the same for each piece whose laws are known."""
         return {piece: float(expected.mean()) for piece, expected in self._expected().items()}
 
     def _expected(self) -> dict[str, Tensor]:
-        return {piece: -torch.expm1(missed) for piece, missed in self.missed.items()}
+        return {piece: -torch.expm1(missed) for piece, missed in self.missed.items() if not missed.isnan().any()}
 
 
 def _mean(shares: Mapping[str, Tensor]) -> float | None:

@@ -1,8 +1,8 @@
 """How PriSM's released code departs from its paper, each departure a switch of its own.
 
-Read from the authors' code (current revision, convolutions). Two departures need no switch here: accuracy of the best
-round is the column ``oracle_acc`` of every result, and clients with exactly equal classes are the partition
-"iid-exact".
+Read from the authors' code (current revision, convolutions). Two departures need no switch here: the accuracy of the
+best round is the column ``oracle_acc`` of the table ``cells``, and clients with exactly equal classes are the
+partition "iid-exact".
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import Selection, Server, Streams, Update, parameter
-from bench.families.spectral import Sampled, SpectralServer
-from bench.families.spectral_params import SpectralParams
+from bench.families.spectral import SpectralServer
+from bench.families.weighed import Weighed, WeighedParams
 from bench.models.low_rank import Factors
 from bench.spectral.decompose import rank_of
 
@@ -26,15 +26,15 @@ RELEASED = {
     "sigma": "absorbed",
     "client_momentum": "carry",
     "first_epoch_lr": "stale",
-    "clip_norm": 5.0,
-    "drop_last": True,
+    "gradient_clip": 5.0,
+    "full_batches": True,
 }
 """What ``as_released`` switches on."""
 LAST_ROUND = "last_round"
 
 
 @dataclass(frozen=True)
-class ReleasedParams(SpectralParams):
+class ReleasedParams(WeighedParams):
     """The switches; the defaults are the paper's."""
 
     as_released: bool = parameter(
@@ -44,16 +44,19 @@ class ReleasedParams(SpectralParams):
         "power", "kernels are drawn by sigma^kappa (paper), all alike, or by exp(sigma) (both in the released code)"
     )
     u_rows: float = parameter(
-        1.0, "share of the rows of U that clients get and send, the first ones (released: 0.4)", above=0.0, high=1.0
+        1.0,
+        "share of the rows of U that clients get values of and send, the first ones (released: 0.4)",
+        above=0.0,
+        high=1.0,
     )
     first_epoch_lr: Literal["scheduled", "stale"] = parameter(
         "scheduled", "learning rate of a client's first local epoch: the round's, or that of its last round (released)"
     )
-    clip_norm: float | None = parameter(None, "largest norm of a client's gradient (released: 5)", above=0.0)
-    drop_last: bool = parameter(False, "leave out each client's last, smaller batch (released)")
+    gradient_clip: float | None = parameter(None, "largest norm of a client's gradient (released: 5)", above=0.0)
+    full_batches: bool = parameter(False, "leave out each client's last, smaller batch (released)")
 
 
-class AsReleased(Sampled):
+class AsReleased(Weighed):
     """A sampled spectral method with the released code's departures in training and aggregation."""
 
     Params = ReleasedParams
@@ -61,10 +64,11 @@ class AsReleased(Sampled):
     def setup(self, model: nn.Module, task: Any) -> SpectralServer:
         if self.params.as_released:
             self.params = with_released(self.params)
-        self.drop_last = self.params.drop_last
+        self.drop_last = self.params.full_batches
         server = super().setup(model, task)
         if self.params.first_epoch_lr == "stale":
-            server.memory[LAST_ROUND] = torch.zeros(task.recipe.clients, dtype=torch.int64)
+            device = next(model.parameters()).device
+            server.memory[LAST_ROUND] = torch.zeros(task.recipe.clients, dtype=torch.int64, device=device)
         return server
 
     def factors(self, server: SpectralServer, selection: Selection, name: str) -> Factors:
@@ -85,16 +89,15 @@ class AsReleased(Sampled):
 
     def adjust_gradients(self, submodel: nn.Module) -> None:
         super().adjust_gradients(submodel)
-        if self.params.clip_norm is not None:
-            nn.utils.clip_grad_norm_(submodel.parameters(), self.params.clip_norm)
+        if self.params.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(submodel.parameters(), self.params.gradient_clip)
 
-    def learning_rates(self, server: Server, selection: Selection, round_number: int) -> Sequence[float]:
-        usual = super().learning_rates(server, selection, round_number)
+    def learning_rates(self, server: Server, selection: Selection, round_number: int) -> Sequence[float] | None:
         if self.params.first_epoch_lr == "scheduled":
-            return usual
+            return None
         # The released scheduler steps after each epoch: the first one has what the client's last round left behind.
-        last = int(server.memory[LAST_ROUND][selection.client.number])
-        return [self.task.recipe.lr_of(max(last, 1)), *usual[1:]]
+        recipe, last = self.task.recipe, int(server.memory[LAST_ROUND][selection.client.number])
+        return [recipe.lr_of(max(last, 1))] + [recipe.lr_of(round_number)] * (recipe.local_epochs - 1)
 
     def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> SpectralServer:
         if LAST_ROUND not in server.memory:

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from bench.api import parameter
-from bench.families.spectral import Sampled
-from bench.families.spectral_params import SpectralParams
+from bench.families.weighed import Weighed, WeighedParams
 
 PAPER = "Korzhenkov and Louizos, Federated learning with spectral model sharding, NeurIPS 2024 (arXiv 2410.24106)"
 
 
 @dataclass(frozen=True)
-class EstimatorParams(SpectralParams):
+class EstimatorParams(WeighedParams):
     """The spectral paper's settings: sqrt(sigma) in both factors, averages by samples, ClipLR with tau = 10."""
 
     sigma: Literal["frozen", "absorbed"] = parameter("absorbed", "singular values frozen, or absorbed in both factors")
@@ -27,7 +26,7 @@ class EstimatorParams(SpectralParams):
     )
 
 
-class Estimator(Sampled):
+class Estimator(Weighed):
     """Base of the spectral estimators: kernels drawn with optimal probabilities, weighed by frozen multipliers."""
 
     paper: ClassVar[str] = PAPER

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -18,16 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.api import Client, Cohort, Method, Selection, Server, Skip, Streams, Update
+from bench.api import Client, Cohort, Measures, Method, Selection, Server, Skip, Streams, Update
 from bench.families.choice import checked_choice
 from bench.families.spectral_averaging import MOMENTUM, Averages, place
-from bench.families.spectral_errors import LayerErrors, layer_errors
+from bench.families.spectral_errors import layer_errors
 from bench.families.spectral_params import SpectralParams
 from bench.models.base import Model, matrix
 from bench.models.factorise import factorised, low_rank_layers
 from bench.models.low_rank import Factors
 from bench.spectral.decompose import Spectrum, decompose, rank_of
 from bench.spectral.designs import Chosen, Design
+from bench.spectral.error import expected_error, expected_mean_error
 
 __all__ = ["Sampled", "Spectral", "SpectralParams", "SpectralServer"]
 
@@ -49,6 +50,14 @@ class SpectralServer(Server):
         weights = dict(self.model.named_parameters())
         return {name: decompose(matrix(weights[name].detach())) for name in self.model.factorable}
 
+    @cached_property
+    def sigma(self) -> dict[str, np.ndarray]:
+        """The singular values of each factorable weight, float64 ``[R]``, not to be changed: all clients see them."""
+        values = {name: spectrum.s.cpu().double().numpy() for name, spectrum in self.spectra.items()}
+        for array in values.values():
+            array.setflags(write=False)
+        return values
+
 
 class Spectral(Method):
     """Base of the methods that give each client some principal kernels of each layer."""
@@ -57,8 +66,8 @@ class Spectral(Method):
     Params: ClassVar[type] = SpectralParams
     equals_fedavg: ClassVar[bool] = False
     keeps_tail: bool = True
-    fixed_multipliers: bool = True
-    """False where the multipliers depend on the draw, so that no expected error follows from the design alone."""
+    errors_follow_from_design: bool = True
+    """False where what a client gets depends on more than the design, so that no expected error is known."""
 
     @abstractmethod
     def choose(self, sigma: np.ndarray, rank: int, rng: np.random.Generator) -> np.ndarray:
@@ -95,18 +104,20 @@ class Spectral(Method):
         return [self._selection(server, client, alike[client.keep], streams) for client in cohort.clients]
 
     def _selection(self, server: Server, client: Client, alike: int, streams: Streams) -> Selection:
+        """Draw for one client; ``alike`` clients of the cohort have its keep ratio."""
         assert isinstance(server, SpectralServer)
         rng = streams.client(client.number)
         indices, multipliers = {}, {}
         for name, spectrum in server.spectra.items():
-            rank, sigma = rank_of(client.keep, spectrum.kernels), spectrum.s.double().cpu().numpy()
+            rank, sigma = rank_of(client.keep, spectrum.kernels), server.sigma[name]
             key = (name, rank, alike)
-            design = server.designs[key] = server.designs.get(key) or self.design(sigma, rank, alike)
-            kept = checked_choice(design.draw(rng), rank, spectrum.kernels, name, spectrum.s.device)
-            indices[name] = kept
-            omega = self.multipliers(sigma, design, kept.cpu().numpy())
+            if key not in server.designs:
+                server.designs[key] = self.design(sigma, rank, alike)
+            drawn = server.designs[key].draw(rng)
+            indices[name] = checked_choice(drawn, rank, spectrum.kernels, name, spectrum.s.device)
+            omega = self.multipliers(sigma, server.designs[key], drawn)
             if omega is not None:
-                multipliers[name] = torch.as_tensor(omega).to(spectrum.s)
+                multipliers[name] = torch.as_tensor(omega, dtype=spectrum.s.dtype, device=spectrum.s.device)
         return Selection(client, indices, multipliers)
 
     def extract(self, server: Server, selection: Selection) -> nn.Module:
@@ -120,9 +131,11 @@ class Spectral(Method):
         scale = spectrum.s[kept] if self.params.sigma == "frozen" else None
         if omega is not None:
             scale = omega if scale is None else scale * omega
-        tau = self.params.clip_tau
-        damping = (tau / omega).clamp(max=1.0) if tau is not None and omega is not None else None
-        return Factors(u[:, kept], v[kept], scale, damping)
+        return Factors(u[:, kept], v[kept], scale, None if omega is None else self.damping(omega))
+
+    def damping(self, omega: Tensor) -> Tensor | None:
+        """Return by what the gradients of kernels with these multipliers are scaled, ``[rank]``; None for ones."""
+        return None
 
     def server_factors(self, spectrum: Spectrum) -> tuple[Tensor, Tensor]:
         """Return all kernels as the clients train them, ``[outputs, R]`` and ``[R, inputs]``."""
@@ -186,9 +199,8 @@ class Spectral(Method):
         }
 
     def adjust_gradients(self, submodel: nn.Module) -> None:
-        if self.params.clip_tau is not None:
-            for layer in low_rank_layers(submodel).values():
-                layer.damp_gradients()
+        for layer in low_rank_layers(submodel).values():
+            layer.damp_gradients()
 
     def coverage(self, server: Server, selection: Selection) -> dict[str, tuple[Tensor, int]]:
         assert isinstance(server, SpectralServer)
@@ -205,21 +217,33 @@ class Spectral(Method):
             for name in server.spectra
         }
 
-    def errors(
-        self, server: Server, selections: Sequence[Selection], updates: Sequence[Update]
-    ) -> dict[str, LayerErrors]:
+    def expected_errors(self, server: Server, selections: Sequence[Selection]) -> Measures:
+        assert isinstance(server, SpectralServer)
+        measures = {name: {"weight_norm2": float(np.square(sigma).sum())} for name, sigma in server.sigma.items()}
+        for name, designs in self.designs(server, selections).items():
+            laws = [(design.inclusion, design.multipliers) for design in designs if design.inclusion is not None]
+            if self.errors_follow_from_design and len(laws) == len(designs):
+                sigma = server.sigma[name]
+                submodels = [expected_error(sigma, *law) for law in laws]
+                measures[name]["submodel_error_expected"] = float(np.mean(submodels))
+                measures[name]["cohort_error_expected"] = expected_mean_error(sigma, laws)
+        return measures
+
+    def errors(self, server: Server, selections: Sequence[Selection], updates: Sequence[Update]) -> Measures:
         assert isinstance(server, SpectralServer)
         weights = [self.weight(selection.client) for selection in selections]
-        return {
-            name: layer_errors(
-                Factors(*self.server_factors(spectrum), spectrum.s if self.params.sigma == "frozen" else None),
+        measures = {}
+        for name, spectrum in server.spectra.items():
+            base = Factors(*self.server_factors(spectrum), spectrum.s if self.params.sigma == "frozen" else None)
+            errors = layer_errors(
+                base,
                 [selection.indices[name] for selection in selections],
                 [self.factors(server, selection, name) for selection in selections],
                 [(update.parameters[f"{name}_u"], update.parameters[f"{name}_v"]) for update in updates],
                 weights,
             )
-            for name, spectrum in server.spectra.items()
-        }
+            measures[name] = asdict(errors)
+        return measures
 
 
 class Sampled(Spectral):
@@ -236,4 +260,5 @@ class Sampled(Spectral):
         """
 
     def choose(self, sigma: np.ndarray, rank: int, rng: np.random.Generator) -> np.ndarray:
+        """Return what a client alone with its keep ratio would get; the harness draws from :meth:`design`."""
         return self.design(sigma, rank, 1).draw(rng)

@@ -78,7 +78,8 @@ class Averages:
         keeps_tail: bool,
     ) -> None:
         self.scales, self.keeps_tail = scales, keeps_tail
-        self._means = {name: CoverageMean(tensor) for name, tensor in trained.items()}
+        whole = {name: tensor for name, tensor in trained.items() if not products or name[:-2] not in scales}
+        self._means = {name: CoverageMean(tensor) for name, tensor in whole.items()}
         self._buffers = {name: CoverageMean(tensor) for name, tensor in (buffers or {}).items()}
         self._products: dict[str, ProductMean] = {}
         if products:
@@ -90,7 +91,7 @@ class Averages:
     def add(self, update: Update, weight: float) -> None:
         """Add what one client sent, with its weight."""
         for name, values in update.parameters.items():
-            if name[:-2] not in self._products:
+            if name in self._means:
                 self._means[name].add(values, place(name, update.selection, len(values)), weight)
         for name, mean in self._products.items():
             kept = update.selection.indices[name]

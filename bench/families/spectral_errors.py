@@ -58,6 +58,7 @@ def layer_errors(
         mean_sent += approximation / len(sent)
     mean_u, mean_v, products = CoverageMean(base.u), CoverageMean(base.v), ProductMean(base)
     for kernels, (u, v), client_weight in zip(kept, trained, weights, strict=True):
+        kernels = kernels.to(weight.device)
         mean_u.add(u, (slice(len(u)), kernels), client_weight)
         mean_v.add(v, (kernels,), client_weight)
         products.add(u, v, kernels, client_weight)
@@ -73,7 +74,12 @@ def layer_errors(
 
 
 def _double(factors: Factors) -> Factors:
-    return Factors(factors.u.double(), factors.v.double(), None if factors.scale is None else factors.scale.double())
+    return Factors(exact(factors.u), exact(factors.v), None if factors.scale is None else exact(factors.scale))
+
+
+def exact(tensor: Tensor) -> Tensor:
+    """Return a tensor in double precision, on the CPU where its device has none (Apple's)."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
 
 
 def _squared_norm(matrix: Tensor) -> float:

@@ -31,10 +31,6 @@ class SpectralParams:
         log=True,
         alias="lambda",
     )
-    clip_tau: float | None = parameter(
-        None, "gradients of a kernel with multiplier w are scaled by min(1, tau / w) (ClipLR); never if not given",
-        above=0.0, search=(1.0, 100.0), log=True,
-    )  # fmt: skip
     client_momentum: Literal["reset", "carry"] = parameter(
         "reset", "clients start each round without momentum, or with the server's average of the last buffers"
     )

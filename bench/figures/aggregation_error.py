@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.analysis.curves import mean_curves
 from bench.analysis.layers import ratio_over_layers
 from bench.analysis.milestones import mean_over_rounds
 from bench.figures.base import FigureSpec, Options, Tables, measured_tasks
-from bench.figures.curve_panels import OfPanel, draw_curves, in_percent, joined, limits, panels_by_keep, seeds_note
-from bench.figures.panels import finish, method_entries
+from bench.figures.curve_panels import curves_figure, in_percent
 from bench.figures.style import SeriesStyle, series_styles
 
 BOUNDS = (0.0, float("inf"))
+NOTE = (
+    "Norm of the difference between the mean of the clients' products and the product of their mean factors, as a "
+    "share of the norm of the update that the products make; all factored layers together."
+)
 
 
 def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
@@ -30,7 +32,7 @@ def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
 
 def _tasks(tables: Tables) -> list[tuple[str, str, pd.DataFrame]]:
     missing = "aggregation errors, which a cell with diagnostics 'errors' or 'all' has"
-    return measured_tasks(tables["ranks"], ["aggregation_error"], missing)
+    return measured_tasks(tables["ranks"], ["aggregation_error"], missing, per="update_norm2")
 
 
 def _shares(ranks: pd.DataFrame) -> pd.DataFrame:
@@ -41,19 +43,8 @@ def _shares(ranks: pd.DataFrame) -> pd.DataFrame:
 
 def _figure(task: str, ranks: pd.DataFrame, styles: dict[str, SeriesStyle]) -> Figure:
     means = in_percent(mean_curves(_shares(ranks)))
-
-    def draw_panel(panel: Axes, of_panel: OfPanel) -> None:
-        draw_curves(panel, of_panel(means), styles, BOUNDS)
-
-    figure, left_out = panels_by_keep(ranks, draw_panel, "round", "error (% of the update)")
-    figure.axes[0].set_ylim(limits(means, bounds=BOUNDS))
-    note = (
-        "Norm of the difference between the mean of the clients' products and the product of their mean factors, as a "
-        "share of the norm of the update that the products make; all factored layers together."
-    )
-    note = joined(note, seeds_note(means), left_out)
     title = f"Error of averaging factors separately: {task}"
-    return finish(figure, method_entries(ranks, styles), {"ranks": ranks}, title, note)
+    return curves_figure(ranks, means, styles, "error (% of the update)", BOUNDS, title, NOTE)
 
 
 SPEC = FigureSpec(

@@ -36,6 +36,7 @@ ERRORS = {
 }
 LOGARITHMIC = 10.0  # from this ratio of the largest mean to the least one, the axis is logarithmic,
 DECADES = 1e-4  # and what is below this share of the largest mean is cut off
+FAR = 1e3  # times the median of closed forms: what is larger does not scale the axis
 
 
 def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
@@ -52,12 +53,13 @@ def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _errors(tables: Tables) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
-    """Yield (suffix of the file name, task, error, rows) for each error that was measured."""
+    """Yield (suffix of the file name, task, error, rows) for each error that a finished cell has."""
     columns = [column for error, _, _ in ERRORS.values() for column in (error, f"{error}_expected")]
-    missing = "approximation errors, which a cell with diagnostics 'errors' or 'all' has"
-    for suffix, task, rows in measured_tasks(tables["ranks"], columns, missing):
+    missing = "approximation errors and the norms of the weights that they are a share of"
+    for suffix, task, rows in measured_tasks(tables["ranks"], columns, missing, per="weight_norm2"):
+        finished = rows[rows["status"] != "diverged"]
         for name, (column, _, _) in ERRORS.items():
-            if rows[[column, f"{column}_expected"]].notna().any(axis=None):
+            if finished[[column, f"{column}_expected"]].notna().any(axis=None):
                 yield suffix, task, name, rows
 
 
@@ -73,29 +75,48 @@ def _curves(ranks: pd.DataFrame, name: str) -> tuple[pd.DataFrame, pd.DataFrame]
 def _figure(task: str, name: str, ranks: pd.DataFrame, styles: dict[str, SeriesStyle]) -> Figure:
     measured, expected = (mean_curves(curves) for curves in _curves(ranks, name))
     solid, dashed = with_line(styles, "-"), with_line(styles, DASHED)
+    alone = measured.empty
 
     def draw_panel(panel: Axes, of_panel: OfPanel) -> None:
         draw_curves(panel, of_panel(measured), solid)
-        draw_curves(panel, of_panel(expected), dashed, markers=False, band=False, linewidth=1.0)
+        draw_curves(panel, of_panel(expected), dashed, markers=alone, band=False, linewidth=1.0)
 
     _, y, title = ERRORS[name]
     figure, left_out = panels_by_keep(ranks, draw_panel, "round", y)
-    _scale(figure.axes[0], measured, expected)
-    entries = method_entries(ranks, solid) + line_entries("measured", "closed form")
+    _scale(figure.axes[0], _typical(expected) if alone else measured)
+    of_measured, of_closed_form = line_entries("measured", "closed form")
+    kinds = [of_closed_form] if alone else [of_measured, of_closed_form]
+    entries = method_entries(ranks, dashed if alone else solid) + kinds
     note = "Squared Frobenius norms, summed over the factored layers. Closed form: from the law of the draws."
-    note = joined(note, seeds_note(measured), left_out)
+    note = joined(note, seeds_note(measured), _beyond(figure.axes[0], expected), left_out)
     return finish(figure, entries, {"ranks": ranks}, f"{title}: {task}", note)
 
 
-def _scale(panel: Axes, *frames: pd.DataFrame) -> None:
-    """Fit the vertical axis, which all panels share, to the means."""
-    means = pd.concat([frame["mean"] for frame in frames])
-    least, largest = float(means.min()), float(means.max())
+def _typical(expected: pd.DataFrame) -> pd.DataFrame:
+    """Return the closed forms without those that would hide all others: see :func:`_scale`."""
+    median = expected.loc[expected["mean"] > 0, "mean"].quantile(interpolation="lower")
+    return expected[~(expected["mean"] > FAR * median)]
+
+
+def _scale(panel: Axes, means: pd.DataFrame) -> None:
+    """Fit the vertical axis, which all panels share, to these means.
+
+    They are the measured ones where there are some: 1 / pi of kernels that are hardly ever drawn makes some closed
+    forms larger by orders of magnitude than anything that a run meets.
+    """
+    least, largest = float(means["mean"].min()), float(means["mean"].max())
     if least > 0 and largest > LOGARITHMIC * least:
         panel.set_yscale("log")
         panel.set_ylim(max(least / 1.5, DECADES * largest), 1.5 * largest)
     else:
-        panel.set_ylim(limits(*frames, bounds=(0.0, float("inf"))))
+        panel.set_ylim(limits(means, bounds=(0.0, float("inf"))))
+
+
+def _beyond(panel: Axes, expected: pd.DataFrame) -> str:
+    """Return the words for the closed forms that leave the axis, where there are some."""
+    low, high = panel.get_ylim()
+    labels = expected.loc[~expected["mean"].between(low, high), "label"].astype(str).unique()
+    return f"Closed form beyond the axis, in part or all: {'; '.join(labels)}." if len(labels) else ""
 
 
 SPEC = FigureSpec(

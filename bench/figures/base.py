@@ -101,17 +101,26 @@ def evaluations(last: int) -> str:
     return "the last evaluation" if last == 1 else f"the last {last} evaluations"
 
 
-def measured_tasks(table: pd.DataFrame, columns: Sequence[str], missing: str) -> list[tuple[str, str, pd.DataFrame]]:
+def measured_tasks(
+    table: pd.DataFrame, columns: Sequence[str], missing: str, per: str | None = None
+) -> list[tuple[str, str, pd.DataFrame]]:
     """Return (suffix of the file name, task, rows) for each task in which one of ``columns`` was measured.
 
     The rows are those in which it was, of diverged cells too; tasks in which all such cells diverged are left out.
     Columns that the tables of an earlier version lack are added, empty.
 
+    Args:
+        table: rows of cells.
+        columns: of ``table``.
+        missing: says in words what no finished cell has, where there is no such task.
+        per: the column of which ``columns`` are drawn as a share; rows without it do not count.
+
     Raises:
-        Skip: there is no such task; ``missing`` says in words what no finished cell has.
+        Skip: there is no such task.
     """
-    table = table.assign(**{name: np.nan for name in columns if name not in table.columns})
-    rows = table[table[list(columns)].notna().any(axis="columns")]
+    shares = list(columns) if per is None else [*columns, per]
+    table = table.assign(**{name: np.nan for name in shares if name not in table.columns})
+    rows = table[table[list(columns)].notna().any(axis="columns")].dropna(subset=[] if per is None else [per])
     tasks = [(suffix, task, rows) for suffix, task, rows in by_task(rows) if (rows["status"] != "diverged").any()]
     if not tasks:
         raise Skip(f"no finished cell has {missing}")
@@ -126,10 +135,10 @@ def is_mixed(table: pd.DataFrame) -> bool:
 def partitions_of(table: pd.DataFrame) -> list[tuple[str, float]]:
     """Return the (partition, alpha) pairs of ``table``, from the most even to the most skewed, the natural one last."""
     pairs = table[["partition", "alpha"]].drop_duplicates().itertuples(index=False, name=None)
-    evenness = {"iid": 0, "natural": 2}
+    skew = {"iid-exact": 0, "iid": 1, "natural": 3}
     return sorted(
         ((str(partition), float(alpha)) for partition, alpha in pairs),
-        key=lambda pair: (evenness.get(pair[0], 1), pair[0], -pair[1] if pair[1] == pair[1] else 0.0),
+        key=lambda pair: (skew.get(pair[0], 2), pair[0], -pair[1] if pair[1] == pair[1] else 0.0),
     )
 
 

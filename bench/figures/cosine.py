@@ -2,55 +2,71 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.analysis.curves import cell_curves, mean_curves, smoothed
+from bench.analysis.layers import mean_over_layers
 from bench.analysis.milestones import mean_over_rounds
-from bench.figures.base import FigureSpec, Options, Tables, measured_tasks
-from bench.figures.curve_panels import OfPanel, draw_curves, joined, limits, panels_by_keep, seeds_note
-from bench.figures.panels import finish, method_entries
+from bench.figures.base import FigureSpec, Options, Skip, Tables, measured_tasks
+from bench.figures.curve_panels import curves_figure
 from bench.figures.style import SeriesStyle, series_styles
 
+COLUMN = "cosine_fedavg"  # of the table of rounds for the whole model, of the table of ranks for each layer
+MISSING = "cosine similarities with FedAvg, which a cell with diagnostics 'cosine' or 'all' has"
+WHOLE = "all parameters"
+FACTORED = "factored layers"
+OVER = {
+    WHOLE: "over all parameters as one vector, also those that every method trains whole",
+    FACTORED: "of each factored layer alone, plain mean over layers",
+}
 WEIGHT = 0.95  # of the value before in the moving average, as in the paper
 LEAST = 20  # measurements from which a curve is averaged
 BOUNDS = (-1.0, 1.0)
 
 
 def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
-    """Return one figure per task: a row of panels per keep ratio, a column per partition, a line per label."""
+    """Return two figures per task, of the whole model and of its factored layers: panels by keep ratio and partition.
+
+    The second one needs cosines by layer, which the tables of an earlier version lack.
+    """
     styles = series_styles(tables["rounds"])
-    return [(suffix, _figure(task, rows, styles)) for suffix, task, rows in _tasks(tables)]
+    return [
+        (suffix, _figure(f"Likeness to FedAvg's update, {over}: {task}", OVER[over], rows, curves, styles))
+        for suffix, task, over, rows, curves in _measured(tables)
+    ]
 
 
 def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
-    """Return the mean over all evaluated rounds of each label, not smoothed."""
-    return [(suffix, mean_over_rounds(cell_curves(rows, value="cosine_fedavg"))) for suffix, _, rows in _tasks(tables)]
+    """Return the mean over rounds of each label, not smoothed."""
+    return [(suffix, mean_over_rounds(curves)) for suffix, _, _, _, curves in _measured(tables)]
 
 
-def _tasks(tables: Tables) -> list[tuple[str, str, pd.DataFrame]]:
-    missing = "cosine similarities with FedAvg, which a cell with diagnostics 'cosine' or 'all' has"
-    return measured_tasks(tables["rounds"], ["cosine_fedavg"], missing)
+def _measured(tables: Tables) -> list[tuple[str, str, str, pd.DataFrame, pd.DataFrame]]:
+    """Return (suffix of the file name, task, what the cosine is taken over, rows, curves of cells) of each figure."""
+    found = [
+        (suffix, task, WHOLE, rows, cell_curves(rows, value=COLUMN))
+        for suffix, task, rows in measured_tasks(tables["rounds"], [COLUMN], MISSING)
+    ]
+    if "ranks" in tables:
+        with suppress(Skip):
+            found += [
+                (f"{suffix}-factored", task, FACTORED, rows, mean_over_layers(rows, COLUMN))
+                for suffix, task, rows in measured_tasks(tables["ranks"], [COLUMN], MISSING)
+            ]
+    return found
 
 
-def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle]) -> Figure:
-    curves = cell_curves(rounds, value="cosine_fedavg")
+def _figure(title: str, over: str, table: pd.DataFrame, curves: pd.DataFrame, styles: dict[str, SeriesStyle]) -> Figure:
     raw, averages = mean_curves(curves), mean_curves(smoothed(curves, WEIGHT, LEAST))
-
-    def draw_panel(panel: Axes, of_panel: OfPanel) -> None:
-        draw_curves(panel, of_panel(raw), styles, band=False, marker="", linewidth=0.6, alpha=0.55, linestyle="-")
-        draw_curves(panel, of_panel(averages), styles, BOUNDS)
-
-    figure, left_out = panels_by_keep(rounds, draw_panel, "round", "cosine with FedAvg")
-    figure.axes[0].set_ylim(limits(raw, averages, bounds=BOUNDS))
     note = (
-        "Update of the server's model by the method and by FedAvg, from the same model and cohort. Thin: mean over "
-        f"seeds; thick: its exponentially weighted moving average (weight {WEIGHT:g}) from {LEAST} measurements on."
+        f"Cosine {over}, between the server's updates by the method and by FedAvg from the same model and cohort. "
+        f"Thin: mean over seeds; thick: its exponentially weighted moving average (weight {WEIGHT:g}) from {LEAST} "
+        "measurements on."
     )
-    note = joined(note, seeds_note(averages), left_out)
-    title = f"Likeness to FedAvg's update: {task}"
-    return finish(figure, method_entries(rounds, styles), {"rounds": rounds}, title, note)
+    return curves_figure(table, averages, styles, "cosine with FedAvg", BOUNDS, title, note, thin=raw)
 
 
 SPEC = FigureSpec(

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.analysis.tables import FULL_MODEL
 from bench.figures.base import is_mixed, of_partition, partition_title, partitions_of, spread
-from bench.figures.panels import full_model_line, grid, label_edges
+from bench.figures.panels import finish, full_model_line, grid, label_edges, method_entries
 from bench.figures.style import DASHED, SeriesStyle, counted
 
 OfPanel = Callable[[pd.DataFrame], pd.DataFrame]
@@ -23,6 +23,40 @@ OfPanel = Callable[[pd.DataFrame], pd.DataFrame]
 KEEPS, PARTITIONS = 6, 4  # at most, in one figure
 MARKERS = 6  # on one curve
 ROOM = 0.25  # of the spread of the means, on either side of them, for their intervals
+
+
+def curves_figure(
+    table: pd.DataFrame,
+    means: pd.DataFrame,
+    styles: Mapping[str, SeriesStyle],
+    y: str,
+    bounds: tuple[float, float],
+    title: str,
+    note: str,
+    thin: pd.DataFrame | None = None,
+) -> Figure:
+    """Return a whole figure of mean curves over rounds, a line per label.
+
+    Args:
+        table: the rows that the figure shows.
+        means: their curves, as of :func:`bench.analysis.curves.mean_curves`.
+        styles: by label.
+        y: the label of the vertical axis.
+        bounds: what no value can pass.
+        title: the heading.
+        note: what the curves are.
+        thin: further curves, drawn as thin lines behind.
+    """
+
+    def draw_panel(panel: Axes, of_panel: OfPanel) -> None:
+        if thin is not None:
+            draw_curves(panel, of_panel(thin), styles, band=False, marker="", linewidth=0.6, alpha=0.55, linestyle="-")
+        draw_curves(panel, of_panel(means), styles, bounds)
+
+    figure, left_out = panels_by_keep(table, draw_panel, "round", y)
+    figure.axes[0].set_ylim(limits(means, *([] if thin is None else [thin]), bounds=bounds))
+    note = joined(note, seeds_note(means), left_out)
+    return finish(figure, method_entries(table, styles), {"table": table}, title, note)
 
 
 def panels_by_keep(

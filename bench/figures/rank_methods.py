@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.analysis.curves import mean_curves
 from bench.analysis.layers import mean_over_layers
 from bench.analysis.milestones import first_middle_last
 from bench.figures.base import FigureSpec, Options, Tables, measured_tasks
-from bench.figures.curve_panels import OfPanel, draw_curves, in_percent, joined, limits, panels_by_keep, seeds_note
-from bench.figures.panels import finish, method_entries
+from bench.figures.curve_panels import curves_figure, in_percent
 from bench.figures.style import SeriesStyle, series_styles
 
 # By the last part of the file name: the column, and how it is counted.
@@ -57,16 +55,9 @@ def _milestones(ranks: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 def _figure(task: str, ranks: pd.DataFrame, styles: dict[str, SeriesStyle], measure: str) -> Figure:
     means = in_percent(_means(ranks, measure))
-
-    def draw_panel(panel: Axes, of_panel: OfPanel) -> None:
-        draw_curves(panel, of_panel(means), styles, BOUNDS)
-
-    figure, left_out = panels_by_keep(ranks, draw_panel, "round", "required kernels (% of R)")
-    figure.axes[0].set_ylim(limits(means, bounds=BOUNDS))
-    note = f"Required: {MEASURES[measure][1]}, as a share of the layer's R kernels; plain mean over layers."
-    note = joined(note, seeds_note(means), left_out)
     title = f"Principal kernels required, by method: {task}"
-    return finish(figure, method_entries(ranks, styles), {"ranks": ranks}, title, note)
+    note = f"Required: {MEASURES[measure][1]}, as a share of the layer's R kernels; plain mean over layers."
+    return curves_figure(ranks, means, styles, "required kernels (% of R)", BOUNDS, title, note)
 
 
 SPEC = FigureSpec(

@@ -41,6 +41,8 @@ def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle], x: 
 
     figure, left_out = panels_by_keep(rounds, draw_panel, x_label, "test accuracy (%)", share_y="col")
     notes = [seeds_note(means)]
+    if x == "seconds":
+        notes.append("Wall clock of the simulation without its evaluations and diagnoses.")
     if len(diverged):
         notes.append("Thin lines to a cross: runs that diverged, not in the means.")
     title = f"Accuracy during training: {task}"
@@ -57,7 +59,7 @@ def _axis(x: str, largest: float) -> tuple[float, str]:
         return divisor, f"forward work of all clients ({unit})"
     if x == "seconds":
         divisor, unit = duration(largest)
-        return divisor, f"wall clock of the simulation ({unit})"
+        return divisor, f"wall clock of the method ({unit})"
     return 1.0, "round"
 
 

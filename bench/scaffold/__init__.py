@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from bench import registry
@@ -22,21 +23,37 @@ def create(name: str, family: str, folder: Path) -> tuple[Path, Path]:
         folder: where ``methods`` and ``tests`` are; they are made where they are missing.
 
     Raises:
-        BenchError: the name is taken or is none that Python can import, a file exists already or cannot be written.
+        BenchError: the name is taken or is none that Python can import, a file exists already or cannot be written;
+            nothing is written then.
     """
     _check_name(name)
-    paths = folder / "methods" / f"{name}.py", folder / "tests" / f"test_{name}.py"
-    for path in paths:
-        if path.exists():
-            raise BenchError(f"new: {path} exists already and is left as it is; take another name, or delete the file")
-    for path, template in zip(paths, (f"{family}.py", f"{family}_tests.py"), strict=True):
-        text = Path(__file__).with_name(template).read_text(encoding="utf-8")
-        try:
+    source, test = folder / "methods" / f"{name}.py", folder / "tests" / f"test_{name}.py"
+    _write_all({source: _filled(f"{family}.py", name), test: _filled(f"{family}_tests.py", name)})
+    return source, test
+
+
+def _filled(template: str, name: str) -> str:
+    """Return a template's text with the method's name in place of its own, in both spellings."""
+    text = Path(__file__).with_name(template).read_text(encoding="utf-8")
+    spellings = {"sketch": name, "Sketch": _class_name(name)}
+    return re.sub("|".join(spellings), lambda match: spellings[match[0]], text)
+
+
+def _write_all(texts: Mapping[Path, str]) -> None:
+    """Write new files, or none of them."""
+    written: list[Path] = []
+    try:
+        for path in texts:
+            if path.exists():
+                raise BenchError(f"new: {path} exists already and is left as it is; take another name, or delete it")
+        for path, text in texts.items():
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text.replace("Sketch", _class_name(name)).replace("sketch", name), encoding="utf-8")
-        except OSError as error:
-            raise BenchError(f"new: {path} cannot be written ({error.strerror})") from None
-    return paths
+            written.append(path)
+            path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        for file in written:
+            file.unlink(missing_ok=True)
+        raise BenchError(f"new: {path} cannot be written ({error.strerror})") from None
 
 
 def _check_name(name: str) -> None:

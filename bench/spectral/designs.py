@@ -63,10 +63,16 @@ class Leading(Design):
 
 
 class Uniform(Design):
-    """Any ``size`` of ``units`` kernels, each set as likely as any other."""
+    """Any ``size`` of ``units`` kernels, each set as likely as any other.
 
-    def __init__(self, units: int, size: int) -> None:
+    Args:
+        units, size: how many kernels there are, and how many are drawn.
+        reciprocal: True to multiply each kernel by one over its inclusion probability.
+    """
+
+    def __init__(self, units: int, size: int, reciprocal: bool = False) -> None:
         self._inclusion = uniform_inclusion(units, size)
+        self._reciprocal = reciprocal
         self.size = size
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
@@ -76,6 +82,10 @@ class Uniform(Design):
     def inclusion(self) -> np.ndarray:
         return self._inclusion
 
+    @property
+    def multipliers(self) -> np.ndarray | None:
+        return horvitz_thompson(self._inclusion) if self._reciprocal else None
+
 
 class Sequential(Design):
     """One kernel after the other, each with probability proportional to its weight among those not yet drawn.
@@ -83,26 +93,29 @@ class Sequential(Design):
     Args:
         log_weights: natural logarithms of the weights, ``[units]``; -inf for weight zero.
         size: number of kernels drawn, 1 to ``units``.
-        exact: False for the usual approximation of the inclusion probabilities.
         reciprocal: True to multiply each kernel by one over its inclusion probability.
+        exact: False for the usual approximation of that probability in the multipliers.
     """
 
-    def __init__(self, log_weights: np.ndarray, size: int, exact: bool = True, reciprocal: bool = False) -> None:
+    def __init__(self, log_weights: np.ndarray, size: int, reciprocal: bool = False, exact: bool = True) -> None:
         self._log_weights = log_weights
         self.size = size
-        self._inclusion_of = sequential_inclusion if exact else approximate_sequential_inclusion
-        self._reciprocal = reciprocal
+        self._reciprocal, self._exact = reciprocal, exact
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         return sequential_sample(self._log_weights, self.size, rng)
 
     @cached_property
     def inclusion(self) -> np.ndarray:
-        return self._inclusion_of(self._log_weights, self.size)
+        return sequential_inclusion(self._log_weights, self.size)
 
     @cached_property
     def multipliers(self) -> np.ndarray | None:
-        return horvitz_thompson(self.inclusion) if self._reciprocal else None
+        if not self._reciprocal:
+            return None
+        if self._exact:
+            return horvitz_thompson(self.inclusion)
+        return horvitz_thompson(approximate_sequential_inclusion(self._log_weights, self.size))
 
 
 class FixedSize(Design):
