@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from enum import StrEnum
@@ -142,7 +143,8 @@ def run(
     from bench.config import make_cell
     from bench.display import RunDisplay
     from bench.federation import check_possible
-    from bench.running import run_cell
+    from bench.leases import Leases
+    from bench.running import Hooks, run_cell
     from bench.runtime import cores, device_named
     from bench.settings import number_or_words, split_settings
     from bench.store import Store
@@ -161,8 +163,13 @@ def run(
     store = Store(results / "runs")
     store.prepare()
     title = f"{cell.task}, {cell.label}" if cell.capacities else f"{cell.task}, {cell.label}, keep ratio {cell.keep:g}"
-    with RunDisplay(out, f"{title}, seed {cell.seed}") as display:
-        outcome = run_cell(cell, store=store, plugins=plugins, device=place, workers=workers, on_round=display.show)
+    leases = Leases(store.unfinished)
+    lease = leases.take(cell.folder, os.getpid())
+    if lease is None:
+        raise BenchError(f"{cell.folder}: {leases.holder(cell.folder)} runs this cell now; wait for it or end it")
+    with lease.held(), RunDisplay(out, f"{title}, seed {cell.seed}") as display:
+        hooks = Hooks(display.show, display.note, lease.check)
+        outcome = run_cell(cell, store=store, plugins=plugins, device=place, workers=workers, hooks=hooks)
     if outcome.status != "done":
         out.print(f"{outcome.status}: {outcome.reason}", style="yellow", highlight=False, soft_wrap=True, markup=False)
     out.print(f"saved in {store.path(cell)}", highlight=False, soft_wrap=True)
