@@ -18,7 +18,7 @@ def write_whole(path: Path, *parts: bytes) -> None:
     try:
         write_synced(fresh, *parts)
         fresh.replace(path)
-        sync_folder(path.parent)
+        sync(path.parent)
     except OSError:
         with contextlib.suppress(OSError):
             fresh.unlink()
@@ -34,9 +34,9 @@ def write_synced(path: Path, *parts: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def sync_folder(folder: Path) -> None:
-    """Force a folder's entries to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Force what was written to a file, or a folder's entries, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

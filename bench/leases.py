@@ -119,7 +119,7 @@ class Leases:
         """
         path = self.folder / name / NAME
         try:
-            text, touched = path.read_text(encoding="utf-8"), path.stat().st_mtime_ns
+            text, touched = path.read_bytes(), path.stat().st_mtime_ns
         except OSError:
             self._seen.pop(name, None)
             return None
@@ -137,7 +137,7 @@ class Leases:
     def token(self, name: str) -> str | None:
         """Return the token of a cell's lease; None if there is none."""
         try:
-            token = json.loads((self.folder / name / NAME).read_text(encoding="utf-8"))["token"]
+            token = json.loads((self.folder / name / NAME).read_bytes())["token"]
         except (OSError, ValueError, KeyError, TypeError):
             return None
         return str(token)

@@ -31,7 +31,7 @@ class Owner:
         return cls(platform.node(), pid, _started(pid) or "")
 
     @classmethod
-    def read(cls, text: str) -> Owner | None:
+    def read(cls, text: bytes) -> Owner | None:
         """Return the owner that a lease names; None if it is damaged."""
         try:
             values = json.loads(text)

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from bench.cell import Cell
 from bench.errors import BenchError, StorageError
-from bench.files import checksum, sync_folder, write_synced
+from bench.files import checksum, sync, write_synced
 from bench.owner import is_alive
 from bench.schema import RANKS, ROUNDS, VERSION, table_of
 
@@ -101,21 +101,14 @@ class Store:
             code: hash of the code that would run it now.
             data: fingerprint of the data it would read now; None if that is not known.
         """
-        path = self.path(cell) / "cell.json"
+        folder = self.path(cell)
+        if not folder.exists():
+            return Record(cell, "to do", {})
         try:
-            if not path.parent.exists():
-                return Record(cell, "to do", {})
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            state = facts["status"]
-            if facts["schema"] != VERSION or state not in STATES:
-                raise ValueError("it was written by another version")
-            if facts.pop("checksum") != checksum(_json(facts).encode()):
-                raise ValueError("cell.json is not as it was written")
-            for name, sealed in facts["files"].items():
-                if checksum((path.parent / name).read_bytes()) != sealed:
-                    raise ValueError(f"{name} is not as it was written")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            return Record(cell, "damaged", {"reason": _damage(error)})
+            facts = whole(folder)
+        except ValueError as damage:
+            return Record(cell, "damaged", {"reason": str(damage)})
+        state = facts["status"]
         if state in FINISHED and facts["code"] != code:
             return Record(cell, "stale", {**facts, "reason": "it was made by other code"})
         if state in FINISHED and data is not None and facts["data"] not in (None, data):
@@ -140,7 +133,7 @@ class Store:
             StorageError: the disk is full or the folder cannot be written; nothing else is lost.
         """
         self.prepare()
-        fresh = self.cells / f".{cell.folder}.{_HOST}.{os.getpid()}"
+        fresh = self.scratch(cell.folder)
         try:
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir()
@@ -163,7 +156,7 @@ class Store:
             }
             record["checksum"] = checksum(_json(record).encode())
             write_synced(fresh / "cell.json", _json(record).encode())
-            _replace_folder(fresh, self.path(cell))
+            replace_folder(fresh, self.path(cell))
         except OSError as error:
             shutil.rmtree(fresh, ignore_errors=True)
             raise StorageError(f"{self.path(cell)}: the cell cannot be written: {error.strerror or error}") from None
@@ -184,6 +177,10 @@ class Store:
             ) from None
         return table.cast(ROUNDS if name == "rounds" else RANKS)
 
+    def scratch(self, name: str) -> Path:
+        """Return where this process may put a cell's folder together; swept up if the process dies meanwhile."""
+        return self.cells / f".{name}.{_HOST}.{os.getpid()}"
+
     def sweep_up(self) -> None:
         """Delete what interrupted runs left half written."""
         for path in self.leftovers():
@@ -193,6 +190,26 @@ class Store:
         """Return the half-written folders of processes of this machine that have ended."""
         mine = [(path, path.suffix[1:]) for path in self.cells.glob(f".*.{_HOST}.*") if path.is_dir()]
         return [path for path, process in mine if process.isdigit() and not is_alive(int(process))]
+
+
+def whole(folder: Path) -> dict[str, Any]:
+    """Return the facts of a cell's folder.
+
+    Raises:
+        ValueError: one of its files is not as it was written, in words.
+    """
+    try:
+        facts = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
+        if facts["schema"] != VERSION or facts["status"] not in STATES:
+            raise ValueError("it was written by another version")
+        if facts.pop("checksum") != checksum(_json(facts).encode()):
+            raise ValueError("cell.json is not as it was written")
+        for name, sealed in facts["files"].items():
+            if checksum((folder / name).read_bytes()) != sealed:
+                raise ValueError(f"{name} is not as it was written")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(_damage(error)) from None
+    return facts
 
 
 def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
@@ -232,11 +249,11 @@ def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=2, sort_keys=False) + "\n"
 
 
-def _replace_folder(fresh: Path, place: Path) -> None:
+def replace_folder(fresh: Path, place: Path) -> None:
     """Rename a folder into place; an old one steps aside first, since folders do not replace each other."""
     old = place.with_name(f".{place.name}.old.{_HOST}.{os.getpid()}")
     with contextlib.suppress(FileNotFoundError):
         place.rename(old)
     fresh.rename(place)
     shutil.rmtree(old, ignore_errors=True)
-    sync_folder(place.parent)
+    sync(place.parent)

@@ -35,13 +35,17 @@ def counts(known: Iterable[Record]) -> dict[str, int]:
     return {state: found[state] for state in STATES if found[state]}
 
 
-def to_run(known: Iterable[Record], stale: str = "rerun") -> list[Cell]:
+def to_run(known: Iterable[Record], stale: str = "rerun", retry_failed: bool = True) -> list[Cell]:
     """Return the cells that a run of the sweep would run: all without a usable result.
 
-    Failed cells are tried again; diverged and skipped ones would end the same way. Stale cells are run again unless
-    ``stale`` is "keep".
+    Diverged and skipped cells would end the same way. Stale cells are run again unless ``stale`` is "keep", failed ones
+    unless ``retry_failed`` is False.
     """
-    again = ("to do", "failed", "damaged", *(("stale",) if stale == "rerun" else ()))
+    again = ["to do", "damaged"]
+    if stale == "rerun":
+        again.append("stale")
+    if retry_failed:
+        again.append("failed")
     return [record.cell for record in known if record.state in again]
 
 

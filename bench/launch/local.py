@@ -59,7 +59,7 @@ def run_cells(
     said: dict[str, str] = {}
     stopping = False
     try:
-        while waiting or crew.busy:
+        while True:
             if not stopping and time.monotonic() >= deadline:
                 stopping, deadline = True, math.inf
                 crew.stop()
@@ -67,6 +67,8 @@ def run_cells(
                 waiting.clear()
             holders: dict[str, str] = {}
             yield from _hand_out(waiting, crew, settled, holders)
+            if not (waiting or crew.busy):
+                break
             if holders and not crew.busy and holders != said:
                 said = holders
                 yield Waiting(holders)
