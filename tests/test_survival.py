@@ -24,7 +24,7 @@ from bench.running import run_cell
 from bench.store import Store
 from bench.sweep import counts, records, write_tables
 
-ROUNDS = 40
+ROUNDS = 30
 CELLS = f"""
     [[cells]]
     method = ["orthdrop", "fedavg"]
@@ -110,6 +110,7 @@ def test_killed_at_random_instants(seed: int, file: Path, quiet: dict[str, Any])
     assert_quiet(file, quiet)
 
 
+@pytest.mark.slow
 def test_stop_after_leaves_checkpoints_and_goes_on(file: Path, quiet: dict[str, Any]) -> None:
     with running(file, "--stop-after", 9) as process:
         out, err = process.communicate(timeout=120)
@@ -132,6 +133,7 @@ def test_two_sweeps_at_once_share_the_work(file: Path, quiet: dict[str, Any]) ->
     assert_quiet(file, quiet)
 
 
+@pytest.mark.slow
 def test_a_sweep_waits_for_cells_that_another_runs_and_takes_them_over(file: Path, quiet: dict[str, Any]) -> None:
     with running(file, "--only", "seed=0") as first:
         second = start(file.parent, "sweep", file, *OPTIONS, 2, "--only", "seed=0")
