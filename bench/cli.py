@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from enum import StrEnum
@@ -14,9 +15,10 @@ from rich.markup import escape
 
 from bench.cli_data import data_app
 from bench.cli_kit import check, new
+from bench.cli_options import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, Device, Plugin, Results, out
+from bench.cli_results import gc, results_app
+from bench.cli_sweep import plot, status, sweep
 from bench.errors import BenchError
-
-OK, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     help="A benchmark of sub-model federated learning: interchangeable methods on shared tasks.",
@@ -26,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(data_app, name="data")
-out = Console()
+app.add_typer(results_app, name="results")
 
 
 class Kind(StrEnum):
@@ -38,32 +40,10 @@ class Kind(StrEnum):
     figures = "figures"
 
 
-class Axis(StrEnum):
-    """Horizontal axes of the training curves."""
-
-    round = "round"
-    bytes = "bytes"
-    macs = "macs"
-    seconds = "seconds"
-
-
-class Stale(StrEnum):
-    """What to do with results of other code."""
-
-    rerun = "rerun"
-    keep = "keep"
-
-
-Plugin = Annotated[
-    list[Path] | None, typer.Option("--plugin", help="A Python file that defines a method; may be given repeatedly.")
-]
-Device = Annotated[str, typer.Option(help="Where models are trained: auto, cpu, cuda or mps.")]
 PartitionKind = Annotated[
     str | None, typer.Option("--partition", help="iid, iid-exact, lda, lda-prior, dirichlet or natural.")
 ]
 Tier = Annotated[str, typer.Option(help="Settings to start from: quick, paper or another tier, see 'list tasks'.")]
-Results = Annotated[Path, typer.Option(help="Folder of the results.")]
-SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="A sweep file, for example sweeps/quick.toml.")]
 
 
 def main() -> None:
@@ -76,7 +56,7 @@ def main() -> None:
         sys.exit(WRONG_USAGE)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:  # so typer ends a command that is interrupted
-            words = "interrupted; finished cells are kept, and the same command goes on with the others"
+            words = "interrupted; finished cells are kept, and the same command goes on from the others' checkpoints"
             Console(stderr=True).print(words, soft_wrap=True)
         raise
 
@@ -142,7 +122,8 @@ def run(
     from bench.config import make_cell
     from bench.display import RunDisplay
     from bench.federation import check_possible
-    from bench.running import run_cell
+    from bench.leases import Leases
+    from bench.running import Hooks, run_cell
     from bench.runtime import cores, device_named
     from bench.settings import number_or_words, split_settings
     from bench.store import Store
@@ -161,94 +142,23 @@ def run(
     store = Store(results / "runs")
     store.prepare()
     title = f"{cell.task}, {cell.label}" if cell.capacities else f"{cell.task}, {cell.label}, keep ratio {cell.keep:g}"
-    with RunDisplay(out, f"{title}, seed {cell.seed}") as display:
-        outcome = run_cell(cell, store=store, plugins=plugins, device=place, workers=workers, on_round=display.show)
+    leases = Leases(store.unfinished)
+    lease = leases.take(cell.folder, os.getpid())
+    if lease is None:
+        raise BenchError(f"{cell.folder}: {leases.holder(cell.folder)} runs this cell now; wait for it or end it")
+    with lease.held(), RunDisplay(out, f"{title}, seed {cell.seed}") as display:
+        hooks = Hooks(display.show, display.note, lease.check)
+        outcome = run_cell(cell, store=store, plugins=plugins, device=place, workers=workers, hooks=hooks)
     if outcome.status != "done":
         out.print(f"{outcome.status}: {outcome.reason}", style="yellow", highlight=False, soft_wrap=True, markup=False)
     out.print(f"saved in {store.path(cell)}", highlight=False, soft_wrap=True)
     raise typer.Exit(SOME_FAILED if outcome.status == "failed" else OK)
 
 
-@app.command()
-def sweep(
-    file: SweepFile,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Cells run at once; all cores if left out.")] = None,
-    only: Annotated[list[str] | None, typer.Option(help="name=value: only the cells that have it.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and stop.")] = False,
-    stale: Annotated[Stale, typer.Option(help="Results of other code: run again, or leave as they are.")] = Stale.rerun,
-    plugin: Plugin = None,
-    device: Device = "auto",
-    results: Results = Path("results"),
-) -> None:
-    """Run what is left of a sweep, then write its tables and figures under results/NAME/."""
-    from bench import sweep as sweeps
-    from bench.config import read_sweep
-    from bench.display import SweepDisplay
-    from bench.federation import check_possible
-    from bench.plotting import write_results
-    from bench.runtime import cores, device_named
-    from bench.store import Store
-
-    plugins = plugin or []
-    chosen = whole = read_sweep(file, plugins)
-    for condition in only or []:
-        chosen = sweeps.only(chosen, condition)
-    place = device_named(device)
-    store = Store(results / whole.name)
-    known = sweeps.records(chosen, store, plugins)
-    cells = sweeps.to_run(known, stale)
-    _say_counts(whole.title, known)
-    if dry_run:
-        for cell in cells:
-            out.print(f"would run {cell.folder}", highlight=False, soft_wrap=True)
-        return
-    failed = 0
-    if cells:
-        check_possible(cells)
-        # On an accelerator cells share the device: one at a time unless the user asks for more.
-        parallel = jobs or (cores() if place == "cpu" else 1)
-        with SweepDisplay(out, len(cells)) as display:
-            ended = sweeps.run(cells, store, plugins=plugins, device=place, jobs=parallel, on_event=display.show)
-        failed = ended["failed"]
-    else:
-        whole_sweep = all(record.state == "done" for record in known)
-        out.print(f"all {len(known)} cells are done: nothing to run" if whole_sweep else "nothing to run")
-    write_results(whole, store, plugins, Axis.round.value, out)
-    if failed:
-        out.print(f"failed cells: {failed}; see 'python -m bench status {file}'", style="red", soft_wrap=True)
-    raise typer.Exit(SOME_FAILED if failed else OK)
-
-
-@app.command()
-def status(file: SweepFile, plugin: Plugin = None, results: Results = Path("results")) -> None:
-    """Show how many cells of a sweep are done, failed, stale or to do, and why."""
-    from bench import sweep as sweeps
-    from bench.config import read_sweep
-    from bench.store import Store
-
-    chosen = read_sweep(file, plugin or [])
-    known = sweeps.records(chosen, Store(results / chosen.name), plugin or [])
-    _say_counts(chosen.title, known)
-    for record in known:
-        if record.state not in ("done", "to do"):
-            text = f"{record.state}: {record.cell.folder}: {record.reason}"
-            out.print(text, highlight=False, soft_wrap=True, markup=False)
-
-
-@app.command()
-def plot(
-    file: SweepFile,
-    x: Annotated[Axis, typer.Option(help="Horizontal axis of the training curves.")] = Axis.round,
-    plugin: Plugin = None,
-    results: Results = Path("results"),
-) -> None:
-    """Write the tables and figures of a sweep from its finished cells."""
-    from bench.config import read_sweep
-    from bench.plotting import write_results
-    from bench.store import Store
-
-    chosen = read_sweep(file, plugin or [])
-    write_results(chosen, Store(results / chosen.name), plugin or [], x.value, out)
+app.command()(sweep)
+app.command()(status)
+app.command()(plot)
+app.command()(gc)
 
 
 @app.command()
@@ -288,16 +198,3 @@ def perf(
 
 app.command()(check)
 app.command()(new)
-
-
-def _say_counts(title: str, known: list[Any]) -> None:
-    from bench.sweep import counts
-
-    noun = "cell" if len(known) == 1 else "cells"
-    words = ", ".join(f"{number} {state}" for state, number in counts(known).items())
-    out.print(
-        f"{title}: {len(known)} {noun}: {words}",
-        highlight=False,
-        soft_wrap=True,
-        markup=False,
-    )

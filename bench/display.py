@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Table
 
 from bench.federation import Federation
-from bench.launch.events import Ended, Event, Started
+from bench.launch.events import Ended, Event, Lost, Note, Started, Stopped, Waiting
 from bench.launch.events import Progress as RoundDone
 from bench.simulator import Round
 
@@ -66,8 +66,18 @@ class SweepDisplay:
             self.bars.update(
                 self.running[event.cell], total=event.rounds, completed=event.round_number, line=_tail(event.line)
             )
+        elif isinstance(event, Note | Stopped):
+            self._line(f"          {event.cell} {event.line}", always=True)
+        elif isinstance(event, Waiting):
+            whose = ", ".join(f"{cell} ({holder})" for cell, holder in event.holders.items())
+            noun = "cell" if len(event.holders) == 1 else "cells"
+            self._line(f"waiting for {len(event.holders)} {noun} run elsewhere: {whose}", always=True)
+        elif isinstance(event, Lost):
+            self._line(f"          {event.cell} was taken over by another process", always=True)
         else:
             self._end(event)
+        if isinstance(event, Stopped | Lost) and event.cell in self.running:
+            self.bars.remove_task(self.running.pop(event.cell))
 
     def _end(self, event: Ended) -> None:
         self.ended += 1
@@ -75,16 +85,18 @@ class SweepDisplay:
             self.bars.remove_task(self.running.pop(event.cell))
         self.bars.update(self.whole, advance=1)
         mark = MARKS.get(event.status, f"[red]{event.status}[/]")
-        words = ": ".join(escape(part) for part in (event.reason or event.line,) if part)
+        words = escape(event.reason or event.line)
+        where = ", elsewhere" if event.elsewhere else ""
         self.console.print(
-            f"{mark:<9} {event.cell} ({self.ended}/{self.total}, {event.seconds:.0f} s){': ' if words else ''}{words}",
+            f"{mark:<9} {event.cell} ({self.ended}/{self.total}, {event.seconds:.0f} s{where})"
+            f"{': ' if words else ''}{words}",
             highlight=False,
             soft_wrap=True,
         )
 
-    def _line(self, text: str) -> None:
-        if not self.console.is_terminal:
-            self.console.print(text, highlight=False, soft_wrap=True)
+    def _line(self, text: str, always: bool = False) -> None:
+        if always or not self.console.is_terminal:
+            self.console.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _tail(line: str) -> str:
@@ -134,6 +146,10 @@ class RunDisplay:
         else:
             words = [f"{name} {value}" for name, value in zip(self.COLUMNS, self.rows[-1], strict=True) if value]
             self.console.print(", ".join([*words, federation.dataset.title]), highlight=False, soft_wrap=True)
+
+    def note(self, line: str) -> None:
+        """Say something else."""
+        self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def _table(self, most: int) -> RenderableType:
         table = Table(title=self.title, caption=self.caption)

@@ -14,13 +14,21 @@ class BenchError(Exception):
     """
 
 
+class StorageError(BenchError):
+    """Results cannot be written: the whole command ends, since no other cell could be kept either."""
+
+
+class Unfinished(Exception):
+    """A cell ends without a result, and not by its own fault: a later run goes on from its checkpoint."""
+
+
 @contextlib.contextmanager
 def at(place: str) -> Iterator[None]:
     """Put a place in front of the mistakes found within, where whoever finds them does not know it."""
     try:
         yield
     except BenchError as error:
-        raise BenchError(f"{place}: {error}") from None
+        raise type(error)(f"{place}: {error}") from None
 
 
 def choices(value: object, allowed: Iterable[object]) -> str:

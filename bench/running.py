@@ -6,18 +6,20 @@ import functools
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from bench import registry
 from bench.api import Skip
 from bench.cell import Cell
+from bench.checkpoint import Checkpoint, Journal, Stopped
 from bench.data.partition import CONVENTIONS
 from bench.engine import open_engine
-from bench.errors import BenchError
+from bench.errors import BenchError, StorageError, Unfinished
 from bench.federation import Federation
 from bench.provenance import code_hash, environment, simulation_code
 from bench.runtime import prepared
@@ -57,6 +59,23 @@ def _method_code(source: Path, changed_ns: int) -> str:
     return code_hash([source])
 
 
+@dataclass(frozen=True)
+class Hooks:
+    """What the one who runs a cell hears and says meanwhile.
+
+    Attributes:
+        on_round: called after each round.
+        on_note: called with what else is worth a line, for example that the cell goes on from a checkpoint.
+        guard: called before anything is written; raises if the cell has become somebody else's.
+        stop: asked after each round but the last; True ends the cell with a checkpoint.
+    """
+
+    on_round: Callable[[Federation, Round], None] = lambda federation, this: None
+    on_note: Callable[[str], None] = lambda line: None
+    guard: Callable[[], None] = lambda: None
+    stop: Callable[[], bool] = lambda: False
+
+
 def run_cell(
     cell: Cell,
     *,
@@ -64,48 +83,34 @@ def run_cell(
     plugins: Iterable[Path] = (),
     device: str = "cpu",
     workers: int = 1,
-    on_round: Callable[[Federation, Round], None] = lambda federation, this: None,
+    hooks: Hooks = Hooks(),
 ) -> Outcome:
     """Run one cell and, where a store is given, put its folder in place.
 
     A method that raises, a loss that is not finite and a method that is not defined for the task end the cell with the
-    status "failed", "diverged" or "skipped" and a reason; an interruption writes nothing.
+    status "failed", "diverged" or "skipped" and a reason. With a store, the cell leaves checkpoints on the way; after
+    an interruption, which writes nothing, the next run goes on from the last one.
 
     Args:
         cell: a checked configuration.
-        store: where the result goes.
+        store: where the result and the checkpoints go.
         plugins: files of methods the user named.
         device: where models are trained.
         workers: processes that train the clients of a round.
-        on_round: called after each round.
+        hooks: what is called meanwhile.
 
     Raises:
-        BenchError: the result cannot be written.
+        StorageError: a checkpoint or the result cannot be written.
+        Unfinished: ``hooks.stop`` said so (there is a checkpoint), or ``hooks.guard`` raised it.
     """
     plugins = tuple(plugins)
-    rounds: list[dict[str, Any]] = []
-    ranks: list[dict[str, Any]] = []
-    about_data = ", stand-in data" if cell.data == "stand-in" else ""
-    log = [f"{_now()} {cell.folder}: {cell.label}, {device}, {workers} worker(s){about_data}"]
-    last_line = ""
-    facts: dict[str, Any] = {"code": code_of(cell, plugins), "data": None}
-    start = time.perf_counter()
-
-    def keep(federation: Federation, this: Round) -> None:
-        nonlocal last_line
-        line = describe(this, federation)
-        rounds.append(round_row(this))
-        ranks.extend(rank_rows(this))
-        log.append(f"{_now()} {line}")
-        last_line = line if this.score else last_line
-        on_round(federation, this)
-
+    running = _Running(cell, store, plugins, device, workers, hooks)
     status, reason = "done", ""
     try:
         with prepared():
-            federation = Federation.build(cell, plugins, device)
-            facts |= _facts_of(federation)
-            _simulate(federation, plugins, workers, keep)
+            running.run()
+    except (StorageError, Unfinished):
+        raise
     except Skip as skip:
         status, reason = "skipped", str(skip)
     except Diverged as diverged:
@@ -113,23 +118,113 @@ def run_cell(
     except BenchError as error:
         status, reason = "failed", str(error)
     except Exception as error:
-        place = f"round {len(rounds)}: " if rounds else ""
+        place = f"round {len(running.journal.rounds)}: " if running.journal.rounds else ""
         status, reason = "failed", f"{place}{type(error).__name__}: {error}".splitlines()[0]
-        log += traceback.format_exc().splitlines()
-    facts["seconds"] = round(time.perf_counter() - start, 3)
-    log.append(f"{_now()} {status} {reason}".rstrip() + about_data)
-    if store is not None:
-        store.write(
-            cell,
-            status=status,
-            reason=reason,
-            rounds=rounds,
-            ranks=ranks,
-            facts=facts,
-            environment=environment(device) | {"workers": workers, "data": facts["data"]},
-            log=log,
-        )
-    return Outcome(status, reason, rounds, last_line, str(facts.get("data_title", "")))
+        running.journal.log += traceback.format_exc().splitlines()
+    return running.end(status, reason)
+
+
+class _Running:
+    """A cell that is being run and what it has written down."""
+
+    def __init__(
+        self, cell: Cell, store: Store | None, plugins: tuple[Path, ...], device: str, workers: int, hooks: Hooks
+    ) -> None:
+        self.cell, self.store, self.plugins, self.device, self.workers = cell, store, plugins, device, workers
+        self.hooks, self.journal = hooks, Journal()
+        self.start = time.perf_counter()
+        self.about_data = ", stand-in data" if cell.data == "stand-in" else ""
+        self.facts: dict[str, Any] = {"code": code_of(cell, plugins), "data": None}
+        self.checkpoint: Checkpoint | None = None
+        self._write(f"{cell.folder}: {cell.label}, {device}, {workers} worker(s){self.about_data}")
+
+    def run(self) -> None:
+        """Go through the rounds, from the checkpoint if there is one, and leave one now and then."""
+        federation = Federation.build(self.cell, self.plugins, self.device)
+        self.facts |= _facts_of(federation)
+        state = self._resume() if self.store else None
+        engine = open_engine(federation, self.plugins, self.workers)
+        try:
+            simulation = Simulation(federation, engine)
+            for this in simulation.rounds(resume=state):
+                self._keep(federation, this)
+                if self.checkpoint and this.number < federation.task.recipe.rounds:
+                    self._save_if_due(self.checkpoint, simulation)
+        finally:
+            engine.close()
+
+    def end(self, status: str, reason: str) -> Outcome:
+        """Put the result in place and delete the checkpoint, unless another run may go on from it."""
+        self.journal.seconds += self._elapsed()
+        self._write(f"{status} {reason}".rstrip() + self.about_data)
+        if self.store is not None:
+            self.hooks.guard()
+            self.store.write(
+                self.cell,
+                status=status,
+                reason=reason,
+                rounds=self.journal.rounds,
+                ranks=self.journal.ranks,
+                facts=self.facts | {"seconds": round(self.journal.seconds, 3)},
+                environment=environment(self.device) | {"workers": self.workers, "data": self.facts["data"]},
+                log=self.journal.log,
+            )
+            if self.checkpoint and status != "failed":
+                self.checkpoint.discard()
+        title = str(self.facts.get("data_title", ""))
+        return Outcome(status, reason, self.journal.rounds, self.journal.last_line, title)
+
+    def _resume(self) -> dict[str, Any] | None:
+        assert self.store is not None
+        made_by = {
+            "cell": self.cell.identity,
+            "code": self.facts["code"],
+            "data": self.facts["data"],
+            "device": self.device,
+            "torch": torch.__version__,
+        }
+        self.checkpoint = Checkpoint(self.store.checkpoint(self.cell), made_by)
+        try:
+            saved = self.checkpoint.load()
+        except ValueError as reason:
+            place = self.checkpoint.set_aside()
+            self._note(f"starts anew: the checkpoint cannot be used, {reason}; it is now {place.name}")
+            return None
+        if saved is None:
+            return None
+        state, before = saved
+        before.log += self.journal.log
+        self.journal = before
+        self._note(f"goes on after round {state['round']}")
+        return state
+
+    def _save_if_due(self, checkpoint: Checkpoint, simulation: Simulation) -> None:
+        stop = self.hooks.stop()
+        if stop or checkpoint.due(simulation.completed):
+            self.hooks.guard()
+            seconds = self.journal.seconds + self._elapsed()
+            rounds = simulation.recipe.rounds
+            checkpoint.save(simulation.state(), replace(self.journal, seconds=seconds), rounds)
+        if stop:
+            raise Stopped(f"after round {simulation.completed}")
+
+    def _keep(self, federation: Federation, this: Round) -> None:
+        line = describe(this, federation)
+        self.journal.rounds.append(round_row(this))
+        self.journal.ranks.extend(rank_rows(this))
+        self._write(line)
+        self.journal.last_line = line if this.score else self.journal.last_line
+        self.hooks.on_round(federation, this)
+
+    def _note(self, line: str) -> None:
+        self._write(line)
+        self.hooks.on_note(line)
+
+    def _write(self, line: str) -> None:
+        self.journal.log.append(f"{_now()} {line}")
+
+    def _elapsed(self) -> float:
+        return time.perf_counter() - self.start
 
 
 def record_failure(cell: Cell, store: Store, reason: str, plugins: Iterable[Path], device: str) -> None:
@@ -144,17 +239,6 @@ def record_failure(cell: Cell, store: Store, reason: str, plugins: Iterable[Path
         environment=environment(device),
         log=[f"{_now()} failed {reason}" + (", stand-in data" if cell.data == "stand-in" else "")],
     )
-
-
-def _simulate(
-    federation: Federation, plugins: tuple[Path, ...], workers: int, keep: Callable[[Federation, Round], None]
-) -> None:
-    engine = open_engine(federation, plugins, workers)
-    try:
-        for this in Simulation(federation, engine).rounds():
-            keep(federation, this)
-    finally:
-        engine.close()
 
 
 def describe(this: Round, federation: Federation) -> str:

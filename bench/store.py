@@ -1,15 +1,17 @@
 """Cells on disk: one folder for each finished cell, put in place by one atomic rename.
 
 ``results/<sweep>/cells/<readable>-<identity>/`` holds ``rounds.parquet``, ``ranks.parquet``, ``environment.json``,
-``log.txt`` and ``cell.json``, which is written last. A folder that lacks a whole ``cell.json`` is no result.
+``log.txt`` and ``cell.json``, which is written last. A folder that lacks a whole ``cell.json`` is no result. Beside
+``cells/``, ``unfinished/<the same name>/`` holds the checkpoint and the lease of a cell that is being run or was
+interrupted.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,9 +22,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.cell import Cell
-from bench.errors import BenchError
+from bench.errors import BenchError, StorageError
+from bench.files import checksum, sync, write_synced
+from bench.owner import is_alive
 from bench.schema import RANKS, ROUNDS, VERSION, table_of
 
+_HOST = platform.node()[:40]
 FINISHED = ("done", "diverged", "skipped")
 STATES = ("done", "diverged", "skipped", "failed", "stale", "damaged", "to do")
 
@@ -57,12 +62,13 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.cells = folder / "cells"
+        self.unfinished = folder / "unfinished"
 
     def prepare(self) -> None:
         """Make the folder.
 
         Raises:
-            BenchError: it cannot be written.
+            StorageError: it cannot be written.
         """
         try:
             self.cells.mkdir(parents=True, exist_ok=True)
@@ -70,11 +76,22 @@ class Store:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise BenchError(f"{self.folder}: results cannot be written here: {error.strerror}") from None
+            raise StorageError(f"{self.folder}: results cannot be written here: {error.strerror or error}") from None
 
     def path(self, cell: Cell) -> Path:
         """Return the folder of a finished cell."""
         return self.cells / cell.folder
+
+    def checkpoint(self, cell: Cell) -> Path:
+        """Return the file of an unfinished cell's checkpoint."""
+        return self.unfinished / cell.folder / "checkpoint.pt"
+
+    def stamp(self, cell: Cell) -> int | None:
+        """Return what changes whenever a cell's folder is replaced; None where there is none."""
+        try:
+            return (self.path(cell) / "cell.json").stat().st_mtime_ns
+        except OSError:
+            return None
 
     def record(self, cell: Cell, code: str, data: str | None) -> Record:
         """Return what is known of a cell.
@@ -84,21 +101,14 @@ class Store:
             code: hash of the code that would run it now.
             data: fingerprint of the data it would read now; None if that is not known.
         """
-        path = self.path(cell) / "cell.json"
+        folder = self.path(cell)
+        if not folder.exists():
+            return Record(cell, "to do", {})
         try:
-            if not path.parent.exists():
-                return Record(cell, "to do", {})
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            state = facts["status"]
-            if facts["schema"] != VERSION or state not in STATES:
-                raise ValueError("it was written by another version")
-            if facts.pop("checksum") != _checksum(_json(facts).encode()):
-                raise ValueError("cell.json is not as it was written")
-            for name, checksum in facts["files"].items():
-                if _checksum((path.parent / name).read_bytes()) != checksum:
-                    raise ValueError(f"{name} is not as it was written")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            return Record(cell, "damaged", {"reason": _damage(error)})
+            facts = whole(folder)
+        except ValueError as damage:
+            return Record(cell, "damaged", {"reason": str(damage)})
+        state = facts["status"]
         if state in FINISHED and facts["code"] != code:
             return Record(cell, "stale", {**facts, "reason": "it was made by other code"})
         if state in FINISHED and data is not None and facts["data"] not in (None, data):
@@ -120,10 +130,10 @@ class Store:
         """Put a finished or failed cell in place; an older folder of the same cell is replaced.
 
         Raises:
-            BenchError: the disk is full or the folder cannot be written; nothing else is lost.
+            StorageError: the disk is full or the folder cannot be written; nothing else is lost.
         """
         self.prepare()
-        fresh = self.cells / f".{cell.folder}.{os.getpid()}"
+        fresh = self.scratch(cell.folder)
         try:
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir()
@@ -132,9 +142,9 @@ class Store:
                 table = table_of(rows, schema)
                 metadata = {**(table.schema.metadata or {}), **about_data}
                 _write_parquet(fresh / f"{name}.parquet", table.replace_schema_metadata(metadata))
-            _write_text(fresh / "environment.json", _json(environment))
-            _write_text(fresh / "log.txt", "".join(f"{line}\n" for line in log))
-            checksums = {path.name: _checksum(path.read_bytes()) for path in sorted(fresh.iterdir())}
+            write_synced(fresh / "environment.json", _json(environment).encode())
+            write_synced(fresh / "log.txt", "".join(f"{line}\n" for line in log).encode())
+            checksums = {path.name: checksum(path.read_bytes()) for path in sorted(fresh.iterdir())}
             record = {
                 "schema": VERSION,
                 "status": status,
@@ -144,12 +154,12 @@ class Store:
                 **facts,
                 "files": checksums,
             }
-            record["checksum"] = _checksum(_json(record).encode())
-            _write_text(fresh / "cell.json", _json(record))
-            _replace_folder(fresh, self.path(cell))
+            record["checksum"] = checksum(_json(record).encode())
+            write_synced(fresh / "cell.json", _json(record).encode())
+            replace_folder(fresh, self.path(cell))
         except OSError as error:
             shutil.rmtree(fresh, ignore_errors=True)
-            raise BenchError(f"{self.path(cell)}: the cell cannot be written: {error.strerror}") from None
+            raise StorageError(f"{self.path(cell)}: the cell cannot be written: {error.strerror or error}") from None
 
     def read(self, cell: Cell, name: str) -> pa.Table:
         """Return a cell's table, "rounds" or "ranks".
@@ -167,18 +177,46 @@ class Store:
             ) from None
         return table.cast(ROUNDS if name == "rounds" else RANKS)
 
+    def scratch(self, name: str) -> Path:
+        """Return where this process may put a cell's folder together; swept up if the process dies meanwhile."""
+        return self.cells / f".{name}.{_HOST}.{os.getpid()}"
+
     def sweep_up(self) -> None:
         """Delete what interrupted runs left half written."""
-        for path in self.cells.glob(".*"):
-            if path.is_dir() and not _is_alive(path.suffix[1:]):
-                shutil.rmtree(path, ignore_errors=True)
+        for path in self.leftovers():
+            shutil.rmtree(path, ignore_errors=True)
+
+    def leftovers(self) -> list[Path]:
+        """Return the half-written folders of processes of this machine that have ended."""
+        mine = [(path, path.suffix[1:]) for path in self.cells.glob(f".*.{_HOST}.*") if path.is_dir()]
+        return [path for path, process in mine if process.isdigit() and not is_alive(int(process))]
+
+
+def whole(folder: Path) -> dict[str, Any]:
+    """Return the facts of a cell's folder.
+
+    Raises:
+        ValueError: one of its files is not as it was written, in words.
+    """
+    try:
+        facts = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
+        if facts["schema"] != VERSION or facts["status"] not in STATES:
+            raise ValueError("it was written by another version")
+        if facts.pop("checksum") != checksum(_json(facts).encode()):
+            raise ValueError("cell.json is not as it was written")
+        for name, sealed in facts["files"].items():
+            if checksum((folder / name).read_bytes()) != sealed:
+                raise ValueError(f"{name} is not as it was written")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(_damage(error)) from None
+    return facts
 
 
 def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
     """Write a derived table atomically.
 
     Raises:
-        BenchError: it cannot be written.
+        StorageError: it cannot be written.
     """
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -188,7 +226,7 @@ def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str] | None 
     except OSError as error:
         with contextlib.suppress(OSError):
             fresh.unlink()
-        raise BenchError(f"{path}: the table cannot be written: {error.strerror}") from None
+        raise StorageError(f"{path}: the table cannot be written: {error.strerror or error}") from None
 
 
 def _write_parquet(path: Path, table: pa.Table) -> None:
@@ -196,17 +234,6 @@ def _write_parquet(path: Path, table: pa.Table) -> None:
         pq.write_table(table, file, compression="zstd")
         file.flush()
         os.fsync(file.fileno())
-
-
-def _write_text(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _checksum(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _damage(error: Exception) -> str:
@@ -222,27 +249,11 @@ def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, indent=2, sort_keys=False) + "\n"
 
 
-def _replace_folder(fresh: Path, place: Path) -> None:
+def replace_folder(fresh: Path, place: Path) -> None:
     """Rename a folder into place; an old one steps aside first, since folders do not replace each other."""
-    old = place.with_name(f".{place.name}.old.{os.getpid()}")
-    if place.exists():
+    old = place.with_name(f".{place.name}.old.{_HOST}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
         place.rename(old)
     fresh.rename(place)
     shutil.rmtree(old, ignore_errors=True)
-    descriptor = os.open(place.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _is_alive(process: str) -> bool:
-    if not process.isdigit():
-        return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    sync(place.parent)

@@ -20,7 +20,7 @@ from bench.errors import BenchError, choices
 from bench.launch.events import Ended, Event
 from bench.launch.local import run_cells
 from bench.running import code_of
-from bench.store import STATES, Record, Store, write_table
+from bench.store import FINISHED, STATES, Record, Store, write_table
 
 USABLE = ("done", "diverged")
 
@@ -37,13 +37,17 @@ def counts(known: Iterable[Record]) -> dict[str, int]:
     return {state: found[state] for state in STATES if found[state]}
 
 
-def to_run(known: Iterable[Record], stale: str = "rerun") -> list[Cell]:
+def to_run(known: Iterable[Record], stale: str = "rerun", retry_failed: bool = True) -> list[Cell]:
     """Return the cells that a run of the sweep would run: all without a usable result.
 
-    Failed cells are tried again; diverged and skipped ones would end the same way. Stale cells are run again unless
-    ``stale`` is "keep".
+    Diverged and skipped cells would end the same way. Stale cells are run again unless ``stale`` is "keep", failed ones
+    unless ``retry_failed`` is False.
     """
-    again = ("to do", "failed", "damaged", *(("stale",) if stale == "rerun" else ()))
+    again = ["to do", "damaged"]
+    if stale == "rerun":
+        again.append("stale")
+    if retry_failed:
+        again.append("failed")
     return [record.cell for record in known if record.state in again]
 
 
@@ -76,16 +80,34 @@ def run(
     device: str,
     jobs: int,
     on_event: Callable[[Event], None],
+    stop_after: float = math.inf,
 ) -> Counter[str]:
-    """Run cells and return how many ended with which status.
+    """Run cells and return how many ended with which status, those that another sweep ended meanwhile included.
+
+    Args:
+        cells: what to run.
+        store: where the results go.
+        plugins: files of methods the user named.
+        device: where models are trained.
+        jobs: number of processes.
+        on_event: hears of what happens.
+        stop_after: seconds after which running cells leave a checkpoint and no other begins.
 
     Raises:
         BenchError: results cannot be written; finished cells are untouched.
     """
     store.prepare()
     store.sweep_up()
+    plugins = tuple(plugins)
+    stamps = {cell.folder: store.stamp(cell) for cell in cells}
+
+    def settled(cell: Cell) -> Record | None:
+        record = store.record(cell, code_of(cell, plugins), _fingerprint(cell.task, cell.data))
+        fresh = record.state == "failed" and store.stamp(cell) != stamps[cell.folder]
+        return record if record.state in FINISHED or fresh else None
+
     ended: Counter[str] = Counter()
-    events = run_cells(cells, store, plugins, device, min(jobs, len(cells)))
+    events = run_cells(cells, store, plugins, device, min(jobs, len(cells)), settled, stop_after)
     try:
         for event in events:
             on_event(event)

@@ -52,14 +52,18 @@ def swept(finished: Path, bench: CommandLine, monkeypatch: pytest.MonkeyPatch, t
 
 
 COMMANDS = {
-    (): ["list", "run", "sweep", "status", "plot", "partition", "perf", "check", "new", "data"],
+    (): ["list", "run", "sweep", "status", "plot", "partition", "perf", "check", "new", "data", "gc",
+         "results"],
     ("check",): ["METHOD", "--plugin", "--task", "--set"],
     ("new",): ["NAME", "--family", "--folder", "spectral", "width", "plain"],
     ("list",): ["--plugin", "methods", "tasks", "sweeps", "figures"],
     ("run",): ["--task", "--method", "--keep", "--alpha", "--partition", "--seed", "--rounds", "--tier", "--data",
                "--diagnostics", "--set", "--plugin", "--device", "--workers", "--results"],
-    ("sweep",): ["FILE", "--jobs", "--only", "--dry-run", "--stale", "--plugin", "--device", "--results"],
+    ("sweep",): ["FILE", "--jobs", "--only", "--dry-run", "--stale", "--retry-failed", "--leave-failed",
+                 "--stop-after", "--plugin", "--device", "--results"],
     ("status",): ["FILE", "--plugin", "--results"],
+    ("gc",): ["FILE", "--yes", "--plugin", "--results"],
+    ("results", "merge"): ["A", "B"],
     ("plot",): ["FILE", "--x", "round", "bytes", "--results"],
     ("partition",): ["--task", "--alpha", "--partition", "--seed", "--tier", "--data", "--results"],
     ("perf",): ["--device", "--repetitions", "--task"],

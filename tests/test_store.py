@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -145,10 +146,13 @@ def test_full_disk_leaves_the_older_result(store: Store, monkeypatch: pytest.Mon
 def test_leftovers_of_dead_processes_are_swept_up(store: Store) -> None:
     dead = next(number for number in range(400_000, 500_000) if not Path(f"/proc/{number}").exists())
     for owner in (dead, os.getpid()):
-        (store.cells / f".{CELL.folder}.{owner}").mkdir()
-        (store.cells / f".{CELL.folder}.old.{owner}").mkdir()
+        (store.cells / f".{CELL.folder}.{platform.node()}.{owner}").mkdir()
+        (store.cells / f".{CELL.folder}.old.{platform.node()}.{owner}").mkdir()
+    (store.cells / f".{CELL.folder}.another-machine.{dead}").mkdir()
     store.sweep_up()
-    assert {path.suffix for path in store.cells.glob(".*")} == {f".{os.getpid()}"}
+    left = [path.name.removeprefix(f".{CELL.folder}.") for path in store.cells.glob(".*")]
+    mine = f"{platform.node()}.{os.getpid()}"
+    assert sorted(left) == sorted([mine, f"old.{mine}", f"another-machine.{dead}"])
     assert state(store) == "done"
 
 

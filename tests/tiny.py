@@ -138,3 +138,9 @@ def start(folder: Path, *words: object) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
+
+
+def timeless(table: Any) -> list[dict[str, Any]]:
+    """Return a table's rows without the columns of time and memory, which differ from run to run."""
+    kept = [name for name in table.column_names if not name.endswith("_s") and name != "peak_memory_bytes"]
+    return table.select(kept).to_pylist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -23,6 +24,36 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Note:
+    """Something else worth a line, for example that the cell goes on from a checkpoint."""
+
+    cell: str
+    line: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A cell was asked to stop and has left a checkpoint; ``line`` says after which round."""
+
+    cell: str
+    line: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A cell was taken over by another process, which runs it now."""
+
+    cell: str
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """All cells that are left are run by other processes: by cell's folder, who has it."""
+
+    holders: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Ended:
     """A cell has ended.
 
@@ -33,6 +64,7 @@ class Ended:
         seconds: how long it took.
         line: its last evaluated round in words.
         fatal: True where the sweep cannot go on (results cannot be written).
+        elsewhere: True where another process ran it meanwhile.
     """
 
     cell: str
@@ -41,6 +73,7 @@ class Ended:
     seconds: float
     line: str = ""
     fatal: bool = False
+    elsewhere: bool = False
 
 
-Event = Started | Progress | Ended
+Event = Started | Note | Progress | Stopped | Lost | Waiting | Ended

@@ -1,0 +1,132 @@
+"""The commands that run a sweep and look at it: ``sweep``, ``status`` and ``plot``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.cli_options import OK, SOME_FAILED, Device, Plugin, Results, SweepFile, out, say
+
+
+class Axis(StrEnum):
+    """Horizontal axes of the training curves."""
+
+    round = "round"
+    bytes = "bytes"
+    macs = "macs"
+    seconds = "seconds"
+
+
+class Stale(StrEnum):
+    """What to do with results of other code."""
+
+    rerun = "rerun"
+    keep = "keep"
+
+
+def sweep(
+    file: SweepFile,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells run at once; all cores if left out.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="name=value: only the cells that have it.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and stop.")] = False,
+    stale: Annotated[Stale, typer.Option(help="Results of other code: run again, or leave as they are.")] = Stale.rerun,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed/--leave-failed", help="Run failed cells again, or leave them.")
+    ] = True,
+    stop_after: Annotated[
+        float | None, typer.Option(min=0, help="Seconds after which running cells leave a checkpoint and it ends.")
+    ] = None,
+    plugin: Plugin = None,
+    device: Device = "auto",
+    results: Results = Path("results"),
+) -> None:
+    """Run what is left of a sweep, then write its tables and figures under results/NAME/."""
+    from bench import sweep as sweeps
+    from bench.config import read_sweep
+    from bench.display import SweepDisplay
+    from bench.federation import check_possible
+    from bench.plotting import write_results
+    from bench.runtime import cores, device_named
+    from bench.store import Store
+
+    plugins = plugin or []
+    chosen = whole = read_sweep(file, plugins)
+    for condition in only or []:
+        chosen = sweeps.only(chosen, condition)
+    place = device_named(device)
+    store = Store(results / whole.name)
+    known = sweeps.records(chosen, store, plugins)
+    cells = sweeps.to_run(known, stale, retry_failed)
+    _say_counts(whole.title, sweeps.counts(known))
+    if dry_run:
+        for cell in cells:
+            say(f"would run {cell.folder}")
+        return
+    failed = 0 if retry_failed else sweeps.counts(known).get("failed", 0)
+    if cells:
+        check_possible(cells)
+        # On an accelerator cells share the device: one at a time unless the user asks for more.
+        parallel = jobs or (cores() if place == "cpu" else 1)
+        limit = math.inf if stop_after is None else stop_after
+        with SweepDisplay(out, len(cells)) as display:
+            ended = sweeps.run(
+                cells, store, plugins=plugins, device=place, jobs=parallel, on_event=display.show, stop_after=limit
+            )
+        failed += ended["failed"]
+        left = len(cells) - ended.total()
+        if left:
+            noun = "cell is" if left == 1 else "cells are"
+            say(f"stopped after {limit:g} s: {left} {noun} left, and the same command goes on from the checkpoints")
+    else:
+        whole_sweep = all(record.state == "done" for record in known)
+        out.print(f"all {len(known)} cells are done: nothing to run" if whole_sweep else "nothing to run")
+    write_results(whole, store, plugins, Axis.round.value, out)
+    if failed:
+        out.print(f"failed cells: {failed}; see 'python -m bench status {file}'", style="red", soft_wrap=True)
+    raise typer.Exit(SOME_FAILED if failed else OK)
+
+
+def status(file: SweepFile, plugin: Plugin = None, results: Results = Path("results")) -> None:
+    """Show how many cells of a sweep are done, running, failed, stale or to do, why, and how long the rest may take."""
+    from bench import sweep as sweeps
+    from bench.config import read_sweep
+    from bench.runtime import cores
+    from bench.standing import standing
+    from bench.store import Store
+
+    plugins = plugin or []
+    chosen = read_sweep(file, plugins)
+    store = Store(results / chosen.name)
+    now = standing(sweeps.records(chosen, store, plugins), store, plugins)
+    _say_counts(chosen.title, now.counts)
+    for line in now.lines:
+        say(line)
+    time_left = now.time_left(now.counts.get("running") or cores())
+    if time_left:
+        say(time_left)
+
+
+def plot(
+    file: SweepFile,
+    x: Annotated[Axis, typer.Option(help="Horizontal axis of the training curves.")] = Axis.round,
+    plugin: Plugin = None,
+    results: Results = Path("results"),
+) -> None:
+    """Write the tables and figures of a sweep from its finished cells."""
+    from bench.config import read_sweep
+    from bench.plotting import write_results
+    from bench.store import Store
+
+    chosen = read_sweep(file, plugin or [])
+    write_results(chosen, Store(results / chosen.name), plugin or [], x.value, out)
+
+
+def _say_counts(title: str, counts: Mapping[str, int]) -> None:
+    total = sum(counts.values())
+    words = ", ".join(f"{number} {state}" for state, number in counts.items())
+    say(f"{title}: {total} {'cell' if total == 1 else 'cells'}: {words}")

@@ -1,0 +1,51 @@
+"""Writing files so that they are whole or not there, whatever ends the process or the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+
+
+def write_whole(path: Path, *parts: bytes) -> None:
+    """Write a file beside its place, force it to the disk and rename it into place.
+
+    Raises:
+        OSError: it cannot be written; what was there before is untouched.
+    """
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write_synced(fresh, *parts)
+        fresh.replace(path)
+        sync(path.parent)
+    except OSError:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
+
+
+def write_synced(path: Path, *parts: bytes) -> None:
+    """Write a file and force it to the disk."""
+    with path.open("wb") as file:
+        for part in parts:
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync(path: Path) -> None:
+    """Force what was written to a file, or a folder's entries, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def checksum(*parts: bytes) -> str:
+    """Return the SHA-256 of parts one after the other."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
