@@ -45,6 +45,14 @@ class MethodEntry:
     kind: type[Method] | None
     reason: str = ""
 
+    def files(self) -> list[Path]:
+        """Return the method's file and those of the methods it inherits from, the harness's own bases left out."""
+        assert self.kind is not None
+        bases = [kind for kind in self.kind.__mro__[1:] if issubclass(kind, Method)]
+        found = [self.source, *(Path(str(inspect.getsourcefile(kind))) for kind in bases)]
+        harness = Path(__file__).resolve().parent
+        return list(dict.fromkeys(file for file in found if harness not in file.resolve().parents))
+
     def build(self, cell: Cell) -> Method:
         """Return an instance with the cell's parameters, which are expected to be checked."""
         assert self.kind is not None

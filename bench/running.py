@@ -49,14 +49,16 @@ class Outcome:
 
 
 def code_of(cell: Cell, plugins: Iterable[Path] = ()) -> str:
-    """Return a hash of the code that a cell runs: the simulation path and the method's file."""
-    source = registry.method(cell.method, plugins).source
-    return f"{simulation_code()}-{_method_code(source, source.stat().st_mtime_ns)}"
+    """Return a hash of the code that a cell runs: the simulation path, the method's file and those it inherits from."""
+    files = registry.method(cell.method, plugins).files()
+    if cell.diagnostics in ("cosine", "all"):
+        files += [file for file in registry.method("fedavg").files() if file not in files]
+    return f"{simulation_code()}-{_method_code(tuple((file, file.stat().st_mtime_ns) for file in files))}"
 
 
 @functools.cache
-def _method_code(source: Path, changed_ns: int) -> str:
-    return code_hash([source])
+def _method_code(files: tuple[tuple[Path, int], ...]) -> str:
+    return code_hash([file for file, _ in files])
 
 
 @dataclass(frozen=True)

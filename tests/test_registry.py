@@ -93,6 +93,17 @@ def test_plugin_is_found_under_its_name_or_its_file(tmp_path: Path) -> None:
     assert "other" not in registry.methods([named])
 
 
+def test_the_code_of_a_method_holds_what_it_inherits_and_what_it_is_measured_against(tmp_path: Path) -> None:
+    base = write(tmp_path / "base.py", GOOD.format(body="name = 'base'"))
+    heir = write(tmp_path / "heir.py", "from methods.prism import PriSM\nclass Heir(PriSM):\n    pass\n")
+    prism, fedavg = registry.method("prism").source, registry.method("fedavg").source
+    assert registry.method("heir", [heir]).files() == [heir, prism]
+    assert registry.method("base", [base]).files() == [base, fedavg]
+    assert registry.method("fedavg").files() == [fedavg]
+    codes = {code_of(cell_of("prism", diagnostics=kind)) for kind in ("basic", "errors", "cosine", "all")}
+    assert len(codes) == 2
+
+
 def test_two_methods_in_one_file(tmp_path: Path) -> None:
     path = write(tmp_path / "two.py", GOOD.format(body='name = "one"') + 'class Second(FedAvg):\n    name = "second"\n')
     assert {"one", "second"} < set(registry.methods([path]))
