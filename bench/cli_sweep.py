@@ -48,9 +48,7 @@ def sweep(
     """Run what is left of a sweep, then write its tables and figures under results/NAME/."""
     from bench import sweep as sweeps
     from bench.config import read_sweep
-    from bench.display import SweepDisplay
-    from bench.federation import check_possible
-    from bench.plotting import write_results
+    from bench.origin import remember, shared_by
     from bench.runtime import cores, device_named
     from bench.store import Store
 
@@ -63,13 +61,19 @@ def sweep(
     known = sweeps.records(chosen, store, plugins)
     cells = sweeps.to_run(known, stale, retry_failed)
     _say_counts(whole.title, sweeps.counts(known))
+    say(*shared_by(store.folder, file=file))
     if dry_run:
-        for cell in cells:
-            say(f"would run {cell.folder}")
+        say(*(f"would run {cell.folder}" for cell in cells))
         return
+    from bench.display import SweepDisplay
+    from bench.plotting import write_results  # draws figures: heavy
+    from bench.possible import check_possible
+
     failed = 0 if retry_failed else sweeps.counts(known).get("failed", 0)
     if cells:
         check_possible(cells)
+        store.prepare()
+        remember(store.folder, file)
         # On an accelerator cells share the device: one at a time unless the user asks for more.
         parallel = jobs or (cores() if place == "cpu" else 1)
         limit = math.inf if stop_after is None else stop_after
@@ -95,6 +99,7 @@ def status(file: SweepFile, plugin: Plugin = None, results: Results = Path("resu
     """Show how many cells of a sweep are done, running, failed, stale or to do, why, and how long the rest may take."""
     from bench import sweep as sweeps
     from bench.config import read_sweep
+    from bench.origin import shared_by
     from bench.runtime import cores
     from bench.standing import standing
     from bench.store import Store
@@ -104,11 +109,9 @@ def status(file: SweepFile, plugin: Plugin = None, results: Results = Path("resu
     store = Store(results / chosen.name)
     now = standing(sweeps.records(chosen, store, plugins), store, plugins)
     _say_counts(chosen.title, now.counts)
-    for line in now.lines:
-        say(line)
+    say(*shared_by(store.folder, file=file))
     time_left = now.time_left(now.counts.get("running") or cores())
-    if time_left:
-        say(time_left)
+    say(*now.lines, *(line for line in (now.again, time_left) if line))
 
 
 def plot(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -13,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import registry
 from bench.api import Skip
 from bench.cell import Cell
 from bench.checkpoint import Checkpoint, Journal, Stopped
@@ -21,7 +19,7 @@ from bench.data.partition import CONVENTIONS
 from bench.engine import open_engine
 from bench.errors import BenchError, StorageError, Unfinished
 from bench.federation import Federation
-from bench.provenance import code_hash, environment, simulation_code
+from bench.provenance import code_of, environment
 from bench.runtime import prepared
 from bench.schema import rank_rows, round_row
 from bench.simulator import Round, Simulation
@@ -46,19 +44,6 @@ class Outcome:
     rounds: list[dict[str, Any]]
     line: str
     data_title: str
-
-
-def code_of(cell: Cell, plugins: Iterable[Path] = ()) -> str:
-    """Return a hash of the code that a cell runs: the simulation path, the method's file and those it inherits from."""
-    files = registry.method(cell.method, plugins).files()
-    if cell.diagnostics in ("cosine", "all"):
-        files += [file for file in registry.method("fedavg").files() if file not in files]
-    return f"{simulation_code()}-{_method_code(tuple((file, file.stat().st_mtime_ns) for file in files))}"
-
-
-@functools.cache
-def _method_code(files: tuple[tuple[Path, int], ...]) -> str:
-    return code_hash([file for file, _ in files])
 
 
 @dataclass(frozen=True)

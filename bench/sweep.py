@@ -18,9 +18,11 @@ from bench.cell import Cell
 from bench.config import AXES, Sweep
 from bench.errors import BenchError, choices
 from bench.launch.events import Ended, Event
-from bench.launch.local import run_cells
-from bench.running import code_of
-from bench.store import FINISHED, STATES, Record, Store, write_table
+from bench.leases import Leases
+from bench.placing import sweep_up
+from bench.provenance import code_of
+from bench.store import FINISHED, Record, Store, write_table
+from bench.wholeness import STATES
 
 USABLE = ("done", "diverged")
 
@@ -28,7 +30,12 @@ USABLE = ("done", "diverged")
 def records(sweep: Sweep, store: Store, plugins: Iterable[Path] = ()) -> list[Record]:
     """Return what is known of each cell of a sweep, in its order."""
     plugins = tuple(plugins)
-    return [store.record(cell, code_of(cell, plugins), _fingerprint(cell.task, cell.data)) for cell in sweep.cells]
+    alike = {(cell.method, cell.diagnostics): cell for cell in sweep.cells}
+    codes = {of: code_of(cell, plugins) for of, cell in alike.items()}
+    return [
+        store.record(cell, codes[cell.method, cell.diagnostics], _fingerprint(cell.task, cell.data))
+        for cell in sweep.cells
+    ]
 
 
 def counts(known: Iterable[Record]) -> dict[str, int]:
@@ -96,8 +103,10 @@ def run(
     Raises:
         BenchError: results cannot be written; finished cells are untouched.
     """
+    from bench.launch.local import run_cells  # not needed to look at a sweep, and it takes half a second
+
     store.prepare()
-    store.sweep_up()
+    sweep_up(store.cells, Leases(store.unfinished))
     plugins = tuple(plugins)
     stamps = {cell.folder: store.stamp(cell) for cell in cells}
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from tiny import TRAINING, cell_of, plugin, read, start, sweep_of
 
-from bench import running, schema
+from bench import provenance, schema
 from bench.config import Sweep, read_sweep
 from bench.data.standin import load_standin
 from bench.errors import BenchError
@@ -138,7 +138,7 @@ def test_a_finished_sweep_has_nothing_to_run(finished: tuple[Sweep, Store]) -> N
 
 def test_a_change_of_the_code_makes_it_stale(finished: tuple[Sweep, Store], monkeypatch: pytest.MonkeyPatch) -> None:
     sweep, store = finished
-    monkeypatch.setattr(running, "simulation_code", lambda: "changed")
+    monkeypatch.setattr(provenance, "simulation_code", lambda: "changed")
     known = records(sweep, store)
     assert counts(known) == {"stale": 6}
     assert to_run(known, "rerun") == list(sweep.cells) and to_run(known, "keep") == []
