@@ -66,7 +66,6 @@ def sweep(
         say(*(f"would run {cell.folder}" for cell in cells))
         return
     from bench.display import SweepDisplay
-    from bench.plotting import write_results  # draws figures: heavy
     from bench.possible import check_possible
 
     failed = 0 if retry_failed else sweeps.counts(known).get("failed", 0)
@@ -89,6 +88,8 @@ def sweep(
     else:
         whole_sweep = all(record.state == "done" for record in known)
         out.print(f"all {len(known)} cells are done: nothing to run" if whole_sweep else "nothing to run")
+    from bench.plotting import write_results  # the libraries that draw take 150 MB
+
     write_results(whole, store, plugins, Axis.round.value, out)
     if failed:
         out.print(f"failed cells: {failed}; see 'python -m bench status {file}'", style="red", soft_wrap=True)
