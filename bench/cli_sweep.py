@@ -6,11 +6,14 @@ import math
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli_options import OK, SOME_FAILED, Device, Plugin, Results, SweepFile, out, say
+
+if TYPE_CHECKING:
+    from bench.sweep import Hire
 
 
 class Axis(StrEnum):
@@ -22,6 +25,13 @@ class Axis(StrEnum):
     seconds = "seconds"
 
 
+class Engine(StrEnum):
+    """Who runs the cells."""
+
+    local = "local"
+    inline = "inline"
+
+
 class Stale(StrEnum):
     """What to do with results of other code."""
 
@@ -31,7 +41,13 @@ class Stale(StrEnum):
 
 def sweep(
     file: SweepFile,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Cells run at once; all cores if left out.")] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="Who runs the cells: local (processes) or inline (this one).")
+    ] = Engine.local,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cells run at once; if left out, all cores, or what fits an accelerator's memory."),
+    ] = None,
     only: Annotated[list[str] | None, typer.Option(help="name=value: only the cells that have it.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and stop.")] = False,
     stale: Annotated[Stale, typer.Option(help="Results of other code: run again, or leave as they are.")] = Stale.rerun,
@@ -48,15 +64,15 @@ def sweep(
     """Run what is left of a sweep, then write its tables and figures under results/NAME/."""
     from bench import sweep as sweeps
     from bench.config import read_sweep
+    from bench.launch.devices import sweep_device
     from bench.origin import remember, shared_by
-    from bench.runtime import cores, device_named
     from bench.store import Store
 
     plugins = plugin or []
     chosen = whole = read_sweep(file, plugins)
     for condition in only or []:
         chosen = sweeps.only(chosen, condition)
-    place = device_named(device)
+    place = sweep_device(device)
     store = Store(results / whole.name)
     known = sweeps.records(chosen, store, plugins)
     cells = sweeps.to_run(known, stale, retry_failed)
@@ -73,12 +89,17 @@ def sweep(
         check_possible(cells)
         store.prepare()
         remember(store.folder, file)
-        # On an accelerator cells share the device: one at a time unless the user asks for more.
-        parallel = jobs or (cores() if place == "cpu" else 1)
         limit = math.inf if stop_after is None else stop_after
         with SweepDisplay(out, len(cells)) as display:
             ended = sweeps.run(
-                cells, store, plugins=plugins, device=place, jobs=parallel, on_event=display.show, stop_after=limit
+                cells,
+                store,
+                plugins=plugins,
+                device=place,
+                jobs=jobs,
+                on_event=display.show,
+                stop_after=limit,
+                hire=_hire(engine),
             )
         failed += ended["failed"]
         left = len(cells) - ended.total()
@@ -94,6 +115,13 @@ def sweep(
     if failed:
         out.print(f"failed cells: {failed}; see 'python -m bench status {file}'", style="red", soft_wrap=True)
     raise typer.Exit(SOME_FAILED if failed else OK)
+
+
+def _hire(engine: Engine) -> Hire:
+    """Return what hires an engine's crew."""
+    from bench.launch import inline, local
+
+    return inline.hire if engine is Engine.inline else local.hire
 
 
 def status(file: SweepFile, plugin: Plugin = None, results: Results = Path("results")) -> None:

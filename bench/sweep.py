@@ -6,7 +6,7 @@ import functools
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from bench import registry, schema
 from bench.cell import Cell
 from bench.config import AXES, Sweep
 from bench.errors import BenchError, choices
+from bench.launch.dispatch import Crew, Dispatch
 from bench.launch.events import Ended, Event
 from bench.leases import Leases
 from bench.placing import sweep_up
@@ -25,6 +26,8 @@ from bench.store import FINISHED, Record, Store, write_table
 from bench.wholeness import STATES
 
 USABLE = ("done", "diverged")
+Hire = Callable[[Store, tuple[Path, ...], str, int | None, Sequence[Cell]], Crew]
+"""Returns who runs the cells of a sweep, given the arguments of :func:`bench.launch.local.hire`."""
 
 
 def records(sweep: Sweep, store: Store, plugins: Iterable[Path] = ()) -> list[Record]:
@@ -85,9 +88,10 @@ def run(
     *,
     plugins: Iterable[Path],
     device: str,
-    jobs: int,
+    jobs: int | None,
     on_event: Callable[[Event], None],
     stop_after: float = math.inf,
+    hire: Hire | None = None,
 ) -> Counter[str]:
     """Run cells and return how many ended with which status, those that another sweep ended meanwhile included.
 
@@ -96,14 +100,15 @@ def run(
         store: where the results go.
         plugins: files of methods the user named.
         device: where models are trained.
-        jobs: number of processes.
+        jobs: number of cells run at once; None for as many as there is room for.
         on_event: hears of what happens.
         stop_after: seconds after which running cells leave a checkpoint and no other begins.
+        hire: returns who runs the cells, by default processes of this machine.
 
     Raises:
         BenchError: results cannot be written; finished cells are untouched.
     """
-    from bench.launch.local import run_cells  # not needed to look at a sweep, and it takes half a second
+    from bench.launch import local  # not needed to look at a sweep, and heavy
 
     store.prepare()
     sweep_up(store.cells, Leases(store.unfinished))
@@ -116,16 +121,16 @@ def run(
         return record if record.state in FINISHED or fresh else None
 
     ended: Counter[str] = Counter()
-    events = run_cells(cells, store, plugins, device, min(jobs, len(cells)), settled, stop_after)
-    try:
-        for event in events:
-            on_event(event)
-            if isinstance(event, Ended):
-                ended[event.status] += 1
-                if event.fatal:
-                    raise BenchError(event.reason)
-    finally:
-        events.close()  # type: ignore[attr-defined]
+
+    def hear(event: Event) -> None:
+        on_event(event)
+        if isinstance(event, Ended):
+            ended[event.status] += 1
+            if event.fatal:
+                raise BenchError(event.reason)
+
+    crew = (hire or local.hire)(store, plugins, device, jobs, cells)
+    Dispatch(cells, crew, Leases(store.unfinished), settled, hear, stop_after).run()
     return ended
 
 

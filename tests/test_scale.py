@@ -129,7 +129,7 @@ SCRIPT = """
 import re, sys
 from pathlib import Path
 
-def planned(cells, *rest):
+def planned(store, plugins, device, jobs, cells):
     print(f"{len(cells)} planned")
     sys.exit()
 
@@ -138,7 +138,7 @@ try:
     if sys.argv[1:]:
         from bench.cli import main
         from bench.launch import local
-        local.run_cells = planned
+        local.hire = planned
         main()
 finally:
     print(re.search(r"VmHWM:\\s+([0-9]+) kB", Path("/proc/self/status").read_text())[1])
