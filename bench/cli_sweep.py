@@ -82,6 +82,7 @@ def sweep(
         say(*(f"would run {cell.folder}" for cell in cells))
         return
     from bench.display import SweepDisplay
+    from bench.launch.interruption import Interruption
     from bench.possible import check_possible
 
     failed = 0 if retry_failed else sweeps.counts(known).get("failed", 0)
@@ -90,7 +91,7 @@ def sweep(
         store.prepare()
         remember(store.folder, file)
         limit = math.inf if stop_after is None else stop_after
-        with SweepDisplay(out, len(cells)) as display:
+        with SweepDisplay(out, len(cells)) as display, Interruption() as interruption:
             ended = sweeps.run(
                 cells,
                 store,
@@ -99,10 +100,13 @@ def sweep(
                 jobs=jobs,
                 on_event=display.show,
                 stop_after=limit,
+                stop=lambda: interruption.asked,
                 hire=_hire(engine),
             )
         failed += ended["failed"]
         left = len(cells) - ended.total()
+        if left and interruption.asked:
+            raise KeyboardInterrupt
         if left:
             noun = "cell is" if left == 1 else "cells are"
             say(f"stopped after {limit:g} s: {left} {noun} left, and the same command goes on from the checkpoints")

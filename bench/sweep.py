@@ -91,6 +91,7 @@ def run(
     jobs: int | None,
     on_event: Callable[[Event], None],
     stop_after: float = math.inf,
+    stop: Callable[[], bool] = lambda: False,
     hire: Hire | None = None,
 ) -> Counter[str]:
     """Run cells and return how many ended with which status, those that another sweep ended meanwhile included.
@@ -103,6 +104,7 @@ def run(
         jobs: number of cells run at once; None for as many as there is room for.
         on_event: hears of what happens.
         stop_after: seconds after which running cells leave a checkpoint and no other begins.
+        stop: asked about once a second; True has the same effect at once.
         hire: returns who runs the cells, by default processes of this machine.
 
     Raises:
@@ -130,7 +132,7 @@ def run(
                 raise BenchError(event.reason)
 
     crew = (hire or local.hire)(store, plugins, device, jobs, cells)
-    Dispatch(cells, crew, Leases(store.unfinished), settled, hear, stop_after).run()
+    Dispatch(cells, crew, Leases(store.unfinished), settled, hear, stop_after, stop).run()
     return ended
 
 

@@ -17,7 +17,7 @@ from bench.leases import Lease, Leases
 from bench.store import Record
 
 LOOK_SECONDS = 1.0
-"""Between two looks at cells that cannot begin yet."""
+"""Between two looks at cells that cannot begin yet, and at whether the sweep shall stop."""
 
 
 class Seat(Protocol):
@@ -78,6 +78,7 @@ class Dispatch:
         settled: returns the record of a cell that another process has ended meanwhile.
         on_event: hears of what happens; an exception from it ends the sweep.
         stop_after: seconds after which running cells leave a checkpoint at the end of their round and no other begins.
+        stop: asked about once a second; True has the same effect at once.
     """
 
     def __init__(
@@ -88,10 +89,11 @@ class Dispatch:
         settled: Callable[[Cell], Record | None],
         on_event: Callable[[Event], None],
         stop_after: float = math.inf,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         self.waiting, self.crew, self.leases = list(cells), crew, leases
         self.settled, self.on_event = settled, on_event
-        self.deadline = time.monotonic() + stop_after
+        self.deadline, self.stop = time.monotonic() + stop_after, stop
         self._running: dict[str, Cell] = {}
         self._stopped = False
         self._holders: dict[str, str] = {}
@@ -101,7 +103,7 @@ class Dispatch:
     @property
     def stopping(self) -> bool:
         """Whether running cells shall leave a checkpoint and no other shall begin."""
-        return self._stopped or time.monotonic() >= self.deadline
+        return self._stopped or self.stop() or time.monotonic() >= self.deadline
 
     def run(self) -> None:
         """Run all cells; on an exception what runs is ended, and the next run goes on from the last checkpoints."""
@@ -120,9 +122,8 @@ class Dispatch:
                 if self._holders and not self.crew.busy and self._holders != self._said:
                     self._said = self._holders
                     self.on_event(Waiting(self._said))
-                pause = LOOK_SECONDS if self.waiting and self.crew.has_room else math.inf
                 left = math.inf if self._stopped else self.deadline - time.monotonic()
-                self.crew.hear(self, max(min(pause, left), 0.0))
+                self.crew.hear(self, max(min(LOOK_SECONDS, left), 0.0))
         finally:
             self.crew.end()
 

@@ -77,7 +77,7 @@ class LocalCrew:
         ready = wait([process.pipe for process in running], None if math.isinf(seconds) else seconds)
         for process in running:
             if process.pipe in ready:
-                dispatch.tell(self._heard(process))
+                dispatch.tell(self._heard(process, dispatch.stopping))
 
     def stop(self) -> None:
         for process in self._running():
@@ -90,13 +90,13 @@ class LocalCrew:
     def _running(self) -> list[_Process]:
         return [process for process in self.processes if process.cell]
 
-    def _heard(self, process: _Process) -> Event:
+    def _heard(self, process: _Process, stopping: bool) -> Event:
         """Return the next event of a process; its death ends its cell."""
         cell, event = process.cell, process.receive()
         assert cell is not None
         if event is None:
             self.processes.remove(process)
-            event = self._bury(process, cell)
+            event = self._bury(process, cell, stopping)
         if isinstance(event, Ended | Stopped | Lost | Again):
             process.cell = None
             if self.packing is not None:
@@ -111,8 +111,13 @@ class LocalCrew:
         if isinstance(event, Ended) and event.status == "done":
             packing.learn_from(self.store, cell)
 
-    def _bury(self, process: _Process, cell: Cell) -> Event:
-        """Record the failure of a cell whose process died, unless another sweep has taken the cell over."""
+    def _bury(self, process: _Process, cell: Cell, stopping: bool) -> Event:
+        """Record the failure of a cell whose process died, unless another sweep has taken the cell over.
+
+        While the sweep stops it is no failure: who ends a sweep may have sent the signal to all of its processes.
+        """
+        if stopping:
+            return Stopped(cell.folder, f"with {exit_words(process.exit_code)}, without a further checkpoint")
         lease = self.leases.take(cell.folder, os.getpid())
         if lease is None:
             return Lost(cell.folder)
