@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from enum import StrEnum
@@ -30,6 +31,7 @@ class Engine(StrEnum):
 
     local = "local"
     inline = "inline"
+    ray = "ray"
 
 
 class Stale(StrEnum):
@@ -42,7 +44,7 @@ class Stale(StrEnum):
 def sweep(
     file: SweepFile,
     engine: Annotated[
-        Engine, typer.Option(help="Who runs the cells: local (processes) or inline (this one).")
+        Engine, typer.Option(help="Who runs the cells: local (processes), inline (this one) or ray (a cluster).")
     ] = Engine.local,
     jobs: Annotated[
         int | None,
@@ -57,6 +59,15 @@ def sweep(
     stop_after: Annotated[
         float | None, typer.Option(min=0, help="Seconds after which running cells leave a checkpoint and it ends.")
     ] = None,
+    address: Annotated[
+        str, typer.Option(help="Ray: HOST:PORT of the head; auto is this machine's cluster, local starts one.")
+    ] = "auto",
+    resources: Annotated[
+        str, typer.Option(help="Ray: what a cell needs, for example cpus=1,gpus=0.5,memory=4e9.")
+    ] = "cpus=1",
+    runtime_env: Annotated[
+        Path | None, typer.Option(help="Ray: a JSON or YAML file with the runtime environment of the nodes.")
+    ] = None,
     plugin: Plugin = None,
     device: Device = "auto",
     results: Results = Path("results"),
@@ -64,7 +75,6 @@ def sweep(
     """Run what is left of a sweep, then write its tables and figures under results/NAME/."""
     from bench import sweep as sweeps
     from bench.config import read_sweep
-    from bench.launch.devices import sweep_device
     from bench.origin import remember, shared_by
     from bench.store import Store
 
@@ -72,7 +82,7 @@ def sweep(
     chosen = whole = read_sweep(file, plugins)
     for condition in only or []:
         chosen = sweeps.only(chosen, condition)
-    place = sweep_device(device)
+    place, hire = _crew_of(engine, device, address, resources, runtime_env)
     store = Store(results / whole.name)
     known = sweeps.records(chosen, store, plugins)
     cells = sweeps.to_run(known, stale, retry_failed)
@@ -101,7 +111,7 @@ def sweep(
                 on_event=display.show,
                 stop_after=limit,
                 stop=lambda: interruption.asked,
-                hire=_hire(engine),
+                hire=hire,
             )
         failed += ended["failed"]
         left = len(cells) - ended.total()
@@ -121,11 +131,21 @@ def sweep(
     raise typer.Exit(SOME_FAILED if failed else OK)
 
 
-def _hire(engine: Engine) -> Hire:
-    """Return what hires an engine's crew."""
+def _crew_of(engine: Engine, device: str, address: str, resources: str, runtime_env: Path | None) -> tuple[str, Hire]:
+    """Return where models are trained, and what hires an engine's crew."""
+    from bench.errors import BenchError
     from bench.launch import inline, local
+    from bench.launch.devices import sweep_device
+    from bench.launch.ray_settings import settings_of
 
-    return inline.hire if engine is Engine.inline else local.hire
+    if engine is not Engine.ray:
+        return sweep_device(device), inline.hire if engine is Engine.inline else local.hire
+    settings = settings_of(address, resources, runtime_env, device)
+    try:
+        from bench.launch import ray_cluster
+    except ModuleNotFoundError:
+        raise BenchError("--engine ray: Ray is not installed; type pip install 'submodel-bench[ray]'") from None
+    return "cuda" if settings.gpus else "cpu", functools.partial(ray_cluster.hire, settings=settings)
 
 
 def status(file: SweepFile, plugin: Plugin = None, results: Results = Path("results")) -> None:

@@ -159,6 +159,32 @@ class Store:
             shutil.rmtree(fresh, ignore_errors=True)
             raise StorageError(f"{self.path(cell)}: the cell cannot be written: {error.strerror or error}") from None
 
+    def adopt(self, cell: Cell, files: Mapping[str, bytes]) -> None:
+        """Put a cell in place whose folder was written on another machine.
+
+        Args:
+            cell: the configuration.
+            files: all files of its folder, by name.
+
+        Raises:
+            ValueError: they are not whole, or of another cell; nothing is changed.
+            StorageError: they cannot be written.
+        """
+        self.prepare()
+        fresh = scratch(self.path(cell))
+        try:
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir()
+            for name, content in files.items():
+                write_synced(fresh / Path(name).name, content)
+            if whole(fresh)["identity"] != cell.identity:
+                raise ValueError("it is of another cell")
+            replace_folder(fresh, self.path(cell))
+        except OSError as error:
+            raise StorageError(f"{self.path(cell)}: the cell cannot be written: {error.strerror or error}") from None
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
     def read(self, cell: Cell, name: str) -> pa.Table:
         """Return a cell's table, "rounds" or "ranks".
 
