@@ -5,12 +5,12 @@ Plain data, checked elsewhere (:mod:`bench.config`), so that the training path n
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any
 
 ABSENT: dict[str, Any] = {"capacities": [], "diagnostics": "basic"}
@@ -53,10 +53,10 @@ class Cell:
 
     def canonical(self) -> dict[str, Any]:
         """Return the cell as plain JSON values with empty settings left out, always in the same order."""
-        values = {name: _plain(value) for name, value in dataclasses.asdict(self).items()}
+        values = {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
         return {name: value for name, value in values.items() if value not in ({}, None, ABSENT.get(name))}
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """A hash of the canonical form: ten hexadecimal digits."""
         text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"))
@@ -82,7 +82,7 @@ class Cell:
         label = f"{self.method} ({words})" if words else self.method
         return f"{label}, keep {self.profile}" if self.capacities else label
 
-    @property
+    @cached_property
     def folder(self) -> str:
         """The name of the cell's folder: readable, unique by its identity."""
         spread = self.partition if self.alpha is None or math.isinf(self.alpha) else f"{self.partition}{self.alpha:g}"
@@ -102,7 +102,7 @@ def _plain(value: Any) -> Any:
     """Return a value as JSON has it: infinity by name, tuples as lists, mappings sorted."""
     if isinstance(value, float) and math.isinf(value):
         return "inf"
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {str(name): _plain(value[name]) for name in sorted(value)}

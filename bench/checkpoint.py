@@ -11,7 +11,7 @@ import io
 import json
 import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,14 @@ class Checkpoint:
             raise StorageError(f"{self.path}: the checkpoint cannot be written: {error.strerror or error}") from None
         self.round, self.time = state["round"], time.perf_counter()
         self.cost = self.time - start
+
+    @contextlib.contextmanager
+    def charged(self) -> Iterator[None]:
+        """Count what is done with the file that was just written as part of its cost."""
+        yield
+        now = time.perf_counter()
+        self.cost += now - self.time
+        self.time = now
 
     def load(self) -> tuple[dict[str, Any], Journal] | None:
         """Return the state and journal to go on from; None where there is no checkpoint.

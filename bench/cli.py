@@ -121,8 +121,8 @@ def run(
     """Run one cell with a live table of its rounds; the result goes to results/runs/."""
     from bench.config import make_cell
     from bench.display import RunDisplay
-    from bench.federation import check_possible
     from bench.leases import Leases
+    from bench.possible import check_possible
     from bench.running import Hooks, run_cell
     from bench.runtime import cores, device_named
     from bench.settings import number_or_words, split_settings

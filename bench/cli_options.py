@@ -20,6 +20,7 @@ SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="A sweep file, f
 out = Console()
 
 
-def say(line: str) -> None:
-    """Print a line as it is: names may hold what looks like markup."""
-    out.print(line, highlight=False, soft_wrap=True, markup=False)
+def say(*lines: str) -> None:
+    """Print lines as they are, since names may hold what looks like markup, all at once."""
+    if lines:
+        out.out("\n".join(lines), highlight=False)

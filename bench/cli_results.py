@@ -26,12 +26,14 @@ def gc(
     """Show what of a sweep's results is of no use to it any more; with --yes, delete it."""
     from bench.config import read_sweep
     from bench.leftovers import delete, leftovers
+    from bench.origin import shared_by
     from bench.store import Store
     from bench.sweep import records
 
     sweep = read_sweep(file, plugin or [])
     store = Store(results / sweep.name)
     found = leftovers(store, records(sweep, store, plugin or []))
+    say(*shared_by(store.folder, file=file))
     size = sum(leftover.size for leftover in found)
     for leftover in found:
         say(f"{'deletes' if yes else 'would delete'} {leftover.path}: {leftover.reason}")
@@ -51,9 +53,11 @@ def merge(
 ) -> None:
     """Copy the finished cells of B that A lacks into A; what both have with other numbers is named and left alone."""
     from bench.merge import merge as join
+    from bench.origin import shared_by
     from bench.store import Store
 
     merged = join(Store(into), Store(other))
+    say(*shared_by(into, other))
     for name, reason in merged.conflicts.items():
         say(f"conflict: {name}: {reason}")
     for name, reason in merged.damaged.items():

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.cli_options import OK, SOME_FAILED, Device, Plugin, Results, SweepFile, out, say
+
+if TYPE_CHECKING:
+    from bench.sweep import Hire
 
 
 class Axis(StrEnum):
@@ -22,6 +26,14 @@ class Axis(StrEnum):
     seconds = "seconds"
 
 
+class Engine(StrEnum):
+    """Who runs the cells."""
+
+    local = "local"
+    inline = "inline"
+    ray = "ray"
+
+
 class Stale(StrEnum):
     """What to do with results of other code."""
 
@@ -31,7 +43,13 @@ class Stale(StrEnum):
 
 def sweep(
     file: SweepFile,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Cells run at once; all cores if left out.")] = None,
+    engine: Annotated[
+        Engine, typer.Option(help="Who runs the cells: local (processes), inline (this one) or ray (a cluster).")
+    ] = Engine.local,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cells run at once; if left out, all cores, or what fits an accelerator's memory."),
+    ] = None,
     only: Annotated[list[str] | None, typer.Option(help="name=value: only the cells that have it.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and stop.")] = False,
     stale: Annotated[Stale, typer.Option(help="Results of other code: run again, or leave as they are.")] = Stale.rerun,
@@ -41,6 +59,15 @@ def sweep(
     stop_after: Annotated[
         float | None, typer.Option(min=0, help="Seconds after which running cells leave a checkpoint and it ends.")
     ] = None,
+    address: Annotated[
+        str, typer.Option(help="Ray: HOST:PORT of the head; auto is this machine's cluster, local starts one.")
+    ] = "auto",
+    resources: Annotated[
+        str, typer.Option(help="Ray: what a cell needs, for example cpus=1,gpus=0.5,memory=4e9.")
+    ] = "cpus=1",
+    runtime_env: Annotated[
+        Path | None, typer.Option(help="Ray: a JSON or YAML file with the runtime environment of the nodes.")
+    ] = None,
     plugin: Plugin = None,
     device: Device = "auto",
     results: Results = Path("results"),
@@ -48,53 +75,84 @@ def sweep(
     """Run what is left of a sweep, then write its tables and figures under results/NAME/."""
     from bench import sweep as sweeps
     from bench.config import read_sweep
-    from bench.display import SweepDisplay
-    from bench.federation import check_possible
-    from bench.plotting import write_results
-    from bench.runtime import cores, device_named
+    from bench.origin import remember, shared_by
     from bench.store import Store
 
     plugins = plugin or []
     chosen = whole = read_sweep(file, plugins)
     for condition in only or []:
         chosen = sweeps.only(chosen, condition)
-    place = device_named(device)
+    place, hire = _crew_of(engine, device, address, resources, runtime_env)
     store = Store(results / whole.name)
     known = sweeps.records(chosen, store, plugins)
     cells = sweeps.to_run(known, stale, retry_failed)
     _say_counts(whole.title, sweeps.counts(known))
+    say(*shared_by(store.folder, file=file))
     if dry_run:
-        for cell in cells:
-            say(f"would run {cell.folder}")
+        say(*(f"would run {cell.folder}" for cell in cells))
         return
+    from bench.display import SweepDisplay
+    from bench.launch.interruption import Interruption
+    from bench.possible import check_possible
+
     failed = 0 if retry_failed else sweeps.counts(known).get("failed", 0)
     if cells:
         check_possible(cells)
-        # On an accelerator cells share the device: one at a time unless the user asks for more.
-        parallel = jobs or (cores() if place == "cpu" else 1)
+        store.prepare()
+        remember(store.folder, file)
         limit = math.inf if stop_after is None else stop_after
-        with SweepDisplay(out, len(cells)) as display:
+        with SweepDisplay(out, len(cells)) as display, Interruption() as interruption:
             ended = sweeps.run(
-                cells, store, plugins=plugins, device=place, jobs=parallel, on_event=display.show, stop_after=limit
+                cells,
+                store,
+                plugins=plugins,
+                device=place,
+                jobs=jobs,
+                on_event=display.show,
+                stop_after=limit,
+                stop=lambda: interruption.asked,
+                hire=hire,
             )
         failed += ended["failed"]
         left = len(cells) - ended.total()
+        if left and interruption.asked:
+            raise KeyboardInterrupt
         if left:
             noun = "cell is" if left == 1 else "cells are"
             say(f"stopped after {limit:g} s: {left} {noun} left, and the same command goes on from the checkpoints")
     else:
         whole_sweep = all(record.state == "done" for record in known)
         out.print(f"all {len(known)} cells are done: nothing to run" if whole_sweep else "nothing to run")
+    from bench.plotting import write_results  # the libraries that draw take 150 MB
+
     write_results(whole, store, plugins, Axis.round.value, out)
     if failed:
         out.print(f"failed cells: {failed}; see 'python -m bench status {file}'", style="red", soft_wrap=True)
     raise typer.Exit(SOME_FAILED if failed else OK)
 
 
+def _crew_of(engine: Engine, device: str, address: str, resources: str, runtime_env: Path | None) -> tuple[str, Hire]:
+    """Return where models are trained, and what hires an engine's crew."""
+    from bench.errors import BenchError
+    from bench.launch import inline, local
+    from bench.launch.devices import sweep_device
+    from bench.launch.ray_settings import settings_of
+
+    if engine is not Engine.ray:
+        return sweep_device(device), inline.hire if engine is Engine.inline else local.hire
+    settings = settings_of(address, resources, runtime_env, device)
+    try:
+        from bench.launch import ray_cluster
+    except ModuleNotFoundError:
+        raise BenchError("--engine ray: Ray is not installed; type pip install 'submodel-bench[ray]'") from None
+    return "cuda" if settings.gpus else "cpu", functools.partial(ray_cluster.hire, settings=settings)
+
+
 def status(file: SweepFile, plugin: Plugin = None, results: Results = Path("results")) -> None:
     """Show how many cells of a sweep are done, running, failed, stale or to do, why, and how long the rest may take."""
     from bench import sweep as sweeps
     from bench.config import read_sweep
+    from bench.origin import shared_by
     from bench.runtime import cores
     from bench.standing import standing
     from bench.store import Store
@@ -104,11 +162,9 @@ def status(file: SweepFile, plugin: Plugin = None, results: Results = Path("resu
     store = Store(results / chosen.name)
     now = standing(sweeps.records(chosen, store, plugins), store, plugins)
     _say_counts(chosen.title, now.counts)
-    for line in now.lines:
-        say(line)
+    say(*shared_by(store.folder, file=file))
     time_left = now.time_left(now.counts.get("running") or cores())
-    if time_left:
-        say(time_left)
+    say(*now.lines, *(line for line in (now.again, time_left) if line))
 
 
 def plot(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import tomllib
@@ -14,15 +13,28 @@ from typing import Any
 from bench import registry
 from bench.capacity import Capacities, mean_keep, read_profile
 from bench.cell import Cell
+from bench.checks import Checks
 from bench.data.partition import CONCENTRATED, CONVENTIONS
 from bench.errors import BenchError, at, choices
-from bench.tasks.base import Recipe
-from bench.validation import checked, without_defaults
 
 DATA = ("stand-in", "real")
 DIAGNOSTICS = ("basic", "errors", "cosine", "all")
 AXES = ("task", "method", "keep", "partition", "alpha", "seed", "tier", "data", "diagnostics")
 TABLES = ("training", "model", "parameters")
+FIGURES = (
+    "accuracy-keep",
+    "training-curves",
+    "ablation",
+    "required-kernels",
+    "rank-methods",
+    "exploration",
+    "anme",
+    "approximation-error",
+    "aggregation-error",
+    "cosine",
+    "footprint",
+)
+"""Names of the figures, so that they can be checked without the libraries that draw them."""
 
 
 @dataclass(frozen=True)
@@ -56,43 +68,7 @@ def make_cell(values: Mapping[str, Any], place: str, plugins: Iterable[Path] = (
     Raises:
         BenchError: something is unknown, of the wrong type or impossible.
     """
-    _known(values, (*AXES, *TABLES), place)
-    for name in ("task", "method"):
-        if name not in values:
-            raise BenchError(f"{place}: {name!r} is missing; every cell names a task and a method")
-    with at(place):
-        task = registry.task(str(values["task"]))
-        method = registry.method(str(values["method"]), plugins)
-    assert method.kind is not None
-    tier = _one_of("tier", values.get("tier", "quick"), tuple(task.kind.tiers), place)
-    usual_partition = task.kind.tier_partitions.get(tier, (task.kind.partition, None))
-    partition, alpha = _partition(values, *usual_partition, place)
-    recipe, usual_model = task.kind.tiers[tier], task.kind.tier_params.get(tier, {})
-    usual_recipe = dataclasses.asdict(recipe)
-    tables = {name: table(values.get(name, {}), f"{place}, {name}") for name in TABLES}
-    training = checked(Recipe, tables["training"], f"{place}, training")
-    changed = dataclasses.replace(recipe, **training)
-    _enough_clients(changed, f"{place}, training")
-    model = checked(task.kind.Params, tables["model"], f"{place}, model of {task.name}")
-    parameters = checked(method.kind.Params, tables["parameters"], f"{place}, parameters of {method.name}")
-    keep, capacities = _keep(values.get("keep", 1.0), changed.clients, place)
-    if not method.kind.uses_keep:
-        keep, capacities = 1.0, ()
-    return Cell(
-        task=task.name,
-        method=method.name,
-        keep=keep,
-        capacities=capacities,
-        partition=partition,
-        alpha=alpha,
-        seed=_seed(values.get("seed", 0), place),
-        tier=tier,
-        data=_one_of("data", values.get("data", "stand-in" if tier == "quick" else "real"), DATA, place),
-        diagnostics=_one_of("diagnostics", values.get("diagnostics", "basic"), DIAGNOSTICS, place),
-        training=without_defaults(Recipe, training, usual_recipe),
-        model=without_defaults(task.kind.Params, model, usual_model),
-        parameters=without_defaults(method.kind.Params, parameters),
-    )
+    return _cell(values, place, Checks(plugins))
 
 
 def read_sweep(path: Path, plugins: Iterable[Path] = ()) -> Sweep:
@@ -120,12 +96,12 @@ def read_sweep(path: Path, plugins: Iterable[Path] = ()) -> Sweep:
         raise BenchError(f"{path}: it has no [[cells]] table; at least one is needed")
     common = table(values.get("common", {}), f"{path}, common")
     _known(common, (*AXES, *TABLES), f"{path}, common")
-    plugins = tuple(plugins)
-    cells: dict[Cell | str, Cell] = {}
+    checks = Checks(plugins)
+    cells: dict[str, Cell] = {}
     for number, grid in enumerate(grids, 1):
         place = f"{path}, cells {number}"
         for values_ in _expanded(_merged(common, grid), place):
-            cell = make_cell(values_, place, plugins)
+            cell = _cell(values_, place, checks)
             cells.setdefault(cell.identity, cell)
     return Sweep(
         name=path.stem,
@@ -133,6 +109,41 @@ def read_sweep(path: Path, plugins: Iterable[Path] = ()) -> Sweep:
         cells=tuple(cells.values()),
         figures=_figures(values["figures"], str(path)) if "figures" in values else None,
         last=_whole("last", values.get("last", 3), str(path)),
+    )
+
+
+def _cell(values: Mapping[str, Any], place: str, checks: Checks) -> Cell:
+    _known(values, (*AXES, *TABLES), place)
+    for name in ("task", "method"):
+        if name not in values:
+            raise BenchError(f"{place}: {name!r} is missing; every cell names a task and a method")
+    with at(place):
+        task = registry.task(str(values["task"]))
+    method = checks.method(str(values["method"]), place)
+    assert method.kind is not None
+    tier = _one_of("tier", values.get("tier", "quick"), tuple(task.kind.tiers), place)
+    partition, alpha = _partition(values, *task.kind.tier_partitions.get(tier, (task.kind.partition, None)), place)
+    tables = {name: table(values.get(name, {}), f"{place}, {name}") for name in TABLES}
+    recipe, training = checks.training(task, tier, tables["training"], place)
+    model = checks.model(task, tier, tables["model"], place)
+    parameters = checks.parameters(method, tables["parameters"], place)
+    keep, capacities = _keep(values.get("keep", 1.0), recipe.clients, place)
+    if not method.kind.uses_keep:
+        keep, capacities = 1.0, ()
+    return Cell(
+        task=task.name,
+        method=method.name,
+        keep=keep,
+        capacities=capacities,
+        partition=partition,
+        alpha=alpha,
+        seed=_seed(values.get("seed", 0), place),
+        tier=tier,
+        data=_one_of("data", values.get("data", "stand-in" if tier == "quick" else "real"), DATA, place),
+        diagnostics=_one_of("diagnostics", values.get("diagnostics", "basic"), DIAGNOSTICS, place),
+        training=training,
+        model=model,
+        parameters=parameters,
     )
 
 
@@ -199,18 +210,11 @@ def _words(name: str, values: Any, place: str) -> tuple[str, ...]:
 
 
 def _figures(values: Any, place: str) -> tuple[str, ...]:
-    from bench.figures import FIGURES  # heavy, and few sweep files name their figures
-
     names = _words("figures", values, place)
     for name in names:
         if name not in FIGURES:
             raise BenchError(f"{place}: unknown figure {name!r}; {choices(name, FIGURES)}")
     return names
-
-
-def _enough_clients(recipe: Recipe, place: str) -> None:
-    if recipe.cohort > recipe.clients:
-        raise BenchError(f"{place}: cohort = {recipe.cohort} is not possible; allowed: 1 to clients = {recipe.clients}")
 
 
 def _one_of(name: str, value: Any, allowed: tuple[str, ...], place: str) -> str:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench.models.base import Model
 from bench.models.factorise import low_rank_layers
@@ -90,6 +89,8 @@ def forward_macs(model: nn.Module, task: Task) -> int:
 
 
 def _count(model: nn.Module, sample: Tensor) -> int:
+    from torch.utils.flop_counter import FlopCounterMode  # heavy, and most commands count nothing
+
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(sample)
     return int(counter.get_total_flops()) // 2

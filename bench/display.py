@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Table
 
 from bench.federation import Federation
-from bench.launch.events import Ended, Event, Lost, Note, Started, Stopped, Waiting
+from bench.launch.events import Again, Ended, Event, Lost, Note, Started, Stopped, Waiting
 from bench.launch.events import Progress as RoundDone
 from bench.simulator import Round
 
@@ -66,7 +66,7 @@ class SweepDisplay:
             self.bars.update(
                 self.running[event.cell], total=event.rounds, completed=event.round_number, line=_tail(event.line)
             )
-        elif isinstance(event, Note | Stopped):
+        elif isinstance(event, Note | Stopped | Again):
             self._line(f"          {event.cell} {event.line}", always=True)
         elif isinstance(event, Waiting):
             whose = ", ".join(f"{cell} ({holder})" for cell, holder in event.holders.items())
@@ -76,7 +76,7 @@ class SweepDisplay:
             self._line(f"          {event.cell} was taken over by another process", always=True)
         else:
             self._end(event)
-        if isinstance(event, Stopped | Lost) and event.cell in self.running:
+        if isinstance(event, Stopped | Lost | Again) and event.cell in self.running:
             self.bars.remove_task(self.running.pop(event.cell))
 
     def _end(self, event: Ended) -> None:

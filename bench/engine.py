@@ -91,7 +91,7 @@ class ParallelEngine:
             workers,
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_start_worker,
-            initargs=(federation.cell, tuple(plugins)),
+            initargs=(federation.cell, tuple(plugins), os.getpid()),
         )
 
     def train(self, jobs: Iterable[Job]) -> Iterator[Trained]:
@@ -134,11 +134,11 @@ def open_engine(federation: Federation, plugins: Iterable[Path], workers: int) -
 _federation: Federation | None = None
 
 
-def _start_worker(cell: Cell, plugins: tuple[Path, ...]) -> None:
+def _start_worker(cell: Cell, plugins: tuple[Path, ...], parent: int) -> None:
     global _federation
     # An interruption from the keyboard reaches all processes; the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     prepare_process()
     _federation = Federation.build(cell, plugins)
     # A method learns of its task in setup; the model given to it here is not used.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from bench.cell import Cell
 from bench.data.dataset import Dataset, Split
 from bench.data.holdout import hold_out
 from bench.data.partition import Partition, split
-from bench.errors import BenchError, at
+from bench.errors import BenchError
 from bench.models.base import Model, blank
 from bench.seeding import Streams, key_of, stream
 from bench.tasks.base import Task
@@ -113,24 +113,6 @@ class Federation:
     def streams(self, purpose: str, round_number: int) -> Streams:
         """Return the random streams of one purpose in one round."""
         return Streams(self.cell.seed, purpose, round_number)
-
-
-def check_possible(cells: Iterable[Cell]) -> None:
-    """Find what is wrong with the data and partitions of cells before any of them is run.
-
-    Cells that differ in method, keep ratios, seed or diagnostics alone are looked at once.
-
-    Raises:
-        BenchError: data is not here or damaged, or a partition is impossible.
-    """
-    unlike: dict[str, Cell] = {}
-    for cell in cells:
-        same = replace(cell, method="", keep=1.0, capacities=(), seed=0, diagnostics="basic", parameters={})
-        unlike[same.identity] = cell
-    for cell in unlike.values():
-        task = registry.task(cell.task).build(cell)
-        with at(f"cell {cell.folder}"):
-            partition_of(cell, task, task.data(cell.data))
 
 
 def partition_of(cell: Cell, task: Task, dataset: Dataset) -> Partition:

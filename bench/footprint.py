@@ -15,7 +15,7 @@ from bench.api import Client, Cohort, Method, Server, Skip
 from bench.cell import Cell
 from bench.cost import Cost, cost_of
 from bench.models.base import blank
-from bench.running import code_of
+from bench.provenance import code_of
 from bench.schema import FOOTPRINT, table_of
 from bench.seeding import Streams, key_of
 from bench.store import write_table

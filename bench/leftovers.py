@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.errors import StorageError
 from bench.leases import Leases
+from bench.placing import leftovers as half_written
 from bench.store import FINISHED, Record, Store
 
 
@@ -45,7 +46,7 @@ def leftovers(store: Store, known: Iterable[Record]) -> list[Leftover]:
     return [
         *_cells(store, states),
         *_unfinished(store, states),
-        *(Leftover(path, "", "half written by a process that has ended") for path in store.leftovers()),
+        *(Leftover(path, "", "half written by a process that has ended") for path in half_written(store.cells)),
     ]
 
 

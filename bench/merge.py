@@ -15,7 +15,9 @@ from bench.cell import from_canonical
 from bench.errors import BenchError, StorageError
 from bench.files import sync
 from bench.leases import Leases
-from bench.store import FINISHED, Store, replace_folder, whole
+from bench.placing import replace_folder, scratch
+from bench.store import FINISHED, Store
+from bench.wholeness import OtherVersion, whole
 
 
 @dataclass
@@ -68,6 +70,9 @@ def _join(into: Store, folder: Path, facts: dict[str, Any], merged: Merged) -> N
     place = into.cells / folder.name
     try:
         here = _checked(place)
+    except OtherVersion as reason:
+        merged.conflicts[folder.name] = f"the one in {into.folder} is kept: {reason}"
+        return
     except ValueError:  # damaged or not there
         here = {"status": "to do"}
     if here["status"] in FINISHED:
@@ -77,7 +82,7 @@ def _join(into: Store, folder: Path, facts: dict[str, Any], merged: Merged) -> N
         else:
             merged.same.append(folder.name)
         return
-    fresh = into.scratch(folder.name)
+    fresh = scratch(place)
     try:
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(folder, fresh)

@@ -15,6 +15,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from bench import registry
+from bench.cell import Cell
+
 PACKAGE = Path(__file__).parent
 SIMULATION_PATH = (
     "api.py",
@@ -53,6 +56,19 @@ def simulation_code() -> str:
         path = PACKAGE / name
         files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
     return code_hash(files)
+
+
+def code_of(cell: Cell, plugins: Iterable[Path] = ()) -> str:
+    """Return a hash of the code that a cell runs: the simulation path, the method's file and those it inherits from."""
+    files = registry.method(cell.method, plugins).files()
+    if cell.diagnostics in ("cosine", "all"):
+        files += [file for file in registry.method("fedavg").files() if file not in files]
+    return f"{simulation_code()}-{_method_code(tuple((file, file.stat().st_mtime_ns) for file in files))}"
+
+
+@functools.cache
+def _method_code(files: tuple[tuple[Path, int], ...]) -> str:
+    return code_hash([file for file, _ in files])
 
 
 def code_hash(files: Iterable[Path]) -> str:

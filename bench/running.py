@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 import traceback
 from collections.abc import Callable, Iterable
@@ -13,15 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import registry
 from bench.api import Skip
 from bench.cell import Cell
 from bench.checkpoint import Checkpoint, Journal, Stopped
 from bench.data.partition import CONVENTIONS
 from bench.engine import open_engine
 from bench.errors import BenchError, StorageError, Unfinished
+from bench.failure import reason_of
 from bench.federation import Federation
-from bench.provenance import code_hash, environment, simulation_code
+from bench.provenance import code_of, environment
 from bench.runtime import prepared
 from bench.schema import rank_rows, round_row
 from bench.simulator import Round, Simulation
@@ -48,19 +47,6 @@ class Outcome:
     data_title: str
 
 
-def code_of(cell: Cell, plugins: Iterable[Path] = ()) -> str:
-    """Return a hash of the code that a cell runs: the simulation path, the method's file and those it inherits from."""
-    files = registry.method(cell.method, plugins).files()
-    if cell.diagnostics in ("cosine", "all"):
-        files += [file for file in registry.method("fedavg").files() if file not in files]
-    return f"{simulation_code()}-{_method_code(tuple((file, file.stat().st_mtime_ns) for file in files))}"
-
-
-@functools.cache
-def _method_code(files: tuple[tuple[Path, int], ...]) -> str:
-    return code_hash([file for file, _ in files])
-
-
 @dataclass(frozen=True)
 class Hooks:
     """What the one who runs a cell hears and says meanwhile.
@@ -70,12 +56,17 @@ class Hooks:
         on_note: called with what else is worth a line, for example that the cell goes on from a checkpoint.
         guard: called before anything is written; raises if the cell has become somebody else's.
         stop: asked after each round but the last; True ends the cell with a checkpoint.
+        on_checkpoint: called with the file of each checkpoint that was written.
+        on_failure: called with what the cell fails of before that is recorded; raises ``Unfinished`` to keep it from
+            being recorded, where the cell will be tried again.
     """
 
     on_round: Callable[[Federation, Round], None] = lambda federation, this: None
     on_note: Callable[[str], None] = lambda line: None
     guard: Callable[[], None] = lambda: None
     stop: Callable[[], bool] = lambda: False
+    on_checkpoint: Callable[[Path], None] = lambda path: None
+    on_failure: Callable[[Exception], None] = lambda error: None
 
 
 def run_cell(
@@ -103,7 +94,7 @@ def run_cell(
 
     Raises:
         StorageError: a checkpoint or the result cannot be written.
-        Unfinished: ``hooks.stop`` said so (there is a checkpoint), or ``hooks.guard`` raised it.
+        Unfinished: ``hooks.stop`` said so (there is a checkpoint), or another hook raised it.
     """
     plugins = tuple(plugins)
     running = _Running(cell, store, plugins, device, workers, hooks)
@@ -120,8 +111,9 @@ def run_cell(
     except BenchError as error:
         status, reason = "failed", str(error)
     except Exception as error:
+        hooks.on_failure(error)
         place = f"round {len(running.journal.rounds)}: " if running.journal.rounds else ""
-        status, reason = "failed", f"{place}{type(error).__name__}: {error}".splitlines()[0]
+        status, reason = "failed", f"{place}{reason_of(error)}"
         running.journal.log += traceback.format_exc().splitlines()
     return running.end(status, reason)
 
@@ -207,6 +199,8 @@ class _Running:
             seconds = self.journal.seconds + self._elapsed()
             rounds = simulation.recipe.rounds
             checkpoint.save(simulation.state(), replace(self.journal, seconds=seconds), rounds)
+            with checkpoint.charged():
+                self.hooks.on_checkpoint(checkpoint.path)
         if stop:
             raise Stopped(f"after round {simulation.completed}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,9 @@ from bench.leases import Leases
 from bench.store import FINISHED, Record, Store
 
 SHOWN = ("done", "running", "failed", "diverged", "skipped", "stale", "damaged", "to do")
+UNTIMED = ("rounds", "lr", "lr_end", "momentum", "weight_decay", "clip_norm")
+"""Settings of a training that change the time of no round."""
+Group = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,13 @@ class Standing:
     longest: float
     unknown: int
 
+    @property
+    def again(self) -> str:
+        """What the next sweep runs again, in words; empty where it is nothing."""
+        ways = {"failed": " (--leave-failed leaves them)", "stale": " (--stale keep leaves them)", "damaged": ""}
+        parts = [f"{self.counts[state]} {state}{way}" for state, way in ways.items() if state in self.counts]
+        return f"the next sweep runs again: {', '.join(parts)}" if parts else ""
+
     def time_left(self, jobs: int) -> str:
         """Return the estimate in words; empty if nothing is left to run.
 
@@ -52,49 +62,72 @@ class Standing:
 def standing(known: Iterable[Record], store: Store, plugins: Iterable[Path]) -> Standing:
     """Return where a sweep stands.
 
-    The time left comes from the seconds per round of done cells of the same task, tier and family of methods.
+    The time left comes from the seconds per round of done cells that are as much alike as there are any, see
+    :func:`_groups`.
     """
-    known, plugins, leases = list(known), tuple(plugins), Leases(store.unfinished)
-    pace = _pace(known, plugins)
+    known, leases = list(known), Leases(store.unfinished)
+    families = _families({record.cell.method for record in known}, tuple(plugins))
+    begun = {path.name for path in store.unfinished.glob("[!.]*")}
+    pace = _pace(known, families)
     found: Counter[str] = Counter()
     lines, left, unknown = [], [0.0], 0
     for record in known:
         cell = record.cell
-        holder = None if record.state in FINISHED else leases.holder(cell.folder)
-        state = "running" if holder else record.state
-        found[state] += 1
-        line, done = record.reason, 0
-        if record.state not in FINISHED:
-            done = reached(store.checkpoint(cell)).get("round", 0)
-            begun = f"checkpoint after round {done}/{_rounds(cell)}" if done else ""
-            line = ", ".join(words for words in (holder or record.reason, begun) if words)
-            if _group(cell, plugins) in pace:
-                left.append((_rounds(cell) - done) * pace[_group(cell, plugins)])
-            else:
+        if record.state in FINISHED:
+            state, line = record.state, record.reason
+        else:
+            is_begun = cell.folder in begun
+            holder = leases.holder(cell.folder) if is_begun else None
+            done = reached(store.checkpoint(cell)).get("round", 0) if is_begun else 0
+            state, rounds = "running" if holder else record.state, _rounds(cell)
+            checkpoint = f"checkpoint after round {done}/{rounds}" if done else ""
+            line = ", ".join(words for words in (holder or record.reason, checkpoint) if words)
+            seconds = next((pace[group] for group in _groups(cell, families) if group in pace), None)
+            if seconds is None:
                 unknown += 1
+            else:
+                left.append((rounds - done) * seconds)
+        found[state] += 1
         if line:
             lines.append(f"{state}: {cell.folder}: {line}")
     counts = {state: found[state] for state in SHOWN if found[state]}
     return Standing(counts, lines, sum(left), max(left), unknown)
 
 
-def _pace(known: Iterable[Record], plugins: tuple[Path, ...]) -> dict[tuple[str, ...], float]:
+def _families(methods: Iterable[str], plugins: tuple[Path, ...]) -> dict[str, str]:
+    kinds = {name: registry.method(name, plugins).kind for name in methods}
+    return {name: kind.family for name, kind in kinds.items() if kind is not None}
+
+
+def _pace(known: Iterable[Record], families: Mapping[str, str]) -> dict[Group, float]:
     """Return the mean seconds per round of done cells by group."""
-    seconds: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    seconds: dict[Group, list[float]] = defaultdict(list)
     for record in known:
         if record.state == "done":
-            seconds[_group(record.cell, plugins)].append(record.facts["seconds"] / _rounds(record.cell))
+            each = record.facts["seconds"] / _rounds(record.cell)
+            for group in _groups(record.cell, families):
+                seconds[group].append(each)
     return {group: sum(values) / len(values) for group, values in seconds.items()}
 
 
-def _group(cell: Cell, plugins: tuple[Path, ...]) -> tuple[str, ...]:
-    kind = registry.method(cell.method, plugins).kind
-    assert kind is not None
-    return cell.task, cell.tier, kind.family
+def _groups(cell: Cell, families: Mapping[str, str]) -> Iterator[Group]:
+    """Yield groups of cells whose rounds take alike long, the closest first.
+
+    Cells of the same task, tier and family of methods; among them those whose other settings change no round's time;
+    among them those of the same keep ratios; and among them those of the same method.
+    """
+    alike = cell.task, cell.tier, families[cell.method]
+    timed = {name: value for name, value in cell.training.items() if name not in UNTIMED}
+    settings = repr(timed), repr(cell.model), cell.diagnostics
+    keeps = str(cell.keep), cell.profile
+    yield (*alike, *settings, *keeps, cell.method)
+    yield (*alike, *settings, *keeps)
+    yield (*alike, *settings)
+    yield alike
 
 
 def _rounds(cell: Cell) -> int:
-    return registry.task(cell.task).build(cell).recipe.rounds
+    return int(cell.training.get("rounds", registry.task(cell.task).kind.tiers[cell.tier].rounds))
 
 
 def _duration(seconds: float) -> str:

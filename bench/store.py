@@ -9,9 +9,7 @@ interrupted.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import platform
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,13 +21,12 @@ import pyarrow.parquet as pq
 
 from bench.cell import Cell
 from bench.errors import BenchError, StorageError
-from bench.files import checksum, sync, write_synced
-from bench.owner import is_alive
+from bench.files import checksum, write_synced
+from bench.placing import replace_folder, scratch
 from bench.schema import RANKS, ROUNDS, VERSION, table_of
+from bench.wholeness import OtherVersion, as_json, sealed, whole
 
-_HOST = platform.node()[:40]
 FINISHED = ("done", "diverged", "skipped")
-STATES = ("done", "diverged", "skipped", "failed", "stale", "damaged", "to do")
 
 
 @dataclass(frozen=True)
@@ -106,6 +103,8 @@ class Store:
             return Record(cell, "to do", {})
         try:
             facts = whole(folder)
+        except OtherVersion as reason:
+            return Record(cell, "stale", {"reason": str(reason)})
         except ValueError as damage:
             return Record(cell, "damaged", {"reason": str(damage)})
         state = facts["status"]
@@ -133,7 +132,7 @@ class Store:
             StorageError: the disk is full or the folder cannot be written; nothing else is lost.
         """
         self.prepare()
-        fresh = self.scratch(cell.folder)
+        fresh = scratch(self.path(cell))
         try:
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir()
@@ -142,7 +141,7 @@ class Store:
                 table = table_of(rows, schema)
                 metadata = {**(table.schema.metadata or {}), **about_data}
                 _write_parquet(fresh / f"{name}.parquet", table.replace_schema_metadata(metadata))
-            write_synced(fresh / "environment.json", _json(environment).encode())
+            write_synced(fresh / "environment.json", as_json(environment))
             write_synced(fresh / "log.txt", "".join(f"{line}\n" for line in log).encode())
             checksums = {path.name: checksum(path.read_bytes()) for path in sorted(fresh.iterdir())}
             record = {
@@ -154,12 +153,37 @@ class Store:
                 **facts,
                 "files": checksums,
             }
-            record["checksum"] = checksum(_json(record).encode())
-            write_synced(fresh / "cell.json", _json(record).encode())
+            write_synced(fresh / "cell.json", sealed(record))
             replace_folder(fresh, self.path(cell))
         except OSError as error:
             shutil.rmtree(fresh, ignore_errors=True)
             raise StorageError(f"{self.path(cell)}: the cell cannot be written: {error.strerror or error}") from None
+
+    def adopt(self, cell: Cell, files: Mapping[str, bytes]) -> None:
+        """Put a cell in place whose folder was written on another machine.
+
+        Args:
+            cell: the configuration.
+            files: all files of its folder, by name.
+
+        Raises:
+            ValueError: they are not whole, or of another cell; nothing is changed.
+            StorageError: they cannot be written.
+        """
+        self.prepare()
+        fresh = scratch(self.path(cell))
+        try:
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir()
+            for name, content in files.items():
+                write_synced(fresh / Path(name).name, content)
+            if whole(fresh)["identity"] != cell.identity:
+                raise ValueError("it is of another cell")
+            replace_folder(fresh, self.path(cell))
+        except OSError as error:
+            raise StorageError(f"{self.path(cell)}: the cell cannot be written: {error.strerror or error}") from None
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
 
     def read(self, cell: Cell, name: str) -> pa.Table:
         """Return a cell's table, "rounds" or "ranks".
@@ -176,40 +200,6 @@ class Store:
                 "delete the cell's folder and run the sweep again"
             ) from None
         return table.cast(ROUNDS if name == "rounds" else RANKS)
-
-    def scratch(self, name: str) -> Path:
-        """Return where this process may put a cell's folder together; swept up if the process dies meanwhile."""
-        return self.cells / f".{name}.{_HOST}.{os.getpid()}"
-
-    def sweep_up(self) -> None:
-        """Delete what interrupted runs left half written."""
-        for path in self.leftovers():
-            shutil.rmtree(path, ignore_errors=True)
-
-    def leftovers(self) -> list[Path]:
-        """Return the half-written folders of processes of this machine that have ended."""
-        mine = [(path, path.suffix[1:]) for path in self.cells.glob(f".*.{_HOST}.*") if path.is_dir()]
-        return [path for path, process in mine if process.isdigit() and not is_alive(int(process))]
-
-
-def whole(folder: Path) -> dict[str, Any]:
-    """Return the facts of a cell's folder.
-
-    Raises:
-        ValueError: one of its files is not as it was written, in words.
-    """
-    try:
-        facts = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
-        if facts["schema"] != VERSION or facts["status"] not in STATES:
-            raise ValueError("it was written by another version")
-        if facts.pop("checksum") != checksum(_json(facts).encode()):
-            raise ValueError("cell.json is not as it was written")
-        for name, sealed in facts["files"].items():
-            if checksum((folder / name).read_bytes()) != sealed:
-                raise ValueError(f"{name} is not as it was written")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(_damage(error)) from None
-    return facts
 
 
 def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
@@ -234,26 +224,3 @@ def _write_parquet(path: Path, table: pa.Table) -> None:
         pq.write_table(table, file, compression="zstd")
         file.flush()
         os.fsync(file.fileno())
-
-
-def _damage(error: Exception) -> str:
-    """Return what is wrong with a cell's files in words."""
-    if isinstance(error, OSError):
-        return f"{Path(error.filename or 'a file').name} cannot be read ({error.strerror})"
-    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | KeyError | TypeError | AttributeError):
-        return "cell.json is not whole"
-    return str(error)
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, indent=2, sort_keys=False) + "\n"
-
-
-def replace_folder(fresh: Path, place: Path) -> None:
-    """Rename a folder into place; an old one steps aside first, since folders do not replace each other."""
-    old = place.with_name(f".{place.name}.old.{_HOST}.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        place.rename(old)
-    fresh.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
-    sync(place.parent)

@@ -6,7 +6,7 @@ import functools
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,28 @@ from bench import registry, schema
 from bench.cell import Cell
 from bench.config import AXES, Sweep
 from bench.errors import BenchError, choices
+from bench.launch.dispatch import Crew, Dispatch
 from bench.launch.events import Ended, Event
-from bench.launch.local import run_cells
-from bench.running import code_of
-from bench.store import FINISHED, STATES, Record, Store, write_table
+from bench.leases import Leases
+from bench.placing import sweep_up
+from bench.provenance import code_of
+from bench.store import FINISHED, Record, Store, write_table
+from bench.wholeness import STATES
 
 USABLE = ("done", "diverged")
+Hire = Callable[[Store, tuple[Path, ...], str, int | None, Sequence[Cell]], Crew]
+"""Returns who runs the cells of a sweep, given the arguments of :func:`bench.launch.local.hire`."""
 
 
 def records(sweep: Sweep, store: Store, plugins: Iterable[Path] = ()) -> list[Record]:
     """Return what is known of each cell of a sweep, in its order."""
     plugins = tuple(plugins)
-    return [store.record(cell, code_of(cell, plugins), _fingerprint(cell.task, cell.data)) for cell in sweep.cells]
+    alike = {(cell.method, cell.diagnostics): cell for cell in sweep.cells}
+    codes = {of: code_of(cell, plugins) for of, cell in alike.items()}
+    return [
+        store.record(cell, codes[cell.method, cell.diagnostics], _fingerprint(cell.task, cell.data))
+        for cell in sweep.cells
+    ]
 
 
 def counts(known: Iterable[Record]) -> dict[str, int]:
@@ -78,9 +88,11 @@ def run(
     *,
     plugins: Iterable[Path],
     device: str,
-    jobs: int,
+    jobs: int | None,
     on_event: Callable[[Event], None],
     stop_after: float = math.inf,
+    stop: Callable[[], bool] = lambda: False,
+    hire: Hire | None = None,
 ) -> Counter[str]:
     """Run cells and return how many ended with which status, those that another sweep ended meanwhile included.
 
@@ -89,15 +101,19 @@ def run(
         store: where the results go.
         plugins: files of methods the user named.
         device: where models are trained.
-        jobs: number of processes.
+        jobs: number of cells run at once; None for as many as there is room for.
         on_event: hears of what happens.
         stop_after: seconds after which running cells leave a checkpoint and no other begins.
+        stop: asked about once a second; True has the same effect at once.
+        hire: returns who runs the cells, by default processes of this machine.
 
     Raises:
         BenchError: results cannot be written; finished cells are untouched.
     """
+    from bench.launch import local  # not needed to look at a sweep, and heavy
+
     store.prepare()
-    store.sweep_up()
+    sweep_up(store.cells, Leases(store.unfinished))
     plugins = tuple(plugins)
     stamps = {cell.folder: store.stamp(cell) for cell in cells}
 
@@ -107,16 +123,16 @@ def run(
         return record if record.state in FINISHED or fresh else None
 
     ended: Counter[str] = Counter()
-    events = run_cells(cells, store, plugins, device, min(jobs, len(cells)), settled, stop_after)
-    try:
-        for event in events:
-            on_event(event)
-            if isinstance(event, Ended):
-                ended[event.status] += 1
-                if event.fatal:
-                    raise BenchError(event.reason)
-    finally:
-        events.close()  # type: ignore[attr-defined]
+
+    def hear(event: Event) -> None:
+        on_event(event)
+        if isinstance(event, Ended):
+            ended[event.status] += 1
+            if event.fatal:
+                raise BenchError(event.reason)
+
+    crew = (hire or local.hire)(store, plugins, device, jobs, cells)
+    Dispatch(cells, crew, Leases(store.unfinished), settled, hear, stop_after, stop).run()
     return ended
 
 

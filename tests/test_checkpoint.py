@@ -16,7 +16,7 @@ import pytest
 import torch
 from tiny import cell_of, plugin, timeless
 
-from bench import checkpoint, running
+from bench import checkpoint, provenance
 from bench.checkpoint import Checkpoint, Journal, Stopped, reached
 from bench.errors import StorageError
 from bench.files import checksum
@@ -85,7 +85,7 @@ def test_a_resumed_cell_is_the_whole_cell_to_the_bit(
 ) -> None:
     store = Store(tmp_path)
     interruption(store, after)
-    assert store.record(CELL, running.code_of(CELL), None).state == "to do"
+    assert store.record(CELL, provenance.code_of(CELL), None).state == "to do"
     assert reached(store.checkpoint(CELL))["round"] == reached_round
     assert resume(store) == [f"goes on after round {reached_round}"]
     assert timeless_tables(CELL, store) == whole
@@ -190,7 +190,7 @@ def spoil_folder(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def change_code(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "simulation_code", lambda: "changed")
+    monkeypatch.setattr(provenance, "simulation_code", lambda: "changed")
 
 
 @pytest.mark.parametrize("spoil", [spoil_bytes, spoil_folder, change_code])

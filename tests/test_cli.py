@@ -16,7 +16,7 @@ from tiny import CELLS, CNN, RESNET, TRAINING, CommandLine, cell_of, plugin, sen
 from typer.testing import CliRunner
 
 import methods
-from bench import registry, running
+from bench import provenance, registry
 from bench.cli import app
 from bench.config import read_sweep
 from bench.figures import FIGURES
@@ -255,7 +255,7 @@ def test_stale_and_damaged_cells_are_said(bench: CommandLine, swept: Path, monke
     shown = bench("status", "tiny.toml")
     assert "2 done, 1 damaged" in shown.out and "log.txt is not as it was written" in shown.out
     assert bench("sweep", "tiny.toml", "--dry-run").out.count("would run") == 1
-    monkeypatch.setattr(running, "simulation_code", lambda: "changed")
+    monkeypatch.setattr(provenance, "simulation_code", lambda: "changed")
     assert "2 stale, 1 damaged" in bench("status", "tiny.toml").out
     assert bench("sweep", "tiny.toml", "--dry-run").out.count("would run") == 3
     assert bench("sweep", "tiny.toml", "--dry-run", "--stale", "keep").out.count("would run") == 1

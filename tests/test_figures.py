@@ -15,6 +15,7 @@ from figure_tables import METHOD_LABELS, diverge, figures_of, lines, make_rounds
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from bench import config
 from bench.errors import BenchError
 from bench.figures import FIGURES, Options, draw_all
 from bench.figures.style import METHODS, use_style
@@ -53,6 +54,10 @@ def test_every_figure_of_a_sweep_is_written(tmp_path: Path) -> None:
     for path in written:
         head = path.read_bytes()[:8]
         assert {".png": head == b"\x89PNG\r\n\x1a\n", ".pdf": head.startswith(b"%PDF")}.get(path.suffix, bool(head))
+
+
+def test_a_sweep_file_is_checked_against_the_figures_there_are() -> None:
+    assert tuple(FIGURES) == config.FIGURES
 
 
 def test_the_numbers_beside_figure_4_are_the_means(tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:

@@ -14,7 +14,8 @@ from tiny import cell_of, plugin, write
 import methods as package
 from bench import registry
 from bench.errors import BenchError
-from bench.running import code_of, run_cell
+from bench.provenance import code_of
+from bench.running import run_cell
 
 GOOD = "from methods.fedavg import FedAvg\nclass Mine(FedAvg):\n    {body}\n"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -11,12 +10,14 @@ from pathlib import Path
 import pytest
 from tiny import CELLS, CommandLine, plugin, sweep_of, timeless
 
-from bench import checkpoint, running
+from bench import checkpoint, provenance, running
 from bench.config import read_sweep
 from bench.leases import Leases
+from bench.origin import remember
 from bench.running import Hooks, run_cell
-from bench.store import Store, whole
+from bench.store import Store
 from bench.sweep import counts, records, write_tables
+from bench.wholeness import sealed, whole
 
 HEAD = 'title = "Tiny"\nfigures = []\n'
 ROUNDS = CELLS + "[cells.training]\nrounds = 3\n"
@@ -59,8 +60,7 @@ def interrupt(method: str) -> str:
 def set_seconds(folder: Path, seconds: float) -> None:
     """Change how long a finished cell took, and its checksum."""
     facts = whole(folder) | {"seconds": seconds}
-    facts["checksum"] = checkpoint.checksum((json.dumps(facts, indent=2) + "\n").encode())
-    (folder / "cell.json").write_text(json.dumps(facts, indent=2) + "\n")
+    (folder / "cell.json").write_bytes(sealed(facts))
     assert whole(folder)["seconds"] == seconds
 
 
@@ -111,6 +111,43 @@ def test_failed_cells_are_tried_again_or_left(bench: CommandLine) -> None:
     assert left.code == 1 and "nothing to run" in left.out and "failed cells: 1" in left.out
     shown = bench("status", file, "--plugin", path)
     assert "1 done, 1 failed" in shown.out and "ValueError: no" in shown.out
+    assert "the next sweep runs again: 1 failed (--leave-failed leaves them)\n" in shown.out
+
+
+def test_two_sweep_files_of_one_name_are_named(bench: CommandLine) -> None:
+    files = []
+    for folder in (Path("a"), Path("b")):
+        folder.mkdir()
+        files.append(sweep_of(folder, '[[cells]]\nmethod = "fedavg"\n', HEAD, "twin"))
+    assert bench("sweep", files[0], "--device", "cpu", "--jobs", 1).code == 0
+    for words in (("status", files[0]), ("gc", files[0]), ("sweep", files[0])):
+        assert "sweep files" not in bench(*words).out
+    both = " and ".join(("results/twin", "results/other"))
+    line = f"note: 2 sweep files share results/twin: {files[1].resolve()}, {files[0].resolve()}\n"
+    for words in (("status", files[1]), ("gc", files[1]), ("sweep", files[1], "--dry-run")):
+        assert line in bench(*words).out
+    for folder, file in (("twin", files[0]), ("other", files[1])):
+        Path("results", folder, "cells").mkdir(parents=True, exist_ok=True)
+        remember(Path("results", folder), file)
+        remember(Path("results", folder), file)
+    joined = bench("results", "merge", "results/twin", "results/other")
+    assert joined.code == 0 and f"note: 2 sweep files share {both}: " in joined.out
+    files[0].unlink()  # moved or deleted: it shares nothing any more
+    assert "note" not in bench("status", files[1]).out
+    Path("results/twin/sweep.json").write_text("damaged")
+    assert bench("status", files[1]).code == 0
+
+
+def test_merge_leaves_cells_of_another_version(bench: CommandLine) -> None:
+    shutil.copytree("results", "other")
+    first = min(store().cells.iterdir())
+    (first / "cell.json").write_bytes(sealed(whole(first) | {"schema": 1}))
+    joined = bench("results", "merge", "results/tiny", "other/tiny")
+    assert joined.code == 1 and joined.out.startswith(
+        f"conflict: {first.name}: the one in results/tiny is kept: it was written by another version\n"
+    )
+    joined = bench("results", "merge", "other/tiny", "results/tiny")
+    assert f"damaged in results/tiny: {first.name}: it was written by another version" in joined.out
 
 
 def test_gc_shows_and_deletes_what_is_of_no_use(bench: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +178,7 @@ def test_gc_shows_and_deletes_what_is_of_no_use(bench: CommandLine, monkeypatch:
     assert bench("gc", "tiny.toml", "--yes").code == 0
     assert not [path for path in gone if Path(path).exists()] and (place / "checkpoint.pt").exists()
     assert bench("gc", "tiny.toml").out == "nothing to delete in results/tiny\n"
-    monkeypatch.setattr(running, "simulation_code", lambda: "changed")
+    monkeypatch.setattr(provenance, "simulation_code", lambda: "changed")
     assert bench("gc", "tiny.toml", "--yes").out.count("stale: made by other code") == 2
     assert list(store().cells.iterdir()) == []
 
@@ -194,7 +231,7 @@ def test_merge_names_conflicts_and_keeps_what_is_here(
     bench: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     other, cells = Store(tmp_path / "other"), list(read_sweep(Path("tiny.toml")).cells)
-    monkeypatch.setattr(running, "simulation_code", lambda: "changed")
+    monkeypatch.setattr(provenance, "simulation_code", lambda: "changed")
     run_cell(cells[0], store=other)
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path / "work")

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,11 +15,17 @@ import pyarrow.parquet as pq
 import pytest
 from tiny import cell_of
 
-from bench import running
+from bench import provenance
 from bench.errors import BenchError
-from bench.running import code_of, run_cell
+from bench.leases import Leases
+from bench.leftovers import leftovers
+from bench.placing import replace_folder, sweep_up
+from bench.provenance import code_of
+from bench.running import run_cell
 from bench.schema import RANKS, ROUNDS
-from bench.store import STATES, Store, write_table
+from bench.store import Store, write_table
+from bench.sweep import to_run
+from bench.wholeness import STATES, sealed
 
 CELL = cell_of("orthdrop", keep=0.5)
 FILES = ("cell.json", "environment.json", "log.txt", "ranks.parquet", "rounds.parquet")
@@ -112,7 +119,7 @@ def test_results_of_other_code_or_data_are_stale(store: Store, monkeypatch: pyte
     data = json.loads((store.path(CELL) / "cell.json").read_text())["data"]
     assert store.record(CELL, code_of(CELL), data).state == "done"
     assert store.record(CELL, code_of(CELL), "f" * 64).state == "stale"
-    monkeypatch.setattr(running, "simulation_code", lambda: "changed")
+    monkeypatch.setattr(provenance, "simulation_code", lambda: "changed")
     record = store.record(CELL, code_of(CELL), data)
     assert record.state == "stale" and "code" in record.reason
 
@@ -149,11 +156,76 @@ def test_leftovers_of_dead_processes_are_swept_up(store: Store) -> None:
         (store.cells / f".{CELL.folder}.{platform.node()}.{owner}").mkdir()
         (store.cells / f".{CELL.folder}.old.{platform.node()}.{owner}").mkdir()
     (store.cells / f".{CELL.folder}.another-machine.{dead}").mkdir()
-    store.sweep_up()
+    sweep_up(store.cells, Leases(store.unfinished))
     left = [path.name.removeprefix(f".{CELL.folder}.") for path in store.cells.glob(".*")]
     mine = f"{platform.node()}.{os.getpid()}"
     assert sorted(left) == sorted([mine, f"old.{mine}", f"another-machine.{dead}"])
     assert state(store) == "done"
+
+
+def other_version(folder: Path, **changes: object) -> None:
+    """Make a folder one that another version wrote."""
+    facts = json.loads((folder / "cell.json").read_text()) | {"schema": 1} | changes
+    del facts["checksum"]
+    (folder / "cell.json").write_bytes(sealed(facts))
+
+
+def test_cells_of_another_version_are_stale_and_not_damaged(store: Store) -> None:
+    other_version(store.path(CELL), files={})
+    record = store.record(CELL, code_of(CELL), None)
+    assert (record.state, record.reason) == ("stale", "it was written by another version")
+    assert to_run([record], stale="keep") == [] and to_run([record]) == [CELL]
+    flip(store.path(CELL) / "cell.json", 30)
+    assert state(store) == "damaged"
+
+
+def killed_between_the_renames(fresh: Path, place: Path) -> int:
+    """Put a folder in place in a process that is killed once the old one has stepped aside; return its number."""
+    child = os.fork()
+    if child == 0:
+        rename, moves = Path.rename, iter((True, False))
+        Path.rename = lambda path, to: (  # type: ignore[method-assign, assignment]
+            rename(path, to) if next(moves) else os.kill(os.getpid(), signal.SIGKILL)
+        )
+        replace_folder(fresh, place)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+    return child
+
+
+@pytest.mark.parametrize("kept", ["new", "old", "old of another version", "none"])
+def test_a_kill_between_two_renames_loses_no_result(store: Store, kept: str, tmp_path: Path) -> None:
+    place = store.path(CELL)
+    fresh = Path(shutil.copytree(place, tmp_path / "fresh"))
+    if kept != "new":
+        flip(fresh / "log.txt", 0)
+    if kept == "old of another version":
+        other_version(place)
+    if kept == "none":
+        flip(place / "log.txt", 0)
+    (place / "of-old").touch()
+    child = killed_between_the_renames(fresh, place)
+    fresh.rename(store.cells / f".{CELL.folder}.{platform.node()}.{child}")
+    assert not place.exists() and len(list(store.cells.iterdir())) == 2
+    # What is found again is nothing that gc shows or deletes.
+    assert len(leftovers(store, [store.record(CELL, code_of(CELL), None)])) == (2 if kept == "none" else 0)
+    lease = Leases(store.unfinished).take(CELL.folder, os.getpid())
+    assert lease is not None
+    sweep_up(store.cells, Leases(store.unfinished))
+    assert not place.exists()  # somebody runs the cell: it is his
+    lease.release()
+    sweep_up(store.cells, Leases(store.unfinished))
+    states = {"new": "done", "old": "done", "old of another version": "stale", "none": "to do"}
+    assert state(store) == states[kept] and (place / "of-old").exists() == kept.startswith("old")
+    assert [path.name for path in store.cells.iterdir()] == [CELL.folder] * (kept != "none")
+    assert [path.name for path in store.unfinished.iterdir()] == [".lock"]
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(store: Store) -> None:
+    with pytest.raises(FileNotFoundError):
+        replace_folder(store.cells / "missing", store.path(CELL))
+    assert state(store) == "done" and len(list(store.cells.iterdir())) == 1
 
 
 def test_every_state_is_known(store: Store) -> None:

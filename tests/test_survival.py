@@ -123,6 +123,31 @@ def test_stop_after_leaves_checkpoints_and_goes_on(file: Path, quiet: dict[str, 
     assert_quiet(file, quiet)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("whole_group", [True, False])
+def test_one_interruption_leaves_checkpoints(
+    file: Path, quiet: dict[str, Any], number: signal.Signals, whole_group: bool
+) -> None:
+    """A terminal interrupts all processes of the sweep, and so do some who end it with SIGTERM."""
+    with running(file) as process:
+        time.sleep(3)
+        begun = time.monotonic()
+        (os.killpg if whole_group else os.kill)(process.pid, number)
+        out, err = process.communicate(timeout=60)
+        assert time.monotonic() - begun < 30
+    assert process.returncode == 130 and "Traceback" not in err
+    assert err.count("stopping: ") == err.count("interrupted; finished cells are kept") == 1
+    assert states(file).keys() <= {"done", "to do"}
+    if number == signal.SIGINT or not whole_group:
+        assert out.count(" after round ") == len(list((file.parent / "results").rglob("checkpoint.pt"))) > 0
+        assert finish(file).count("goes on after round") == out.count(" after round ")
+    else:  # nobody was left to make a checkpoint, and none of the cells counts as failed
+        assert "ended with signal" not in out and out.count("with signal SIGTERM, without a further checkpoint") > 0
+        finish(file)
+    assert_quiet(file, quiet)
+
+
 def test_two_sweeps_at_once_share_the_work(file: Path, quiet: dict[str, Any]) -> None:
     both = [start(file.parent, "sweep", file, *OPTIONS, 1) for _ in range(2)]
     said = [process.communicate(timeout=300) for process in both]

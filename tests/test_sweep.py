@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from tiny import TRAINING, cell_of, plugin, read, start, sweep_of
 
-from bench import running, schema
+from bench import provenance, schema
 from bench.config import Sweep, read_sweep
 from bench.data.standin import load_standin
 from bench.errors import BenchError
@@ -138,7 +138,7 @@ def test_a_finished_sweep_has_nothing_to_run(finished: tuple[Sweep, Store]) -> N
 
 def test_a_change_of_the_code_makes_it_stale(finished: tuple[Sweep, Store], monkeypatch: pytest.MonkeyPatch) -> None:
     sweep, store = finished
-    monkeypatch.setattr(running, "simulation_code", lambda: "changed")
+    monkeypatch.setattr(provenance, "simulation_code", lambda: "changed")
     known = records(sweep, store)
     assert counts(known) == {"stale": 6}
     assert to_run(known, "rerun") == list(sweep.cells) and to_run(known, "keep") == []
@@ -294,14 +294,20 @@ def state_of(file: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_interruption_keeps_finished_cells(sleeper: Path, number: signal.Signals) -> None:
+    """The round that is under way never ends: a second Ctrl-C ends it, and after ten seconds so does the first."""
     for process in started(sleeper):
         if number == signal.SIGINT:
             os.killpg(process.pid, number)  # as a terminal does
+            time.sleep(0.5)
+            assert process.poll() is None
+            os.killpg(process.pid, number)
         else:
             os.kill(process.pid, number)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=20 if number == signal.SIGINT else 40)
         assert process.returncode == 130
-        assert "Traceback" not in err and err.count("\n") == 1 and "finished cells are kept" in err
+        asked, ended = err.strip().splitlines()
+        assert asked.startswith("stopping: ") and "a second Ctrl-C ends at once" in asked
+        assert "finished cells are kept" in ended
     assert state_of(sleeper) == {"done": 1, "to do": 1}
     assert not list((sleeper.parent / "results" / "tiny" / "cells").glob(".*"))
 

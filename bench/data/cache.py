@@ -15,7 +15,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import numpy as np
 
 from bench.data.dataset import Dataset, Split
 from bench.errors import BenchError
+from bench.files import write_synced
 
 FORMAT = 1
 _NAME = re.compile(r"\w[\w.=,+-]*(/\w[\w.=,+-]*)?", re.ASCII)
@@ -120,9 +121,42 @@ def read(name: str, verify: bool = False) -> Dataset:
     Raises:
         BenchError: the data set is not there, is damaged or may not be read.
     """
-    place = folder(name)
     if not exists(name):
         raise BenchError(f"data set {name!r} is not in the data cache {root()}")
+    return _read(folder(name), verify)
+
+
+def adopt(name: str, files: Mapping[str, bytes], fingerprint: str) -> Dataset:
+    """Store a data set as it lies in the cache of another machine, and return it memory-mapped.
+
+    Args:
+        name: the folder below :func:`root`.
+        files: all files of the other machine's folder, by name.
+        fingerprint: what it must have.
+
+    Raises:
+        BenchError: the files are not whole or make another data set, or the folder cannot be written.
+    """
+    target = folder(name)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent, ignore_cleanup_errors=True) as temporary:
+            fresh = Path(temporary) / "data"
+            fresh.mkdir()
+            for file, content in files.items():
+                write_synced(fresh / Path(file).name, content)
+            if _read(fresh, verify=True).fingerprint != fingerprint:
+                raise BenchError(f"data set {name!r}: what came from the other machine is another data set")
+            from filelock import FileLock
+
+            with FileLock(target.parent / ".lock"):
+                _put_in_place(fresh, name)
+                return read(name)
+    except OSError as error:
+        raise BenchError(f"data cache {target}: cannot be written ({error.strerror or error})") from error
+
+
+def _read(place: Path, verify: bool) -> Dataset:
     with _sentence_for_damage(place):
         text = (place / "manifest.json").read_text(encoding="utf-8")
         manifest = json.loads(text)
@@ -141,7 +175,7 @@ def read(name: str, verify: bool = False) -> Dataset:
         if verify:
             _verify(dataset, arrays, manifest)
         replaced_meanwhile = (place / "manifest.json").read_text(encoding="utf-8") != text
-    return read(name, verify) if replaced_meanwhile else dataset
+    return _read(place, verify) if replaced_meanwhile else dataset
 
 
 def describe(name: str) -> dict[str, Any]:

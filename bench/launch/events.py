@@ -47,6 +47,14 @@ class Lost:
 
 
 @dataclass(frozen=True)
+class Again:
+    """A cell will be run again from its last checkpoint, by the same sweep; ``line`` says why."""
+
+    cell: str
+    line: str
+
+
+@dataclass(frozen=True)
 class Waiting:
     """All cells that are left are run by other processes: by cell's folder, who has it."""
 
@@ -76,4 +84,4 @@ class Ended:
     elsewhere: bool = False
 
 
-Event = Started | Note | Progress | Stopped | Lost | Waiting | Ended
+Event = Started | Note | Progress | Stopped | Lost | Again | Waiting | Ended

@@ -1,7 +1,7 @@
-"""Runs cells in local processes of one thread each, one cell at a time in each process.
+"""Runs cells in processes of this machine, one cell at a time in each.
 
 A process that dies (out of memory, killed) takes its cell with it and nothing else: the cell is reported as failed and
-a new process takes over. Cells that another sweep has leased are left to it; this one waits for them.
+a new process takes over.
 """
 
 from __future__ import annotations
@@ -10,174 +10,136 @@ import contextlib
 import math
 import multiprocessing
 import os
-import signal
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from bench.cell import Cell
-from bench.launch.events import Ended, Event, Lost, Stopped, Waiting
-from bench.launch.serving import STOP, serve
+from bench.failure import exit_words
+from bench.launch.dispatch import Dispatch
+from bench.launch.events import Again, Ended, Event, Lost, Stopped
+from bench.launch.packing import Packing, Share
+from bench.launch.serving import STOP, Job, serve
 from bench.leases import Lease, Leases
 from bench.running import record_failure
-from bench.runtime import interrupts_held
-from bench.store import Record, Store
+from bench.runtime import cores, interrupts_held
+from bench.store import Store
 
-__all__ = ["run_cells"]
-
-LOOK_SECONDS = 1.0
-"""Between two looks at cells that other processes run."""
+TRACKER = "ignore:resource_tracker"
+"""The tracker of Python's processes deletes the semaphores of those that are ended at once, and shall not say so."""
 
 
-def run_cells(
-    cells: Sequence[Cell],
-    store: Store,
-    plugins: Iterable[Path],
-    device: str,
-    jobs: int,
-    settled: Callable[[Cell], Record | None] = lambda cell: None,
-    stop_after: float = math.inf,
-) -> Iterator[Event]:
-    """Run cells in up to ``jobs`` processes and yield what happens.
+class LocalCrew:
+    """Processes, started when they are needed.
 
-    Closing the generator, or an exception in its consumer, ends the processes; the next run goes on from the
-    checkpoints of the cells that were running, and the finished ones are on disk.
+    On the CPU the cores are shared out: with fewer processes than cores, each trains the clients of its cell in several
+    workers. The numbers do not depend on that.
 
     Args:
-        cells: what to run, in this order.
         store: where the results go.
         plugins: files of methods the user named.
         device: where models are trained.
-        jobs: number of processes.
-        settled: returns the record of a cell that another process has ended meanwhile.
-        stop_after: seconds after which running cells leave a checkpoint at the end of their round and no other begins.
+        jobs: number of cells that run at once, at most.
+        packing: which cells go together onto an accelerator; None where they need not be placed.
     """
-    crew = _Crew(store, tuple(plugins), device, jobs)
-    waiting, deadline = list(cells), time.monotonic() + stop_after
-    said: dict[str, str] = {}
-    stopping = False
-    try:
-        while True:
-            if not stopping and time.monotonic() >= deadline:
-                stopping, deadline = True, math.inf
-                crew.stop()
-            if stopping:
-                waiting.clear()
-            holders: dict[str, str] = {}
-            yield from _hand_out(waiting, crew, settled, holders)
-            if not (waiting or crew.busy):
-                break
-            if holders and not crew.busy and holders != said:
-                said = holders
-                yield Waiting(holders)
-            pause = LOOK_SECONDS if waiting and crew.has_room else math.inf
-            for worker in crew.heard(min(pause, deadline - time.monotonic())):
-                cell = worker.cell
-                assert cell is not None
-                event = worker.receive()
-                if worker.dead and not crew.bury(worker, cell, event):
-                    event = Lost(cell.folder)
-                if isinstance(event, Lost):
-                    waiting.append(cell)
-                yield event
-    finally:
-        crew.end()
 
-
-def _hand_out(
-    waiting: list[Cell], crew: _Crew, settled: Callable[[Cell], Record | None], holders: dict[str, str]
-) -> Iterator[Event]:
-    """Give free cells to free workers; who has the others goes to ``holders``, and what they have ended is yielded."""
-    for cell in list(waiting):
-        if not crew.has_room:
-            return
-        holder = crew.leases.holder(cell.folder)
-        if holder is not None:
-            holders[cell.folder] = holder
-            continue
-        record = settled(cell)
-        if record is None:
-            worker = crew.free()
-            lease = crew.leases.take(cell.folder, worker.pid)
-            if lease is None:  # another was quicker
-                continue
-            record = settled(cell)  # now that nobody else can end it
-            if record is None:
-                worker.give(cell, lease)
-            else:
-                lease.release()
-        waiting.remove(cell)
-        if record is not None:
-            seconds = float(record.facts.get("seconds", 0.0))
-            yield Ended(cell.folder, record.state, record.reason, seconds, elsewhere=True)
-
-
-class _Crew:
-    """The processes, at most ``jobs``, started when they are needed."""
-
-    def __init__(self, store: Store, plugins: tuple[Path, ...], device: str, jobs: int) -> None:
-        self.store, self.plugins, self.device, self.jobs = store, plugins, device, jobs
+    def __init__(
+        self, store: Store, plugins: tuple[Path, ...], device: str, jobs: int, packing: Packing | None = None
+    ) -> None:
+        self.store, self.plugins, self.device, self.jobs, self.packing = store, plugins, device, jobs, packing
+        self.training_workers = max(1, cores() // jobs) if device == "cpu" else 1
         self.leases = Leases(store.unfinished)
-        self.workers: list[_Worker] = []
+        self.processes: list[_Process] = []
 
     @property
-    def busy(self) -> list[_Worker]:
-        """The workers that run a cell."""
-        return [worker for worker in self.workers if worker.cell]
+    def busy(self) -> bool:
+        return bool(self._running())
 
     @property
     def has_room(self) -> bool:
-        """Whether another cell can be given out."""
-        return len(self.busy) < self.jobs
+        return len(self._running()) < self.jobs
 
-    def free(self) -> _Worker:
-        """Return a worker that runs nothing."""
-        for worker in self.workers:
-            if worker.cell is None:
-                return worker
-        self.workers.append(_Worker(self.store, self.plugins, self.device))
-        return self.workers[-1]
+    def fits(self, cell: Cell) -> bool:
+        return self.packing is None or self.packing.place(cell) is not None
 
-    def heard(self, seconds: float) -> list[_Worker]:
-        """Wait for workers to say something, no longer than so many seconds, and return them."""
-        busy = self.busy
-        ready = wait([worker.pipe for worker in busy], None if math.isinf(seconds) else max(seconds, 0.0))
-        return [worker for worker in busy if worker.pipe in ready]
+    def seat(self, cell: Cell) -> _Process:
+        for process in self.processes:
+            if process.cell is None:
+                return process
+        self.processes.append(_Process(self))
+        return self.processes[-1]
 
-    def bury(self, worker: _Worker, cell: Cell, last: Event) -> bool:
-        """Record the failure of a cell whose process died; False if another sweep has taken the cell over."""
-        self.workers.remove(worker)
-        lease = self.leases.take(cell.folder, os.getpid())
-        if lease is None:
-            return False
-        assert isinstance(last, Ended)
-        try:
-            record_failure(cell, self.store, last.reason, self.plugins, self.device)
-        finally:
-            lease.release()
-        return True
+    def hear(self, dispatch: Dispatch, seconds: float) -> None:
+        running = self._running()
+        ready = wait([process.pipe for process in running], None if math.isinf(seconds) else seconds)
+        for process in running:
+            if process.pipe in ready:
+                dispatch.tell(self._heard(process, dispatch.stopping))
 
     def stop(self) -> None:
-        """Ask all workers to leave a checkpoint after their round."""
-        for worker in self.busy:
-            worker.stop()
+        for process in self._running():
+            process.send(STOP)
 
     def end(self) -> None:
-        """End all processes."""
-        for worker in self.workers:
-            worker.end()
+        for process in self.processes:
+            process.end()
+
+    def _running(self) -> list[_Process]:
+        return [process for process in self.processes if process.cell]
+
+    def _heard(self, process: _Process, stopping: bool) -> Event:
+        """Return the next event of a process; its death ends its cell."""
+        cell, event = process.cell, process.receive()
+        assert cell is not None
+        if event is None:
+            self.processes.remove(process)
+            event = self._bury(process, cell, stopping)
+        if isinstance(event, Ended | Stopped | Lost | Again):
+            process.cell = None
+            if self.packing is not None:
+                self._leave_device(self.packing, process, cell, event)
+        return event
+
+    def _leave_device(self, packing: Packing, process: _Process, cell: Cell, event: Event) -> None:
+        packing.end(cell, crowded_out=isinstance(event, Again))
+        if process in self.processes:  # only its end gives all of the device's memory back
+            self.processes.remove(process)
+            process.end()
+        if isinstance(event, Ended) and event.status == "done":
+            packing.learn_from(self.store, cell)
+
+    def _bury(self, process: _Process, cell: Cell, stopping: bool) -> Event:
+        """Record the failure of a cell whose process died, unless another sweep has taken the cell over.
+
+        While the sweep stops it is no failure: who ends a sweep may have sent the signal to all of its processes.
+        """
+        if stopping:
+            return Stopped(cell.folder, f"with {exit_words(process.exit_code)}, without a further checkpoint")
+        lease = self.leases.take(cell.folder, os.getpid())
+        if lease is None:
+            return Lost(cell.folder)
+        reason = f"the process that ran it ended with {exit_words(process.exit_code)}"
+        try:
+            record_failure(cell, self.store, reason, self.plugins, self.device)
+        finally:
+            lease.release()
+        return Ended(cell.folder, "failed", reason, time.perf_counter() - process.since)
 
 
-class _Worker:
+class _Process:
     """One process and the cell it is running."""
 
-    def __init__(self, store: Store, plugins: tuple[Path, ...], device: str) -> None:
+    def __init__(self, crew: LocalCrew) -> None:
+        self.crew = crew
+        if TRACKER not in sys.warnoptions:
+            sys.warnoptions.append(TRACKER)
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(
-            target=serve, args=(theirs, store.folder, plugins, device), daemon=False
+            target=serve, args=(theirs, crew.store.folder, crew.plugins, crew.device), daemon=False
         )
         with interrupts_held():
             self.process.start()
@@ -185,33 +147,28 @@ class _Worker:
         self.pid = self.process.pid or 0
         self.cell: Cell | None = None
         self.since = 0.0
-        self.dead = False
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended."""
+        return self.process.exitcode
 
     def give(self, cell: Cell, lease: Lease) -> None:
-        """Send a cell to the process."""
         self.cell, self.since = cell, time.perf_counter()
-        self._send((cell, lease.token))
+        share: Share | None = self.crew.packing.begin(cell) if self.crew.packing is not None else None
+        self.send(Job(cell, lease.token, self.crew.training_workers, share))
 
-    def stop(self) -> None:
-        """Ask the process to stop its cell."""
-        self._send(STOP)
-
-    def _send(self, message: object) -> None:
+    def send(self, message: Job | None) -> None:
         with contextlib.suppress(OSError):  # a dead process is noticed when its answer is read
             self.pipe.send(message)
 
-    def receive(self) -> Event:
-        """Return the next event; the death of the process ends its cell."""
-        assert self.cell is not None
+    def receive(self) -> Event | None:
+        """Return the next event; None if the process has died."""
         try:
             event: Event = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join()
-            self.dead = True
-            reason = f"the process that ran it ended with {_exit_words(self.process.exitcode)}"
-            event = Ended(self.cell.folder, "failed", reason, time.perf_counter() - self.since)
-        if isinstance(event, Ended | Stopped | Lost):
-            self.cell = None
+            return None
         return event
 
     def end(self) -> None:
@@ -225,8 +182,14 @@ class _Worker:
             self.process.join()
 
 
-def _exit_words(code: int | None) -> str:
-    if code is not None and code < 0:
-        with contextlib.suppress(ValueError):
-            return f"signal {signal.Signals(-code).name}"
-    return f"exit code {code}"
+def hire(store: Store, plugins: tuple[Path, ...], device: str, jobs: int | None, cells: Sequence[Cell]) -> LocalCrew:
+    """Return a crew of local processes.
+
+    Args:
+        store: where the results go.
+        plugins: files of methods the user named.
+        device: where models are trained.
+        jobs: number of cells that run at once; None for all cores, or on an accelerator for as many as fit its memory.
+        cells: what will be run.
+    """
+    return LocalCrew(store, plugins, device, min(jobs or (cores() if device == "cpu" else 1), len(cells)))

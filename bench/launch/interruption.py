@@ -1,0 +1,49 @@
+"""Ctrl-C and SIGTERM while cells run: the first asks them to leave a checkpoint, the second ends them at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType
+from typing import Any, Self
+
+PATIENCE_SECONDS = 10.0
+"""How long a first Ctrl-C waits for the rounds that are under way."""
+WORDS = (
+    f"\nstopping: running cells leave a checkpoint, for {PATIENCE_SECONDS:g} s at most; a second Ctrl-C ends at once\n"
+)
+
+
+class Interruption:
+    """Whether the user has asked to stop; a context in which signals are heard so.
+
+    Signals that the process was started to ignore, as in the background of a shell, stay ignored.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[signal.Signals, Any] = {}
+        self._patience: threading.Timer | None = None
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _hear(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        self._patience = threading.Timer(PATIENCE_SECONDS, signal.raise_signal, (number,))
+        self._patience.daemon = True
+        self._patience.start()
+        # Written past all buffers and locks: what the signal interrupts may hold them.
+        os.write(2, WORDS.encode())

@@ -1,0 +1,67 @@
+"""Running one cell for a sweep, whoever does it: what is told meanwhile, and how it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import checkpoint
+from bench.cell import Cell
+from bench.errors import BenchError, Unfinished
+from bench.failure import is_out_of_memory
+from bench.federation import Federation
+from bench.launch.events import Again, Ended, Event, Lost, Note, Progress, Started, Stopped
+from bench.leases import LeaseLost
+from bench.running import Hooks, describe, run_cell
+from bench.simulator import Round
+from bench.store import Store
+
+
+class Crowded(Unfinished):
+    """A cell ran out of a device's memory beside others and shall be tried once more alone."""
+
+
+def run_one(
+    cell: Cell,
+    store: Store,
+    plugins: tuple[Path, ...],
+    device: str,
+    workers: int,
+    *,
+    tell: Callable[[Event], None],
+    guard: Callable[[], None] = lambda: None,
+    stop: Callable[[], bool] = lambda: False,
+    on_checkpoint: Callable[[Path], None] = lambda path: None,
+    crowded: bool = False,
+) -> Ended | Stopped | Lost | Again:
+    """Run a cell and return how that ended; what happens on the way is told.
+
+    Args:
+        cell, store, plugins, device, workers: see :func:`bench.running.run_cell`.
+        tell: hears of the start, of each round, and of what else is worth a line.
+        guard, stop, on_checkpoint: see :class:`bench.running.Hooks`.
+        crowded: whether other cells share the device: running out of its memory is then no failure of the cell yet.
+    """
+
+    def on_round(federation: Federation, this: Round) -> None:
+        tell(Progress(cell.folder, this.number, federation.task.recipe.rounds, describe(this, federation)))
+
+    def on_failure(error: Exception) -> None:
+        if crowded and is_out_of_memory(error):
+            raise Crowded("out of memory beside other cells; it is tried again alone")
+
+    hooks = Hooks(on_round, lambda line: tell(Note(cell.folder, line)), guard, stop, on_checkpoint, on_failure)
+    start = time.perf_counter()
+    tell(Started(cell.folder))
+    try:
+        outcome = run_cell(cell, store=store, plugins=plugins, device=device, workers=workers, hooks=hooks)
+    except checkpoint.Stopped as stopped:
+        return Stopped(cell.folder, str(stopped))
+    except LeaseLost:
+        return Lost(cell.folder)
+    except Crowded as crowd:
+        return Again(cell.folder, str(crowd))
+    except BenchError as error:  # results cannot be written
+        return Ended(cell.folder, "failed", str(error), time.perf_counter() - start, fatal=True)
+    return Ended(cell.folder, outcome.status, outcome.reason, time.perf_counter() - start, outcome.line)

@@ -1,0 +1,209 @@
+"""Runs cells on a Ray cluster: one task for each cell, which Ray begins again elsewhere when its node is lost.
+
+The driver, this process, holds the leases and puts finished cells in place; only its machine needs the results.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from bench import registry
+from bench.cell import Cell
+from bench.data import cache
+from bench.data.sources import load
+from bench.errors import BenchError
+from bench.launch.dispatch import Dispatch
+from bench.launch.events import Again, Ended, Event, Lost
+from bench.launch.ray_desk import Desk
+from bench.launch.ray_settings import Settings, connect
+from bench.launch.ray_task import TRIES, Answer, Order, made_with, run_order
+from bench.leases import Lease, LeaseLost
+from bench.running import record_failure
+from bench.store import Store
+
+POLL_SECONDS = 0.3
+SLOTS_SECONDS = 2.0
+"""Between two looks at the size of the cluster, which may grow and shrink."""
+
+
+@dataclass
+class _Running:
+    """A cell that was given to the cluster, and what ends its lease."""
+
+    cell: Cell
+    lease: Lease
+    held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    since: float = field(default_factory=time.perf_counter)
+
+
+class RayCrew:
+    """A Ray cluster.
+
+    Args:
+        store: where the results go, on this machine alone.
+        plugins: files of methods the user named; their sources go to the nodes.
+        device: "cpu" or "cuda".
+        jobs: number of cells that are given to the cluster at once; None for one more than it has room for.
+        settings: which cluster, and what a cell needs of it.
+    """
+
+    def __init__(
+        self, store: Store, plugins: tuple[Path, ...], device: str, jobs: int | None, settings: Settings
+    ) -> None:
+        self.store, self.plugins, self.device, self.jobs, self.settings = store, plugins, device, jobs, settings
+        self.pid = os.getpid()
+        connect(settings)
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        actor = ray.remote(Desk).options(num_cpus=0, scheduling_strategy=here)
+        self.desk: Any = actor.remote(store.folder.resolve(), cache.root().resolve())
+        self.task: Any = ray.remote(max_retries=TRIES, **settings.options)(run_order)
+        self.running: dict[Any, _Running] = {}
+        self._sources = tuple((path.name, path.read_bytes()) for path in plugins)
+        self._slots, self._next_count = 0, 0.0
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.running)
+
+    @property
+    def has_room(self) -> bool:
+        return len(self.running) < (self.jobs or self._count_slots() + 1)
+
+    def fits(self, cell: Cell) -> bool:
+        return True
+
+    def seat(self, cell: Cell) -> RayCrew:
+        return self
+
+    def give(self, cell: Cell, lease: Lease) -> None:
+        order = Order(
+            cell,
+            lease.token,
+            made_with(cell, self.plugins),
+            self.device,
+            self.settings.workers,
+            self.settings.gpus,
+            self._sources,
+            _data_of(cell),
+        )
+        running = _Running(cell, lease)
+        running.held.enter_context(lease.held())
+        self.running[self.task.options(name=cell.folder).remote(order, self.desk)] = running
+
+    def hear(self, dispatch: Dispatch, seconds: float) -> None:
+        seconds = min(seconds, POLL_SECONDS)
+        if not self.running:
+            time.sleep(seconds)
+            return
+        ended, _ = ray.wait(list(self.running), timeout=seconds)
+        self._tell_news(dispatch)
+        for ref in ended:
+            running = self.running.pop(ref)
+            with running.held:
+                event = self._ended(ref, running)
+            dispatch.tell(event)
+
+    def stop(self) -> None:
+        self.desk.stop.remote()
+
+    def end(self) -> None:
+        for ref, running in self.running.items():
+            with contextlib.suppress(Exception):
+                ray.cancel(ref, force=True)
+            running.held.close()
+        ray.shutdown()
+
+    def _tell_news(self, dispatch: Dispatch) -> None:
+        try:
+            news: list[Event] = ray.get(self.desk.news.remote())
+        except ray.exceptions.RayError as error:
+            words = _first_line(error)
+            raise BenchError(f"the cluster at {self.settings.address!r} no longer answers ({words})") from None
+        known = {running.cell.folder for running in self.running.values()}
+        for event in news:
+            if getattr(event, "cell", None) in known:
+                dispatch.tell(event)
+
+    def _ended(self, ref: Any, running: _Running) -> Event:
+        """Take what a task has returned, or died of, to the disk."""
+        cell = running.cell
+        try:
+            answer: Answer = ray.get(ref)
+        except ray.exceptions.RuntimeEnvSetupError as error:
+            raise BenchError(f"--runtime-env: a node could not set it up ({_first_line(error)})") from None
+        except ray.exceptions.RayError as error:
+            answer = Answer(Ended(cell.folder, "failed", _death(error), time.perf_counter() - running.since))
+        event = answer.event
+        if not isinstance(event, Ended) or event.fatal:
+            return event
+        try:
+            running.lease.check()
+        except LeaseLost:
+            return Lost(cell.folder)
+        if not answer.files:
+            record_failure(cell, self.store, event.reason, self.plugins, self.device)
+            return event
+        try:
+            self.store.adopt(cell, answer.files)
+        except ValueError as damage:
+            return Again(cell.folder, f"its result did not arrive whole ({damage}); it is run again")
+        if event.status != "failed":
+            self.store.checkpoint(cell).unlink(missing_ok=True)
+        return event
+
+    def _count_slots(self) -> int:
+        """Return how many cells the cluster has room for, running ones included."""
+        if time.monotonic() >= self._next_count:
+            self._slots = sum(self.settings.slots(node["Resources"]) for node in ray.nodes() if node["Alive"])
+            self._next_count = time.monotonic() + SLOTS_SECONDS
+        return self._slots
+
+
+def _data_of(cell: Cell) -> Mapping[str, str]:
+    if cell.data != "real":
+        return {}
+    name = registry.task(cell.task).kind.dataset
+    return {name: load(name).fingerprint}
+
+
+def _death(error: Exception) -> str:
+    """Return why a task has no result, in one line."""
+    if isinstance(error, ray.exceptions.OutOfMemoryError):
+        return (
+            "out of memory: Ray ended its process to save the node; give each cell more with --resources memory=BYTES"
+        )
+    if isinstance(error, ray.exceptions.RayTaskError):
+        words = _first_line(error.cause) if error.cause else str(error).splitlines()[-1]
+        if "No module named 'bench" in str(error):
+            words = "this package is not installed there; install it on all nodes, or hand it over with --runtime-env"
+        return f"a node could not run it: {words}"
+    return f"its process or node was lost {TRIES} times, most likely out of memory ({type(error).__name__})"
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
+
+
+def hire(
+    store: Store,
+    plugins: tuple[Path, ...],
+    device: str,
+    jobs: int | None,
+    cells: Sequence[Cell],
+    settings: Settings,
+) -> RayCrew:
+    """Return a crew of a Ray cluster.
+
+    Raises:
+        BenchError: there is no cluster at the address.
+    """
+    return RayCrew(store, plugins, device, jobs, settings)

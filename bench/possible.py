@@ -1,0 +1,44 @@
+"""Whether the data and partitions of cells are possible, before any of them is run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from operator import attrgetter
+
+from bench import registry
+from bench.cell import Cell
+from bench.errors import at
+from bench.federation import partition_of
+
+OF_THE_DATA = ("standin_train", "standin_test")
+OF_THE_PARTITION = ("clients", "cohort", "samples_per_client", "users_per_client")
+
+
+def check_possible(cells: Iterable[Cell]) -> None:
+    """Find what is wrong with the data and partitions of cells.
+
+    Of cells that ask for the same data and for partitions of the same kind and numbers of clients, samples and users,
+    one is looked at. Those that are left may differ in the seed and in alpha, which no partition is impossible for; the
+    smallest alpha is taken.
+
+    Raises:
+        BenchError: data is not here or damaged, or a partition is impossible.
+    """
+    unlike: dict[tuple[object, ...], Cell] = {}
+    for cell in cells:
+        other = unlike.setdefault(_asked(cell), cell)
+        if (cell.alpha or math.inf) < (other.alpha or math.inf):
+            unlike[_asked(cell)] = cell
+    for cell in unlike.values():
+        task = registry.task(cell.task).build(cell)
+        with at(f"cell {cell.folder}"):
+            partition_of(cell, task, task.data(cell.data))
+
+
+def _asked(cell: Cell) -> tuple[object, ...]:
+    """Return what a cell asks of its data and partition."""
+    recipe = registry.task(cell.task).build(cell).recipe
+    named = "samples_per_client" in cell.training  # a number that the user gave may be refused
+    numbers = attrgetter(*OF_THE_DATA, *OF_THE_PARTITION)(recipe)
+    return cell.task, cell.data, repr(cell.model), cell.tier, cell.partition, named, numbers

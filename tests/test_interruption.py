@@ -1,0 +1,83 @@
+"""The first signal asks, the second ends, and so does patience."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from tiny import read
+
+from bench.launch import inline, interruption, local
+from bench.launch.events import Event, Progress, Stopped
+from bench.launch.interruption import Interruption
+from bench.store import Store
+from bench.sweep import Hire, run
+
+SLOW = """
+    [[cells]]
+    method = ["orthdrop", "fedavg", "prism"]
+    keep = 0.5
+    [cells.training]
+    rounds = 500
+    samples_per_client = 8
+    standin_test = 20
+    evaluate_every = 50
+"""
+
+
+def test_the_first_signal_asks_and_the_second_ends(capfd: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with Interruption() as asked:
+        assert not asked.asked
+        signal.raise_signal(signal.SIGTERM)
+        assert asked.asked
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    said = capfd.readouterr().err
+    assert said.count("stopping: ") == 1 and "10 s at most; a second Ctrl-C ends at once" in said
+
+
+def interrupted(number: signal.Signals) -> None:
+    """Be interrupted once and take no notice for ten seconds."""
+    with Interruption():
+        signal.raise_signal(number)
+        for _ in range(100):
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_patience_ends(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interruption, "PATIENCE_SECONDS", 0.1)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(number)
+    with Interruption():
+        signal.raise_signal(number)
+    time.sleep(0.3)  # nothing comes after the end
+
+
+def test_a_signal_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Interruption() as asked:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not asked.asked
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("hire", [inline.hire, local.hire])
+def test_cells_that_are_asked_to_stop_leave_a_checkpoint_and_no_other_begins(tmp_path: Path, hire: Hire) -> None:
+    store, events = Store(tmp_path / "results"), list[Event]()
+    cells = list(read(tmp_path, SLOW).cells)
+
+    def stop() -> bool:
+        return any(isinstance(event, Progress) for event in events)
+
+    ended = run(cells, store, plugins=(), device="cpu", jobs=1, on_event=events.append, stop=stop, hire=hire)
+    assert not ended and [type(event) for event in events].count(Stopped) == 1
+    assert len(list(store.unfinished.rglob("checkpoint.pt"))) == 1 and not list(store.unfinished.rglob("lease.json"))

@@ -1,0 +1,172 @@
+"""Sweeps on a real Ray cluster of this machine's loopback, whose nodes are killed meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from ray_nodes import Nodes, cluster
+from tiny import plugin, sentence, start, sweep_of, timeless
+
+from bench.config import read_sweep
+from bench.launch import inline
+from bench.store import Store
+from bench.sweep import records, run, write_tables
+
+TABLES = ("cells", "rounds", "ranks")
+
+
+def cells_of(rounds: int, seeds: int) -> str:
+    return f"""
+        [[cells]]
+        method = "orthdrop"
+        keep = 0.5
+        seed = {list(range(seeds))}
+        [cells.training]
+        rounds = {rounds}
+        samples_per_client = 8
+        standin_test = 20
+        evaluate_every = 4
+    """
+
+
+def quiet(folder: Path, cells: str) -> dict[str, Any]:
+    """Return the tables of a sweep in this very process."""
+    folder.mkdir()
+    sweep, store = read_sweep(sweep_of(folder, cells, "figures = []\n")), Store(folder / "results")
+    ended = run(
+        list(sweep.cells), store, plugins=(), device="cpu", jobs=1, on_event=lambda event: None, hire=inline.hire
+    )
+    assert ended == {"done": len(sweep.cells)}
+    return {name: timeless(table) for name, table in write_tables(sweep, store, records(sweep, store)).items()}
+
+
+def tables_of(folder: Path) -> dict[str, Any]:
+    return {name: timeless(pq.read_table(folder / "tables" / f"{name}.parquet")) for name in TABLES}
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    with cluster(tmp_path_factory.mktemp("nodes")) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def sweeping(file: Path, nodes: Nodes, *words: object) -> Iterator[subprocess.Popen[str]]:
+    process = start(file.parent, "sweep", file, "--engine", "ray", "--address", nodes.address, *words)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def finished(file: Path, nodes: Nodes, *words: object, code: int = 0) -> str:
+    with sweeping(file, nodes, *words) as process:
+        out, err = process.communicate(timeout=300)
+    assert (process.returncode, err) == (code, ""), out + err
+    return out
+
+
+def wait_for(condition: Any, process: subprocess.Popen[str], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+
+
+def unfinished(file: Path) -> list[str]:
+    return sorted(path.name for path in (file.parent / "results" / file.stem / "unfinished").iterdir() if path.is_dir())
+
+
+def test_a_lost_node_loses_nothing(nodes: Nodes, tmp_path: Path) -> None:
+    """The node is killed once both cells that run have left a checkpoint; its cell goes on from there elsewhere."""
+    cells = cells_of(rounds=60, seeds=3)
+    expected = quiet(tmp_path / "quiet", cells)
+    file = sweep_of(tmp_path, cells, "figures = []\n")
+    folder = tmp_path / "results" / "tiny"
+    doomed = nodes.add()
+    with sweeping(file, nodes) as process:
+        wait_for(lambda: len(list(folder.glob("unfinished/*/checkpoint.pt"))) >= 3, process)
+        nodes.kill(doomed)
+        out, err = process.communicate(timeout=240)
+    assert (process.returncode, err) == (0, ""), out + err
+    assert out.count("lost its process or node and begins again") == 1 == out.count("goes on after round")
+    assert tables_of(folder) == expected
+    assert unfinished(file) == [] and list((folder / "cells").glob(".*")) == []
+    left = [path for number in range(2) for path in (nodes.place(number) / "tmp").glob("submodel-bench-*")]
+    assert left == []
+
+
+def test_a_process_that_always_dies_fails_its_cell_alone(nodes: Nodes, tmp_path: Path) -> None:
+    """Plugins travel as sources, and the sweep's own file is on none of the nodes."""
+    plugin(tmp_path, "dying", aggregate="__import__('os').kill(__import__('os').getpid(), 9)")
+    plugin(tmp_path, "sound")
+    file = sweep_of(tmp_path, '[[cells]]\nmethod = ["dying", "sound"]\n', "figures = []\n")
+    words = ("--plugin", tmp_path / "dying.py", "--plugin", tmp_path / "sound.py")
+    out = finished(file, nodes, *words, code=1)
+    assert out.count("begins again") == 3 and "failed cells: 1" in out
+    plugins = (tmp_path / "dying.py", tmp_path / "sound.py")
+    known = records(read_sweep(file, plugins), Store(tmp_path / "results" / "tiny"), plugins)
+    assert {record.cell.method: record.state for record in known} == {"dying": "failed", "sound": "done"}
+    assert "died 4 times" in known[0].reason or "lost 4 times" in known[0].reason, known[0].reason
+
+
+def test_an_interruption_keeps_checkpoints_and_ends_all_tasks(nodes: Nodes, tmp_path: Path) -> None:
+    cells = cells_of(rounds=40, seeds=1)
+    expected = quiet(tmp_path / "quiet", cells)
+    file = sweep_of(tmp_path, cells, "figures = []\n")
+    folder = tmp_path / "results" / "tiny"
+    with sweeping(file, nodes) as process:
+        wait_for(lambda: list(folder.glob("unfinished/*/checkpoint.pt")), process)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err and "finished cells are kept" in err
+    assert list(folder.glob("unfinished/*/lease.json")) == [] and list(folder.glob("unfinished/*/checkpoint.pt"))
+    assert "goes on after round" in finished(file, nodes)
+    assert tables_of(folder) == expected
+
+
+def test_stop_after_leaves_checkpoints(nodes: Nodes, tmp_path: Path) -> None:
+    file = sweep_of(tmp_path, cells_of(rounds=5000, seeds=2), "figures = []\n")
+    out = finished(file, nodes, "--stop-after", 8)
+    assert "stopped after 8 s: 2 cells are left" in out
+    assert len(unfinished(file)) == out.count(" after round ")
+
+
+@pytest.mark.slow
+def test_many_lost_nodes_lose_nothing(tmp_path: Path) -> None:
+    """A node is killed every few seconds, and a new one joins."""
+    cells = cells_of(rounds=150, seeds=4)
+    expected = quiet(tmp_path / "quiet", cells)
+    file = sweep_of(tmp_path, cells, "figures = []\n")
+    rng, kills = np.random.default_rng(0), 0
+    with cluster(tmp_path / "nodes") as nodes, sweeping(file, nodes) as process:
+        alive = list(nodes.nodes)
+        wait_for(lambda: list(tmp_path.glob("results/tiny/unfinished/*/checkpoint.pt")), process)
+        while process.poll() is None and kills < 4:
+            nodes.kill(alive.pop(0))
+            kills += 1
+            alive.append(nodes.add())
+            time.sleep(rng.uniform(1.0, 3.0))
+        out, err = process.communicate(timeout=300)
+    assert (process.returncode, err) == (0, ""), out + err
+    assert kills >= 2 and out.count("begins again") >= 1
+    assert tables_of(tmp_path / "results" / "tiny") == expected
+
+
+def test_no_cluster_is_one_sentence(tmp_path: Path) -> None:
+    file = sweep_of(tmp_path, cells_of(rounds=1, seeds=1), "figures = []\n")
+    process = start(tmp_path, "sweep", file, "--engine", "ray", "--address", "127.0.0.1:9")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and "nobody answers there" in sentence(err)
