@@ -11,6 +11,7 @@ import pytest
 import torch
 from tiny import cell_of, plugin, sweep_of, timeless
 
+from bench.cell import Cell
 from bench.config import Sweep, read_sweep
 from bench.failure import exit_words, reason_of
 from bench.launch import inline, local
@@ -46,6 +47,10 @@ class Swept:
             hear(event)
 
         self.ended = run(list(self.sweep.cells), self.store, plugins=plugins, on_event=on_event, hire=hire, **how)
+
+    @staticmethod
+    def cells_of(folder: Path, cells: str, plugins: tuple[Path, ...]) -> tuple[Cell, ...]:
+        return read_with(folder, cells, plugins).cells
 
     @property
     def tables(self) -> dict[str, Any]:

@@ -18,7 +18,10 @@ from ray_nodes import Nodes, cluster
 from tiny import plugin, sentence, start, sweep_of, timeless
 
 from bench.config import read_sweep
+from bench.data import cache
+from bench.data.dataset import Split
 from bench.launch import inline
+from bench.running import code_of
 from bench.store import Store
 from bench.sweep import records, run, write_tables
 
@@ -56,7 +59,7 @@ def tables_of(folder: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
-    with cluster(tmp_path_factory.mktemp("nodes")) as running:
+    with cluster(tmp_path_factory.mktemp("nodes"), nodes=1) as running:
         yield running
 
 
@@ -91,23 +94,23 @@ def unfinished(file: Path) -> list[str]:
 
 def test_a_lost_node_loses_nothing(nodes: Nodes, tmp_path: Path) -> None:
     """The node is killed once both cells that run have left a checkpoint; its cell goes on from there elsewhere."""
-    cells = cells_of(rounds=60, seeds=3)
+    cells = cells_of(rounds=40, seeds=2)
     expected = quiet(tmp_path / "quiet", cells)
     file = sweep_of(tmp_path, cells, "figures = []\n")
     folder = tmp_path / "results" / "tiny"
     doomed = nodes.add()
     with sweeping(file, nodes) as process:
-        wait_for(lambda: len(list(folder.glob("unfinished/*/checkpoint.pt"))) >= 3, process)
+        wait_for(lambda: len(list(folder.glob("unfinished/*/checkpoint.pt"))) == 2, process)
         nodes.kill(doomed)
         out, err = process.communicate(timeout=240)
     assert (process.returncode, err) == (0, ""), out + err
     assert out.count("lost its process or node and begins again") == 1 == out.count("goes on after round")
     assert tables_of(folder) == expected
     assert unfinished(file) == [] and list((folder / "cells").glob(".*")) == []
-    left = [path for number in range(2) for path in (nodes.place(number) / "tmp").glob("submodel-bench-*")]
-    assert left == []
+    assert list((nodes.place(0) / "tmp").glob("submodel-bench-*")) == []
 
 
+@pytest.mark.slow
 def test_a_process_that_always_dies_fails_its_cell_alone(nodes: Nodes, tmp_path: Path) -> None:
     """Plugins travel as sources, and the sweep's own file is on none of the nodes."""
     plugin(tmp_path, "dying", aggregate="__import__('os').kill(__import__('os').getpid(), 9)")
@@ -122,6 +125,7 @@ def test_a_process_that_always_dies_fails_its_cell_alone(nodes: Nodes, tmp_path:
     assert "died 4 times" in known[0].reason or "lost 4 times" in known[0].reason, known[0].reason
 
 
+@pytest.mark.slow
 def test_an_interruption_keeps_checkpoints_and_ends_all_tasks(nodes: Nodes, tmp_path: Path) -> None:
     cells = cells_of(rounds=40, seeds=1)
     expected = quiet(tmp_path / "quiet", cells)
@@ -137,11 +141,47 @@ def test_an_interruption_keeps_checkpoints_and_ends_all_tasks(nodes: Nodes, tmp_
     assert tables_of(folder) == expected
 
 
+@pytest.mark.slow
 def test_stop_after_leaves_checkpoints(nodes: Nodes, tmp_path: Path) -> None:
     file = sweep_of(tmp_path, cells_of(rounds=5000, seeds=2), "figures = []\n")
-    out = finished(file, nodes, "--stop-after", 8)
-    assert "stopped after 8 s: 2 cells are left" in out
+    out = finished(file, nodes, "--stop-after", 20)
+    assert "stopped after 20 s: 2 cells are left" in out and unfinished(file) != []
     assert len(unfinished(file)) == out.count(" after round ")
+
+
+def test_data_travels_and_other_code_is_refused(nodes: Nodes, tmp_path: Path) -> None:
+    """The node's cache is empty; then it holds other data of the same name; then the sweep has other code."""
+    cell = '[[cells]]\nmethod = "orthdrop"\ndata = "real"\npartition = "iid"\nseed = {}\n'
+    first = sweep_of(tmp_path, cell.format(0), "figures = []\n", "first")
+    images = femnist(tmp_path / "data", seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_DATA", str(tmp_path / "data"))
+        assert "1 done" not in finished(first, nodes) and state(first) == ("done", "")
+        theirs = nodes.place(0) / "data" / "femnist"
+        assert sorted(path.name for path in theirs.iterdir()) == sorted(path.name for path in images.iterdir())
+        femnist(nodes.place(0) / "data", seed=1)
+        second = sweep_of(tmp_path, cell.format(1), "figures = []\n", "second")
+        finished(second, nodes, code=1)
+        assert state(second)[0] == "failed" and "other data of the name 'femnist'" in state(second)[1]
+
+
+def femnist(root: Path, seed: int) -> Path:
+    """Put a small data set into a cache and return its folder."""
+    rng = np.random.default_rng(seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_DATA", str(root))
+        train, test = (
+            Split(rng.integers(0, 256, (n, 1, 28, 28), np.uint8), np.arange(n) % 62, np.arange(n, dtype=np.int32) % 20)
+            for n in (400, 62)
+        )
+        cache.write("femnist", train, test, title="FEMNIST", classes=62)
+        return cache.folder("femnist")
+
+
+def state(file: Path) -> tuple[str, str]:
+    store = Store(file.parent / "results" / file.stem)
+    (record,) = (store.record(cell, code_of(cell), None) for cell in read_sweep(file).cells)
+    return record.state, record.reason
 
 
 @pytest.mark.slow

@@ -19,9 +19,10 @@ from pathlib import Path
 
 from bench.cell import Cell
 from bench.failure import exit_words
+from bench.launch.devices import free_bytes
 from bench.launch.dispatch import Dispatch
 from bench.launch.events import Again, Ended, Event, Lost, Stopped
-from bench.launch.packing import Packing, Share
+from bench.launch.packing import Packing, Share, kind_of, measured
 from bench.launch.serving import STOP, Job, serve
 from bench.leases import Lease, Leases
 from bench.running import record_failure
@@ -192,4 +193,11 @@ def hire(store: Store, plugins: tuple[Path, ...], device: str, jobs: int | None,
         jobs: number of cells that run at once; None for all cores, or on an accelerator for as many as fit its memory.
         cells: what will be run.
     """
-    return LocalCrew(store, plugins, device, min(jobs or (cores() if device == "cpu" else 1), len(cells)))
+    if not device.startswith("cuda"):
+        return LocalCrew(store, plugins, device, min(jobs or (cores() if device == "cpu" else 1), len(cells)))
+    devices = free_bytes(device)
+    if jobs is not None:
+        each = math.ceil(jobs / len(devices))
+        return LocalCrew(store, plugins, "cuda", jobs, Packing(devices, each=each))
+    packing = Packing(devices, measured(store, {kind_of(cell) for cell in cells}))
+    return LocalCrew(store, plugins, "cuda", max(cores(), len(devices)), packing)

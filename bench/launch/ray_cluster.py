@@ -126,8 +126,7 @@ class RayCrew:
         try:
             news: list[Event] = ray.get(self.desk.news.remote())
         except ray.exceptions.RayError as error:
-            words = _first_line(error)
-            raise BenchError(f"the cluster at {self.settings.address!r} no longer answers ({words})") from None
+            raise BenchError(f"the cluster at {self.settings.address!r} cannot be used: {_why(error)}") from None
         known = {running.cell.folder for running in self.running.values()}
         for event in news:
             if getattr(event, "cell", None) in known:
@@ -182,11 +181,15 @@ def _death(error: Exception) -> str:
             "out of memory: Ray ended its process to save the node; give each cell more with --resources memory=BYTES"
         )
     if isinstance(error, ray.exceptions.RayTaskError):
-        words = _first_line(error.cause) if error.cause else str(error).splitlines()[-1]
-        if "No module named 'bench" in str(error):
-            words = "this package is not installed there; install it on all nodes, or hand it over with --runtime-env"
-        return f"a node could not run it: {words}"
+        return f"a node could not run it: {_why(error)}"
     return f"its process or node was lost {TRIES} times, most likely out of memory ({type(error).__name__})"
+
+
+def _why(error: Exception) -> str:
+    if "No module named 'bench" in str(error):
+        return "a node has not this version of the package; install it on all nodes or hand the wheel to --runtime-env"
+    cause = getattr(error, "cause", None)
+    return _first_line(cause) if cause else f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import math
 import os
@@ -120,6 +121,8 @@ def connect(settings: Settings) -> None:
     import ray
     from ray._private import worker
 
+    if settings.runtime_env and importlib.util.find_spec("aiohttp") is None:
+        raise BenchError("--runtime-env: Ray needs more for it on all nodes; type pip install 'ray[default]'")
     worker._worker_logs_enabled = False  # the loss of a node is told by the sweep itself
     address = settings.address
     if address not in ("auto", "local"):
