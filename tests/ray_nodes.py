@@ -27,7 +27,8 @@ class Nodes:
     def __init__(self, folder: Path, nodes: int = 2, python_path: str = str(ROOT)) -> None:
         self.folder, self.python_path = folder, python_path
         self.cluster = Cluster()
-        self.nodes: list[Any] = []
+        self.alive: dict[Any, Path] = {}
+        self._started = 0
         self._add("head", cpus=0)
         for _ in range(nodes):
             self.add()
@@ -38,12 +39,22 @@ class Nodes:
 
     def add(self) -> Any:
         """Add a node and return it."""
-        self.nodes.append(self._add(f"node{len(self.nodes)}", cpus=1))
-        return self.nodes[-1]
+        name = f"node{self._started}"
+        self._started += 1
+        node = self._add(name, cpus=1)
+        self.alive[node] = self.folder / name
+        return node
 
-    def place(self, number: int) -> Path:
-        """Return the folder of a node's data cache and temporary files."""
-        return self.folder / f"node{number}"
+    @property
+    def oldest(self) -> Any:
+        """The node that has been there longest."""
+        return next(iter(self.alive))
+
+    @property
+    def place(self) -> Path:
+        """The folder of the only node's data cache and temporary files."""
+        (place,) = self.alive.values()
+        return place
 
     def _add(self, name: str, cpus: int) -> Any:
         own = self.folder / name
@@ -65,6 +76,7 @@ class Nodes:
         for process in doomed:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
+        del self.alive[node]
 
     def end(self) -> None:
         """End the cluster, and make sure that nothing of it is left."""

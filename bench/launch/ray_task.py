@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ray
 import torch
 from filelock import FileLock
 
@@ -111,7 +110,7 @@ class _Run:
 
     def run(self) -> Answer:
         cell = self.order.cell
-        number, saved = ray.get(self.desk.begin.remote(cell.folder, self.order.token, self.try_))
+        number, saved = answer_to(self.desk.begin.remote(cell.folder, self.order.token, self.try_))
         if number > TRIES:
             raise BenchError(f"its process died {TRIES} times, most likely because the node ran out of memory")
         plugins = self._plugins()
@@ -134,7 +133,7 @@ class _Run:
             stop=self._stopping,
             on_checkpoint=self._keep,
         )
-        ray.get(self.desk.stopping.remote())  # the desk has now heard all that was told
+        answer_to(self.desk.stopping.remote())  # the desk has now heard all that was told
         if isinstance(event, Ended) and not event.fatal:
             return Answer(event, {path.name: path.read_bytes() for path in store.path(cell).iterdir()})
         if isinstance(event, Ended) and not self.refused:  # this node's own disk is no reason to end the sweep
@@ -164,16 +163,24 @@ class _Run:
     def _stopping(self) -> bool:
         now = time.monotonic()
         if now - self._asked >= ASK_SECONDS:
-            self._asked, self._stop = now, ray.get(self.desk.stopping.remote())
+            self._asked, self._stop = now, answer_to(self.desk.stopping.remote())
         return self._stop
 
     def _keep(self, path: Path) -> None:
-        refused = ray.get(self.desk.keep.remote(self.order.cell.folder, self.try_, path.read_bytes()))
+        refused = answer_to(self.desk.keep.remote(self.order.cell.folder, self.try_, path.read_bytes()))
         if refused is None:
             raise Superseded("another try of this cell runs elsewhere")
         self.refused = refused
         if refused:
             raise StorageError(refused)
+
+
+def answer_to(question: Any) -> Any:
+    """Return what an actor answers.
+
+    Unlike ``ray.get``, which lends the core of whoever waits to another task: both would then go on at once.
+    """
+    return question.future().result()
 
 
 def bring(name: str, fingerprint: str, desk: Any) -> None:
@@ -185,8 +192,8 @@ def bring(name: str, fingerprint: str, desk: Any) -> None:
     cache.root().mkdir(parents=True, exist_ok=True)
     with FileLock(cache.root() / f".{name}.lock"):  # of all cells on this node one brings it
         if not cache.exists(name):
-            files = ray.get(desk.data_set.remote(name))
-            cache.adopt(name, {file: ray.get(content) for file, content in files.items()}, fingerprint)
+            files = answer_to(desk.data_set.remote(name))
+            cache.adopt(name, {file: answer_to(content) for file, content in files.items()}, fingerprint)
         here = cache.read(name).fingerprint
     if here != fingerprint:
         raise BenchError(
