@@ -149,14 +149,15 @@ def test_stop_after_leaves_checkpoints(nodes: Nodes, tmp_path: Path) -> None:
     assert len(unfinished(file)) == out.count(" after round ")
 
 
-def test_data_travels_and_other_code_is_refused(nodes: Nodes, tmp_path: Path) -> None:
-    """The node's cache is empty; then it holds other data of the same name; then the sweep has other code."""
+def test_data_travels_and_is_not_mixed(nodes: Nodes, tmp_path: Path) -> None:
+    """The node's cache is empty at first; then it holds other data of the same name."""
     cell = '[[cells]]\nmethod = "orthdrop"\ndata = "real"\npartition = "iid"\nseed = {}\n'
     first = sweep_of(tmp_path, cell.format(0), "figures = []\n", "first")
     images = femnist(tmp_path / "data", seed=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_DATA", str(tmp_path / "data"))
-        assert "1 done" not in finished(first, nodes) and state(first) == ("done", "")
+        finished(first, nodes)
+        assert state(first) == ("done", "")
         theirs = nodes.place / "data" / "femnist"
         assert sorted(path.name for path in theirs.iterdir()) == sorted(path.name for path in images.iterdir())
         femnist(nodes.place / "data", seed=1)

@@ -69,6 +69,20 @@ def test_wrong_runtime_environment(text: str | None, tmp_path: Path) -> None:
     assert "\n" not in str(refused.value)
 
 
+def test_a_node_with_other_code_refuses_in_one_sentence_that_names_both(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    from bench.launch.ray_task import Order, _Run, made_with
+
+    cell = cell_of("orthdrop", keep=0.5)
+    mine = made_with(cell, ())
+    _Run(Order(cell, "", mine, "cpu", 1, 0.0, (), {}), None, tmp_path)._same_code(())
+    theirs = "code 0123-4567 with torch 1.0"
+    with pytest.raises(BenchError) as refused:
+        _Run(Order(cell, "", theirs, "cpu", 1, 0.0, (), {}), None, tmp_path)._same_code(())
+    said = str(refused.value)
+    assert mine in said and theirs in said and "\n" not in said
+
+
 def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 

@@ -187,7 +187,7 @@ def _death(error: Exception) -> str:
 
 def _why(error: Exception) -> str:
     if "No module named 'bench" in str(error):
-        return "a node has not this version of the package; install it on all nodes or hand the wheel to --runtime-env"
+        return "a node has not this version of the package; install it on all nodes or hand it over by --runtime-env"
     cause = getattr(error, "cause", None)
     return _first_line(cause) if cause else f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
 

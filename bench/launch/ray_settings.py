@@ -106,7 +106,7 @@ def _environment(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise BenchError(f"--runtime-env {path}: neither JSON nor YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(values, dict):
-        raise BenchError(f"--runtime-env {path}: it holds no table, for example py_modules: [submodel_bench.whl]")
+        raise BenchError(f"--runtime-env {path}: it holds no table, for example working_dir: dist/package")
     return values
 
 

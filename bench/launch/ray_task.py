@@ -154,7 +154,7 @@ class _Run:
         if mine != self.order.made_with:
             raise BenchError(
                 f"node {platform.node()} has {mine}, the sweep has {self.order.made_with}: install the same version "
-                "on all nodes, or hand the wheel over with --runtime-env"
+                "on all nodes, or hand it over with --runtime-env"
             )
 
     def _tell(self, event: Event) -> None:
