@@ -130,7 +130,8 @@ class RunDisplay:
     def show(self, federation: Federation, this: Round) -> None:
         """Show one round."""
         rounds = federation.task.recipe.rounds
-        self.caption = f"{federation.dataset.title}; {len(federation.dataset.test):,} test samples"
+        split = "validation" if federation.validates else "test"
+        self.caption = f"{federation.evaluated_on}; {len(federation.evaluated):,} {split} samples"
         self.rows.append(
             (
                 f"{this.number}/{rounds}",

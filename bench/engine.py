@@ -39,7 +39,7 @@ class Engine(Protocol):
         ...
 
     def evaluate(self, model: nn.Module) -> Score:
-        """Return a model's score on the whole test set."""
+        """Return a model's score on all that the federation evaluates on."""
         ...
 
     def peak_memory_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""Loss and accuracy of a model on the whole test set."""
+"""Loss and accuracy of a model on the whole test set, or on all that clients hold out for validation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchScore:
-    """Sum of the losses, correct answers and size of one test batch."""
+    """Sum of the losses, correct answers and size of one batch."""
 
     loss: float
     correct: int
@@ -26,7 +26,7 @@ class BatchScore:
 
 @dataclass(frozen=True)
 class Score:
-    """Mean loss and accuracy (a fraction) over a test set."""
+    """Mean loss and accuracy (a fraction) over a test or validation set."""
 
     loss: float
     acc: float
@@ -34,19 +34,19 @@ class Score:
 
 @torch.no_grad()
 def score_batches(model: nn.Module, federation: Federation, batches: Iterable[int]) -> list[BatchScore]:
-    """Return the scores of some test batches.
+    """Return the scores of some batches.
 
-    Batches are fixed: batch i holds the test samples from ``i * evaluation_batch`` on, in the data set's order, so that
+    Batches are fixed: batch i holds the samples from ``i * evaluation_batch`` on, in the data set's order, so that
     models that normalise by the statistics of the batch are compared on the same batches.
     """
-    task, test = federation.task, federation.dataset.test
+    task, evaluated = federation.task, federation.evaluated
     size = task.recipe.evaluation_batch
     model.eval()
     scores = []
     for number in batches:
         piece = slice(number * size, (number + 1) * size)
-        inputs = torch.from_numpy(np.array(test.inputs[piece])).to(federation.device)
-        labels = torch.from_numpy(np.array(test.labels[piece])).to(federation.device)
+        inputs = torch.from_numpy(np.array(evaluated.inputs[piece])).to(federation.device)
+        labels = torch.from_numpy(np.array(evaluated.labels[piece])).to(federation.device)
         outputs = model(task.prepare(inputs))
         loss = float(task.loss(outputs, labels)) * len(labels)
         scores.append(BatchScore(loss, int(task.correct(outputs, labels)), len(labels)))
@@ -54,8 +54,8 @@ def score_batches(model: nn.Module, federation: Federation, batches: Iterable[in
 
 
 def batch_count(federation: Federation) -> int:
-    """Return the number of test batches, the last smaller one included."""
-    return math.ceil(len(federation.dataset.test) / federation.task.recipe.evaluation_batch)
+    """Return the number of batches, the last smaller one included."""
+    return math.ceil(len(federation.evaluated) / federation.task.recipe.evaluation_batch)
 
 
 def total_score(scores: Iterable[BatchScore]) -> Score:

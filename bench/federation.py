@@ -15,7 +15,8 @@ from bench import registry
 from bench.api import Client, Cohort, Method
 from bench.capacity import capacities_of
 from bench.cell import Cell
-from bench.data.dataset import Dataset
+from bench.data.dataset import Dataset, Split
+from bench.data.holdout import hold_out
 from bench.data.partition import Partition, split
 from bench.errors import BenchError, at
 from bench.models.base import Model, blank
@@ -31,7 +32,8 @@ class Federation:
         cell: the configuration it was built from.
         task, method: instances with their parameters.
         dataset: the data, both splits.
-        partition: which training samples each client holds.
+        partition: which samples each client trains on.
+        evaluated: what models are evaluated on: the test set, or what the clients hold out for validation.
         device: where models are trained.
     """
 
@@ -40,6 +42,7 @@ class Federation:
     method: Method
     dataset: Dataset
     partition: Partition
+    evaluated: Split
     device: torch.device
 
     @classmethod
@@ -57,7 +60,11 @@ class Federation:
         task = registry.task(cell.task).build(cell)
         method = registry.method(cell.method, plugins).build(cell)
         dataset = task.data(cell.data)
-        return cls(cell, task, method, dataset, partition_of(cell, task, dataset), torch.device(device))
+        partition, evaluated = partition_of(cell, task, dataset), dataset.test
+        if task.recipe.validation:
+            partition, chosen = hold_out(partition, task.recipe.validation, cell.seed)
+            evaluated = Split(dataset.train.inputs[chosen], dataset.train.labels[chosen])
+        return cls(cell, task, method, dataset, partition, evaluated, torch.device(device))
 
     @cached_property
     def capacities(self) -> np.ndarray:
@@ -77,6 +84,17 @@ class Federation:
         generator = torch.Generator().manual_seed(key_of(self.cell.seed, "initialisation") % 2**63)
         self.task.initialise(model, generator)
         return model.to(self.device)
+
+    @property
+    def evaluated_on(self) -> str:
+        """What models are evaluated on, in words."""
+        title = self.dataset.title
+        return f"held-out training samples of {title}" if self.validates else title
+
+    @property
+    def validates(self) -> bool:
+        """Whether models are evaluated on held-out training samples, and never on the test set."""
+        return self.task.recipe.validation > 0
 
     def cohort(self, round_number: int) -> Cohort:
         """Return the clients of a round: drawn uniformly without replacement, the same for every method."""

@@ -22,6 +22,7 @@ SIMULATION_PATH = (
     "cell.py",
     "cost.py",
     "data/dataset.py",
+    "data/holdout.py",
     "data/partition.py",
     "data/standin",
     "data/text.py",

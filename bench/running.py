@@ -249,7 +249,7 @@ def describe(this: Round, federation: Federation) -> str:
     if this.train_loss is not None:
         words.append(f"training loss {this.train_loss:.4f}")
     if this.score is not None:
-        words.append(f"accuracy {this.score.acc:.2%}, loss {this.score.loss:.4f} on {federation.dataset.title}")
+        words.append(f"accuracy {this.score.acc:.2%}, loss {this.score.loss:.4f} on {federation.evaluated_on}")
     elif federation.dataset.stand_in:
         words.append("stand-in data")
     if this.number:

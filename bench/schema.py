@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from bench.simulator import Round
 
-VERSION = 2
+VERSION = 3
 WORD = pa.dictionary(pa.int32(), pa.string())
 
 CELL_FIELDS = [
@@ -40,6 +40,8 @@ ROUND_FIELDS = [
     pa.field("train_loss", pa.float64()),
     pa.field("test_loss", pa.float64()),
     pa.field("test_acc", pa.float64()),
+    pa.field("validation_loss", pa.float64()),
+    pa.field("validation_acc", pa.float64()),
     pa.field("coverage", pa.float64()),
     pa.field("coverage_expected", pa.float64()),
     pa.field("cosine_fedavg", pa.float64()),
@@ -116,6 +118,8 @@ def round_row(this: Round) -> dict[str, Any]:
     """Return a round as a row of ``ROUNDS``; seconds of phases that did not happen are 0."""
     trained = this.number > 0
     mean_of = max(len(this.costs), 1)
+    score = (this.score.loss, this.score.acc) if this.score else (None, None)
+    test, validation = ((None, None), score) if this.validates else (score, (None, None))
     seconds = {
         f"{phase}_s": this.seconds.get(phase, 0.0)
         for phase in ("select", "extract", "train", "aggregate", "evaluate", "diagnose", "round")
@@ -126,8 +130,10 @@ def round_row(this: Round) -> dict[str, Any]:
         "clients": this.clients,
         "lr": this.lr if trained else None,
         "train_loss": this.train_loss,
-        "test_loss": this.score.loss if this.score else None,
-        "test_acc": this.score.acc if this.score else None,
+        "test_loss": test[0],
+        "test_acc": test[1],
+        "validation_loss": validation[0],
+        "validation_acc": validation[1],
         "coverage": this.coverage,
         "coverage_expected": this.coverage_expected,
         "cosine_fedavg": this.cosine_fedavg,

@@ -34,7 +34,9 @@ class Round:
         lr: learning rate of the round.
         clients: size of the cohort.
         train_loss: mean training loss over all samples passed by the cohort; None in round 0.
-        score: loss and accuracy on the whole test set; None where the round was not evaluated.
+        score: loss and accuracy on the whole test set, or on all that is held out for validation; None where the round
+            was not evaluated.
+        validates: True where the score is one of validation.
         coverage: share of kernels or channels trained so far; None where a method has nothing to cover.
         coverage_expected: the share to be expected by the laws of the draws; None where they are not known.
         cosine_fedavg: cosine between the server's update and the one FedAvg would have made; None where not measured.
@@ -52,6 +54,7 @@ class Round:
     clients: int = 0
     train_loss: float | None = None
     score: Score | None = None
+    validates: bool = False
     coverage: float | None = None
     coverage_expected: float | None = None
     cosine_fedavg: float | None = None
@@ -208,8 +211,9 @@ class Simulation:
     def _evaluate(self, server: Server, this: Round) -> None:
         with _timed(this, "evaluate"):
             this.score = self.engine.evaluate(self.method.full_model(server))
+        this.validates = self.federation.validates
         if not math.isfinite(this.score.loss):
-            raise Diverged(f"round {this.number}: the loss on the test set is {this.score.loss}")
+            raise Diverged(f"round {this.number}: the loss on {self.federation.evaluated_on} is {this.score.loss}")
         with _timed(this, "diagnose"):
             if isinstance(server.model, Model):
                 this.ranks = layer_ranks(server.model)

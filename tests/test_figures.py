@@ -200,7 +200,7 @@ def test_what_cannot_be_drawn_is_skipped_with_a_reason(tmp_path: Path, missing: 
     assert draw_all(tables, tmp_path, on_skip=skipped.__setitem__) == []
     assert set(skipped) == set(FIGURES)
     if missing == "not measured":
-        assert skipped["accuracy-keep"] == "no cell was evaluated after its first round"
+        assert skipped["accuracy-keep"] == "no cell was evaluated on the test set after its first round"
         assert skipped["exploration"] == "no finished cell has a coverage after its first round"
         assert "diagnostics 'cosine'" in skipped["cosine"]
 

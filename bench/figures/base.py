@@ -92,7 +92,7 @@ def evaluated_tasks(rounds: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]
         if (rows["test_acc"].notna() & (rows["round"] > 0)).any()
     ]
     if not tasks:
-        raise Skip("no cell was evaluated after its first round")
+        raise Skip("no cell was evaluated on the test set after its first round")
     return tasks
 
 

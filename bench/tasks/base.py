@@ -33,6 +33,9 @@ class Recipe:
     momentum: float = parameter(0.9, "momentum of the local SGD", low=0.0, high=1.0)
     weight_decay: float = parameter(5e-4, "L2 weight decay of the local SGD", low=0.0)
     clip_norm: float | None = parameter(None, "largest norm of a local gradient; not clipped if not given", above=0.0)
+    validation: float = parameter(
+        0.0, "share of a client's samples held out; if above 0, evaluated on instead of the test set", low=0.0, high=0.5
+    )
     evaluate_every: int = parameter(1, "rounds between evaluations; the last three rounds are always evaluated", low=1)
     evaluation_batch: int = parameter(128, "test samples of a batch (batch statistics depend on it)", low=1)
     standin_train: int = parameter(5000, "generated training samples where stand-in data is used", low=1)

@@ -1,0 +1,44 @@
+"""Samples that clients hold out of their training, to tune by without a look at the test set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from bench.data.partition import Partition
+from bench.errors import BenchError
+from bench.seeding import stream
+
+
+def hold_out(partition: Partition, share: float, seed: int) -> tuple[Partition, np.ndarray]:
+    """Return what each client trains on, and what all of them hold out.
+
+    Every client sets aside the same share of its own samples, rounded, at least one and never all: together they have
+    the classes in the proportions that the clients train on. A client of one sample trains on it. Who is held out
+    depends on the seed alone, so that all methods are tuned on the same samples.
+
+    Args:
+        partition: which samples each client holds.
+        share: share of a client's samples that is held out, in (0, 1).
+        seed: the cell's seed.
+
+    Returns:
+        The partition without what is held out, and the indices held out, int64 ``[samples]``, in random order: batches
+        of one client or class would be unlike those of a test set.
+
+    Raises:
+        BenchError: no client has two samples.
+    """
+    trained, held = [], []
+    for client in range(len(partition)):
+        members = stream(seed, "validation", client=client).permutation(partition.client(client))
+        count = min(max(round(share * len(members)), 1), len(members) - 1)
+        held.append(members[:count])
+        # In the order of the partition, as without anything held out.
+        trained.append(partition.client(client)[~np.isin(partition.client(client), members[:count])])
+    together = stream(seed, "validation order").permutation(np.concatenate(held))
+    if not len(together):
+        raise BenchError(f"validation = {share:g} holds nothing out: no client has two samples; allowed: 0")
+    offsets = np.concatenate([[0], np.cumsum([len(members) for members in trained])]).astype(np.int64)
+    return replace(partition, indices=np.concatenate(trained), offsets=offsets), together
