@@ -95,7 +95,8 @@ class Judge:
     def keep(self) -> None:
         """Keep with the trial what the pruner wrote down of it."""
         if self.view is not None:
-            rungs = {name: value for name, value in self.view.system_attrs.items() if name.startswith("completed_rung")}
+            written = self.view.study.trials[self.view.number].system_attrs
+            rungs = {name: value for name, value in written.items() if name.startswith("completed_rung")}
             if rungs:
                 self.trial.set_user_attr(RUNGS, rungs)
 

@@ -102,9 +102,7 @@ class Search:
                 chosen[dimension.owner][dimension.name] = value
         return {**self.common, "task": self.task, "method": self.method, **chosen}
 
-    def cell(
-        self, values: Mapping[str, Any], seed: int, validation: float = 0.0, plugins: Iterable[Path] = ()
-    ) -> Cell:
+    def cell(self, values: Mapping[str, Any], seed: int, validation: float = 0.0, plugins: Iterable[Path] = ()) -> Cell:
         """Return the cell with these values of the searched parameters."""
         settings = self.settings(values)
         if validation:
@@ -168,9 +166,7 @@ def make_search(
     return search
 
 
-def _usual(
-    kind: type[Method], recipe: Recipe, task: Any, fixed: Mapping[str, Any]
-) -> dict[str, dict[str, Any]]:
+def _usual(kind: type[Method], recipe: Recipe, task: Any, fixed: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the papers' values by owner and name: a default, or what a missing value means on the task."""
     implied = kind.implied(task)
     parameters = {
@@ -228,11 +224,13 @@ def _dimension(
         if log and low <= 0:
             raise BenchError(f"{place}: low = {low!r} has no logarithm; say log = false, or a low above 0")
         ends = (int(low), int(high)) if whole else (float(low), float(high))
-        dimension = Dimension(name, owner, paper if whole else float(paper), *ends, log=log, whole=whole, implied=implied)
+        dimension = Dimension(
+            name, owner, paper if whole else float(paper), *ends, log=log, whole=whole, implied=implied
+        )
     if not dimension.holds(paper):
         raise BenchError(
-            f"{place}: trial 0 has the paper's value, {paper!r}, which is not among those searched, {dimension.extent}; "
-            "widen them, or say paper = VALUE"
+            f"{place}: trial 0 has the paper's value, {paper!r}, which is not among those searched "
+            f"({dimension.extent}); widen them, or say paper = VALUE"
         )
     return dimension
 

@@ -31,7 +31,7 @@ class Budget:
     """
 
     trials: int = parameter(20, "trials of each method on each task", low=1)
-    validation: float = parameter(0.2, "share of each client's samples held out", above=0.0, high=0.9)
+    validation: float = parameter(0.2, "share of each client's samples held out", above=0.0, high=0.5)
     last: int = parameter(3, "evaluations that make a cell's accuracy", low=1)
 
 
@@ -125,7 +125,9 @@ def _searches(values: Mapping[str, Any], path: Path, plugins: tuple[Path, ...]) 
     if isinstance(methods, list) and all(isinstance(name, str) for name in methods):
         methods = {name: {} for name in methods}
     if not isinstance(methods, dict) or not methods:
-        raise BenchError(f"{path}: methods = {methods!r} is not possible; allowed: a list of names, or a table for each")
+        raise BenchError(
+            f"{path}: methods = {methods!r} is not possible; allowed: a list of names, or a table for each"
+        )
     return tuple(
         make_search(
             str(task), label, table(own, f"{path}, methods, {label}"), common, f"{path}, methods, {label}", plugins
@@ -143,7 +145,7 @@ def _pruner(values: Mapping[str, Any], path: Path) -> PrunerSettings | None:
     own = {name: value for name, value in given.items() if name != "kind"}
     if kind == "none":
         if own:
-            raise BenchError(f"{path}, pruner: {next(iter(own))!r} has no meaning where nothing is pruned; leave it out")
+            raise BenchError(f"{path}, pruner: {next(iter(own))!r} means nothing where nothing is pruned; leave it out")
         return None
     return PRUNERS[kind](**_checked(PRUNERS[kind], {"pruner": own}, "pruner", path))
 
