@@ -59,7 +59,6 @@ def run_searches(
     Raises:
         BenchError: results cannot be written, or a process cannot begin.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     store = cell_store(folder)
     store.prepare()
     store.sweep_up()
@@ -133,9 +132,9 @@ class _Crew:
         """Record the failure of the trial whose process died, and let another process go on with its search."""
         self.workers.remove(worker)
         if worker.running is None or worker.process.exitcode == PYTHON_ERROR:
-            raise BenchError(f"{worker.assignment.name}: {worker.obituary}")
+            raise BenchError(f"{worker.assignment.search.name}: {worker.obituary}")
         fail(worker.assignment, worker.running, worker.obituary)
-        self.on_event(Done(worker.assignment.name, worker.running, "failed", worker.obituary))
+        self.on_event(Done(worker.assignment.search.name, worker.running, "failed", worker.obituary))
         self.waiting.insert(0, replace(worker.assignment, token=""))
 
 

@@ -15,7 +15,8 @@ from optuna.trial import FrozenTrial
 
 from bench.parameters import parameter
 from bench.seeding import key_of
-from bench.tuning.space import Dimension, Search
+from bench.tuning.dimension import Dimension
+from bench.tuning.space import Search
 
 DIGITS = 4
 """Significant digits of suggested numbers, so that a tuned value can be read and typed."""

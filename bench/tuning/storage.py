@@ -15,7 +15,6 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from bench.errors import BenchError, StorageError
-from bench.figures.base import slug
 from bench.running import code_of
 from bench.tuning.objective import fingerprint
 from bench.tuning.pruning import options_of
@@ -84,6 +83,7 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
     Raises:
         BenchError: the journal is damaged, or the database cannot be reached.
     """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     folder.mkdir(parents=True, exist_ok=True)
     if url is None:
         path = folder.resolve() / JOURNAL
@@ -140,4 +140,4 @@ def study_name(study: Study, search: Search, plugins: Iterable[Path]) -> str:
         "data": fingerprint(cell),
     }
     digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{search.task}-{slug(search.label)}-{digest}"
+    return f"{search.slug}-{digest}"

@@ -195,4 +195,4 @@ class Trialling:
 
 def rounds_of(cell: Cell) -> int:
     """Return the rounds of a cell."""
-    return int(cell.training.get("rounds", registry.task(cell.task).kind.tiers[cell.tier].rounds))
+    return registry.task(cell.task).build(cell).recipe.rounds

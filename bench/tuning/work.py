@@ -15,7 +15,6 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from bench.errors import BenchError, Unfinished
-from bench.figures.base import slug
 from bench.leases import Lease, Leases
 from bench.store import Store
 from bench.tuning.claims import Claim, Claims, Elsewhere
@@ -26,6 +25,7 @@ from bench.tuning.space import Search
 from bench.tuning.storage import open_storage, open_study
 from bench.tuning.study_file import Study
 from bench.tuning.trial import LOOK_SECONDS, Outcome, Place, Trialling, rounds_of
+from bench.tuning.words import ending, in_words
 
 STOP = None
 """Sent to a process: its cell shall leave a checkpoint and end."""
@@ -60,11 +60,6 @@ class Assignment:
         return self.study.searches[self.index]
 
     @property
-    def name(self) -> str:
-        """The search in words."""
-        return f"{self.search.task} {self.search.label}"
-
-    @property
     def store(self) -> Store:
         """Where the cells of the trials are."""
         return cell_store(self.folder)
@@ -79,7 +74,6 @@ def serve(pipe: Connection) -> None:
     """Work on the assignment that comes through a pipe, and tell through it what happens."""
     # An interruption from the keyboard reaches the whole group of processes; the parent decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
         assignment: Assignment = pipe.recv()
     except (EOFError, OSError):  # the parent is gone
@@ -89,14 +83,14 @@ def serve(pipe: Connection) -> None:
         try:
             _Worker(pipe, assignment).work()
         except BenchError as error:
-            _say(pipe, Broken(assignment.name, str(error)))
+            _say(pipe, Broken(assignment.search.name, str(error)))
         else:
-            _say(pipe, Left(assignment.name))
+            _say(pipe, Left(assignment.search.name))
 
 
 def search_lease(search: Search) -> str:
     """Return the name of the lease of a search."""
-    return f"search-{slug(search.task)}-{slug(search.label)}"
+    return f"search-{search.slug}"
 
 
 def _say(pipe: Connection, event: Event) -> None:
@@ -106,7 +100,7 @@ def _say(pipe: Connection, event: Event) -> None:
 
 class _Worker:
     def __init__(self, pipe: Connection, assignment: Assignment) -> None:
-        self.pipe, self.assignment, self.name = pipe, assignment, assignment.name
+        self.pipe, self.assignment, self.name = pipe, assignment, assignment.search.name
         study, search = assignment.study, assignment.search
         storage = open_storage(assignment.storage, assignment.folder)
         self.study = open_study(study, search, storage, assignment.plugins)
@@ -169,22 +163,3 @@ def end(study: optuna.Study, trial: Trial, outcome: Outcome) -> None:
     for name, value in {**facts, "reason": outcome.reason}.items():
         trial.set_user_attr(name, value)
     study.tell(trial.number, outcome.value, STATES[outcome.state])
-
-
-def in_words(values: Mapping[str, Any]) -> str:
-    """Return values as a line.
-
-    >>> in_words({"kappa": 2.5, "sigma": "frozen"})
-    'kappa=2.5, sigma=frozen'
-    """
-    return ", ".join(
-        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items()
-    )
-
-
-def ending(outcome: Outcome, steps: int) -> str:
-    """Return how a trial ended as a line."""
-    if outcome.state == "pruned":
-        return f"after {outcome.pruned_at} of {steps} rounds"
-    accuracy = "" if outcome.value is None else f"validation accuracy {outcome.value:.2%}"
-    return ", ".join(filter(None, [accuracy, outcome.reason]))
