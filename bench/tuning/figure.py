@@ -53,6 +53,7 @@ def _figure(task: str, rows: pd.DataFrame, rounds: pd.DataFrame, last: int) -> F
     accuracy.set_ylim(0.6 - len(labels), 0.6)
     accuracy.set_xlabel("test accuracy (%)")
     difference.axvline(0, color="#777777", linewidth=0.9, zorder=1)
+    difference.margins(x=0.12)
     difference.set_xlabel("tuned minus paper (points)")
     note = (
         f"Accuracy: mean of {evaluations(last)} on the whole test set, without a validation split, on seeds that no "

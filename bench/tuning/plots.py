@@ -6,18 +6,18 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import matplotlib
 import optuna
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 from optuna.visualization import matplotlib as optuna_plots
 
 from bench.analysis.series import SERIES
 from bench.figures.files import save_figure
-from bench.figures.style import stamp, use_style
+from bench.figures.style import RC, stamp, use_style
 from bench.tuning.space import Search
 
 TARGET = "validation accuracy"
@@ -25,6 +25,8 @@ SIZE = (5.2, 3.4)  # inches, of a plot with one panel
 PANEL = 2.6  # inches, the width of each of several panels
 CONTOUR = ("kappa", "frobenius_decay")
 """The two parameters of the contour where both are searched; else the first two."""
+SEVERAL = 3
+"""Complete trials that a plot of two parameters needs."""
 IMPORTANCES = "Importance: PED-ANOVA, how far the values of good trials are from those of all trials."
 
 
@@ -62,6 +64,7 @@ def draw_plots(
             except NotDrawn as reason:
                 on_skip(f"{name} of {title}", str(reason))
                 continue
+            figure.suptitle("")
             for axes in figure.axes:
                 _restyle(axes)
             figure.set_size_inches(max(SIZE[0], PANEL * sum(1 for axes in figure.axes if axes.get_xlabel())), SIZE[1])
@@ -91,10 +94,14 @@ def evidence(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _complete(study: optuna.Study, least: int, search: Search) -> None:
-    """Refuse a study of too few complete trials, or of trials that are all alike."""
+    """Refuse a study of too few complete trials, or one of whose trials nothing can be learnt."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < least:
         raise NotDrawn(f"it needs {least} complete trials, and there {_are(len(complete))}")
+    if least > 1 and len(search.space) < 2:
+        raise NotDrawn("one parameter alone is searched")
+    if least > 1 and len({trial.value for trial in complete}) < 2:
+        raise NotDrawn("all complete trials have the same accuracy")
 
 
 def _are(number: int) -> str:
@@ -104,25 +111,21 @@ def _are(number: int) -> str:
 def _history(study: optuna.Study, search: Search) -> tuple[Figure, str]:
     _complete(study, 1, search)
     axes = optuna_plots.plot_optimization_history(study, target_name=TARGET)
+    legend = axes.get_legend()
+    if legend is not None:
+        legend.remove()  # the note below says it
     return _figure(axes), "Dots: complete trials; trial 0 has the papers' values. Line: the best so far."
 
 
 def _importances(study: optuna.Study, search: Search) -> tuple[Figure, str]:
-    _complete(study, 3, search)
-    if len(search.space) < 2:
-        raise NotDrawn("one parameter alone is searched")
-    values = {trial.value for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))}
-    if len(values) < 2:
-        raise NotDrawn("all complete trials have the same accuracy")
+    _complete(study, SEVERAL, search)
     axes = optuna_plots.plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), target_name=TARGET)
     return _figure(axes), IMPORTANCES
 
 
 def _contour(study: optuna.Study, search: Search) -> tuple[Figure, str]:
-    _complete(study, 3, search)
+    _complete(study, SEVERAL, search)
     names = [dimension.name for dimension in search.space]
-    if len(names) < 2:
-        raise NotDrawn("one parameter alone is searched")
     pair = list(CONTOUR) if set(CONTOUR) <= set(names) else names[:2]
     axes = optuna_plots.plot_contour(study, params=pair, target_name=TARGET)
     return _figure(
@@ -160,13 +163,16 @@ def _flat(drawn: object) -> Iterator[Axes]:
 
 def _restyle(axes: Axes) -> None:
     """Give Optuna's axes, which are in another style, the house's look."""
-    settings = matplotlib.rcParams
     axes.set_title("")
     axes.set_facecolor("white")
-    axes.xaxis.label.set(color="black", size=settings["axes.labelsize"])
-    axes.yaxis.label.set(color="black", size=settings["axes.labelsize"])
-    axes.tick_params(labelsize=settings["xtick.labelsize"], color="#555555", labelcolor="#222222")
-    axes.grid(True, color=settings["grid.color"], linewidth=settings["grid.linewidth"])
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set(color="black", size=RC["axes.labelsize"])
+        if axis.get_scale() == "log":
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
+    axes.tick_params(labelsize=RC["xtick.labelsize"], color=RC["xtick.color"], labelcolor=RC["xtick.labelcolor"])
+    axes.grid(True, color=RC["grid.color"], linewidth=RC["grid.linewidth"])
     for name, spine in axes.spines.items():
         spine.set_visible(name in ("left", "bottom"))
-        spine.set_color(settings["axes.edgecolor"])
+        spine.set_color(RC["axes.edgecolor"])

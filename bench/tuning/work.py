@@ -81,7 +81,7 @@ def serve(pipe: Connection) -> None:
     lease = Lease(Leases(assignment.store.unfinished), search_lease(assignment.search), assignment.token)
     with lease.held() if assignment.token else contextlib.nullcontext():
         try:
-            _Worker(pipe, assignment).work()
+            Worker(pipe, assignment).work()
         except BenchError as error:
             _say(pipe, Broken(assignment.search.name, str(error)))
         else:
@@ -98,7 +98,14 @@ def _say(pipe: Connection, event: Event) -> None:
         pipe.send(event)
 
 
-class _Worker:
+class Worker:
+    """Runs the trials of a search one after the other.
+
+    Args:
+        pipe: to the parent, which hears what happens; anything that comes through it, or its end, says stop.
+        assignment: what to work on.
+    """
+
     def __init__(self, pipe: Connection, assignment: Assignment) -> None:
         self.pipe, self.assignment, self.name = pipe, assignment, assignment.search.name
         study, search = assignment.study, assignment.search
