@@ -127,7 +127,7 @@ def test_one_parameter_has_no_contour(tmp_path: Path) -> None:
     left_out: dict[str, str] = {}
     rows = trials_table(study, [(search, opened.get_trials())]).to_pandas()
     draw_plots(opened, search, rows, tmp_path / "figures", left_out.__setitem__)
-    assert [reason for reason in left_out.values()] == ["one parameter alone is searched"] * 2
+    assert list(left_out.values()) == ["one parameter alone is searched"] * 2
 
 
 def test_the_table_of_trials_has_a_column_for_each_parameter(tmp_path: Path) -> None:

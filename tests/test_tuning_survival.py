@@ -76,7 +76,7 @@ def test_killed_at_random_instants(seed: int, file: Path, quiet: tuple[Study, li
             time.sleep(rng.uniform(0.2, 4.0))
     finish(file)
     assert stored_rows(results(file)) == quiet[1]
-    leftovers = [path for path in (results(file) / "study" / "unfinished").rglob("lease.json")]
+    leftovers = list((results(file) / "study" / "unfinished").rglob("lease.json"))
     assert leftovers == []
 
 
@@ -95,7 +95,7 @@ def test_interrupted_from_the_keyboard(file: Path, quiet: tuple[Study, list[dict
     with running(file) as process:
         time.sleep(1)
         os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        _out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
     finish(file)
     assert stored_rows(results(file)) == quiet[1]
@@ -173,7 +173,7 @@ def test_the_whole_way_from_a_study_to_its_report(tmp_path: Path) -> None:
     process = start(tmp_path, *words)
     out, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (0, ""), err
-    assert "stand-in data" in out and "test accuracy on fresh seeds" in out
+    assert "stand-in data" in out and "accuracy (%) on fresh seeds" in out
     tuned = tmp_path / "sweeps" / "tuned" / "study.toml"
     text = tuned.read_bytes()
     sweep = read_sweep(tuned)

@@ -25,6 +25,8 @@ SIZE = (5.2, 3.4)  # inches, of a plot with one panel
 PANEL = 2.6  # inches, the width of each of several panels
 CONTOUR = ("kappa", "frobenius_decay")
 """The two parameters of the contour where both are searched; else the first two."""
+DECADES = 30
+"""Ratio of a logarithmic axis's ends above which only powers of ten are labelled."""
 SEVERAL = 3
 """Complete trials that a plot of two parameters needs."""
 IMPORTANCES = "Importance: PED-ANOVA, how far the values of good trials are from those of all trials."
@@ -67,6 +69,9 @@ def draw_plots(
             figure.suptitle("")
             for axes in figure.axes:
                 _restyle(axes)
+                legend = axes.get_legend()
+                if legend is not None:  # the note says it
+                    legend.remove()
             figure.set_size_inches(max(SIZE[0], PANEL * sum(1 for axes in figure.axes if axes.get_xlabel())), SIZE[1])
             stamp(figure, {"trials": evidence(rows)}, f"{name.capitalize()}: {title}", note)
             files += save_figure(figure, folder, f"tune-{name}-{search.slug}")
@@ -111,9 +116,6 @@ def _are(number: int) -> str:
 def _history(study: optuna.Study, search: Search) -> tuple[Figure, str]:
     _complete(study, 1, search)
     axes = optuna_plots.plot_optimization_history(study, target_name=TARGET)
-    legend = axes.get_legend()
-    if legend is not None:
-        legend.remove()  # the note below says it
     return _figure(axes), "Dots: complete trials; trial 0 has the papers' values. Line: the best so far."
 
 
@@ -164,11 +166,13 @@ def _flat(drawn: object) -> Iterator[Axes]:
 def _restyle(axes: Axes) -> None:
     """Give Optuna's axes, which are in another style, the house's look."""
     axes.set_title("")
+    axes.set_title("", loc="left")
     axes.set_facecolor("white")
     for axis in (axes.xaxis, axes.yaxis):
         axis.label.set(color="black", size=RC["axes.labelsize"])
         if axis.get_scale() == "log":
-            axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            low, high = axis.get_view_interval()
+            axis.set_major_locator(LogLocator(subs=(1,) if high > DECADES * low else (1, 2, 5)))
             axis.set_major_formatter("{x:g}")
             axis.set_minor_formatter(NullFormatter())
     axes.tick_params(labelsize=RC["xtick.labelsize"], color=RC["xtick.color"], labelcolor=RC["xtick.labelcolor"])

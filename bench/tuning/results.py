@@ -81,13 +81,14 @@ def write_report(
 def shown(report: pd.DataFrame) -> Table:
     """Return the report as a table for the terminal."""
     stand_in = ", stand-in data" if report["stand_in"].any() else ""
-    table = Table(show_lines=True, title=f"test accuracy on fresh seeds{stand_in}", title_justify="left")
-    for name in ("method", "task", "values", "validation", "test", "tuned - paper"):
+    table = Table(show_lines=True, title=f"accuracy (%) on fresh seeds{stand_in}", title_justify="left")
+    for name in ("method", "values"):
         table.add_column(name, overflow="fold")
+    for name in ("validation", "test", "tuned - paper"):
+        table.add_column(name, no_wrap=True)
     for row in report.to_dict("records"):
         table.add_row(
-            escape(row["label"]),
-            row["task"],
+            escape(f"{row['label']}\n{row['task']}"),
             f"[bold]{row['values']}[/]\n" + escape(row["settings"].replace(", ", "\n")),
             _percent(row, "validation_acc"),
             _percent(row, "test_acc"),
