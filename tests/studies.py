@@ -14,10 +14,10 @@ from bench.tuning.study_file import Study, read_study
 from bench.tuning.tables import Trials, trials_table
 from bench.tuning.work import Assignment, Worker
 
-ROUNDS = 6
+ROUNDS = 4
 HEAD = """
-trials = 5
-validation = 0.25
+trials = 6
+validation = 0.2
 seeds = [0, 1]
 report_seeds = [7, 8]
 """
@@ -31,13 +31,12 @@ clients = 4
 cohort = 2
 samples_per_client = 40
 local_epochs = 1
-evaluate_every = 2
 standin_train = 400
-standin_test = 40
+standin_test = 60
 """
 METHODS = """
 [methods.prism]
-lr = { low = 0.02, high = 0.6, paper = 0.1 }
+lr = { low = 0.01, high = 0.5 }
 [methods.orthdrop]
 """
 SEARCHED = """

@@ -22,7 +22,7 @@ from bench.tuning.storage import JOURNAL
 from bench.tuning.study_file import Study
 from bench.tuning.work import Assignment, Worker, cell_store
 
-PRISM = "[methods.prism]\nlr = { low = 0.02, high = 0.6, paper = 0.1 }\n"
+PRISM = "[methods.prism]\nlr = { low = 0.01, high = 0.5 }\n"
 HYPERBAND = '[sampler]\nn_startup_trials = 2\n[pruner]\nkind = "hyperband"\nmin_resource = 2\n'
 
 
@@ -47,7 +47,7 @@ def test_a_trial_is_worth_the_mean_over_seeds_of_the_last_validation_accuracies(
             table = pq.read_table(folder / "study" / "cells" / cell / "rounds.parquet").to_pydict()
             assert set(table["test_acc"]) == {None}
             pairs = zip(table["round"], table["validation_acc"], strict=True)
-            accuracies = [acc for number, acc in pairs if number in (ROUNDS - 2, ROUNDS - 1, ROUNDS)]
+            accuracies = [acc for number, acc in pairs if number > ROUNDS - 3]
             means.append(statistics.fmean(accuracies))
         assert len(means) == len(study.seeds)
         assert row["validation_acc"] == pytest.approx(statistics.fmean(means), abs=1e-15)
@@ -66,7 +66,7 @@ def test_trial_0_has_the_papers_values_and_is_the_papers_cell(whole: tuple[Study
 
 def test_suggested_values_lie_in_their_ranges_with_four_digits(whole: tuple[Study, Path]) -> None:
     study, folder = whole
-    ranges = {"kappa": (0, 6), "frobenius_decay": (1e-5, 1e-2), "lr": (0.02, 0.6)}
+    ranges = {"kappa": (0, 6), "frobenius_decay": (1e-5, 1e-2), "lr": (0.01, 0.5)}
     for row in rows(study, folder):
         for name, (low, high) in ranges.items():
             value = row[f"param_{name}"]
@@ -74,7 +74,7 @@ def test_suggested_values_lie_in_their_ranges_with_four_digits(whole: tuple[Stud
     assert len({row["param_kappa"] for row in rows(study, folder)}) == study.budget.trials
 
 
-@pytest.mark.parametrize("reports", [1, 3, 4, 6])
+@pytest.mark.parametrize("reports", [1, 3, 5])
 def test_an_interrupted_study_goes_on_as_if_it_had_not_been(
     whole: tuple[Study, Path], tmp_path: Path, reports: int
 ) -> None:
@@ -87,7 +87,7 @@ def test_an_interrupted_study_goes_on_as_if_it_had_not_been(
             break
         stops += any("is left" in note.line for note in heard.of("Note"))
         assert stops < 100
-    assert stops or reports > 5
+    assert stops
     assert rows(study, tmp_path) == rows(study, folder)
 
 
@@ -149,10 +149,10 @@ def test_the_median_pruner_ends_the_trials_that_optuna_would(tmp_path: Path) -> 
 EXPLODES = """
 from bench.parameters import parameter
 from dataclasses import dataclass
-from methods.fedavg import FedAvg
+from methods.fedavg import FedAvg, FedAvgParams
 
 @dataclass(frozen=True)
-class Params:
+class Params(FedAvgParams):
     factor: float = parameter(1.0, low=-10.0, high=10.0, search=(-5.0, 5.0))
 
 class Fragile(FedAvg):
@@ -174,7 +174,7 @@ def outcomes(tmp_path: Path, what: str) -> list[dict[str, Any]]:
     from bench.tuning.study_file import read_study
     from bench.tuning.tables import trials_table
 
-    head = HEAD.replace("[0, 1]", "[0]").replace("trials = 5", "trials = 6")
+    head = HEAD.replace("[0, 1]", "[0]")
     study = read_study(study_file(tmp_path, "[methods.fragile]\n", head, '[pruner]\nkind = "none"\n'), (plugin,))
     Worker(Heard(), Assignment(study, 0, tmp_path, None, (plugin,), "cpu")).work()  # type: ignore[arg-type]
     from bench.tuning.results import trials_of

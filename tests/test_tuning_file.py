@@ -32,7 +32,7 @@ def test_parameters_bring_their_own_ranges_and_all_methods_the_same_budget(tmp_p
     assert prism.paper == {"kappa": 2.0, "frobenius_decay": 5e-4, "lr": 0.1}
     assert [dimension.name for dimension in unbiased.space] == ["frobenius_decay"]
     assert unbiased.fixed == {"clip_tau": 3.0}
-    assert study.budget.trials == 5
+    assert study.budget.trials == 6
 
 
 def test_a_list_of_names_searches_what_each_has(tmp_path: Path) -> None:
@@ -98,9 +98,9 @@ def test_a_mistake_is_one_sentence(methods: str, words: str, tmp_path: Path, ben
 HEADS: list[tuple[str, str]] = [
     (HEAD.replace("[7, 8]", "[1, 8]"), "seeds and report_seeds share 1"),
     (HEAD.replace("[0, 1]", "[0, 0]"), "seeds = [0, 0] is not possible"),
-    (HEAD.replace("trials = 5", "trails = 5"), "did you mean 'trials'?"),
-    (HEAD.replace("trials = 5", "trials = 0"), "trials = 0 is not possible; allowed: a whole number from 1"),
-    (HEAD.replace("0.25", "0.0"), "validation = 0.0 is not possible"),
+    (HEAD.replace("trials = 6", "trails = 5"), "did you mean 'trials'?"),
+    (HEAD.replace("trials = 6", "trials = 0"), "trials = 0 is not possible; allowed: a whole number from 1"),
+    (HEAD.replace("validation = 0.2", "validation = 0.0"), "validation = 0.0 is not possible"),
 ]
 
 
@@ -116,7 +116,7 @@ def test_a_mistake_in_the_head_is_one_sentence(head: str, words: str, tmp_path: 
     [
         ("keep = 0.3", "keep = [0.3, 0.5]", "allowed: one value, not a list"),
         ('task = "cnn-femnist"', "", "'task' is missing"),
-        ("rounds = 6", "rounds = 6\nvalidation = 0.1", "validation stands at the head"),
+        ("rounds = 4", "rounds = 4\nvalidation = 0.1", "validation stands at the head"),
         ("keep = 0.3", "seed = 3", "unknown key 'seed'"),
         ("keep = 0.3", "keep = 3", "keep = 3 is not possible"),
     ],
