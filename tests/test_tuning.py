@@ -74,7 +74,7 @@ def test_suggested_values_lie_in_their_ranges_with_four_digits(whole: tuple[Stud
     assert len({row["param_kappa"] for row in rows(study, folder)}) == study.budget.trials
 
 
-@pytest.mark.parametrize("reports", [1, 3, 5])
+@pytest.mark.parametrize("reports", [3, *(pytest.param(reports, marks=pytest.mark.slow) for reports in (1, 5))])
 def test_an_interrupted_study_goes_on_as_if_it_had_not_been(
     whole: tuple[Study, Path], tmp_path: Path, reports: int
 ) -> None:

@@ -79,13 +79,13 @@ def serve(pipe: Connection) -> None:
     except (EOFError, OSError):  # the parent is gone
         return
     lease = Lease(Leases(assignment.store.unfinished), search_lease(assignment.search), assignment.token)
+    last: Event = Left(assignment.search.name)
     with lease.held() if assignment.token else contextlib.nullcontext():
         try:
             Worker(pipe, assignment).work()
         except BenchError as error:
-            _say(pipe, Broken(assignment.search.name, str(error)))
-        else:
-            _say(pipe, Left(assignment.search.name))
+            last = Broken(assignment.search.name, str(error))
+    _say(pipe, last)
 
 
 def search_lease(search: Search) -> str:
