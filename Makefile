@@ -2,13 +2,14 @@
 
 PYTHON ?= python3
 SWEEP ?= sweeps/quick.toml
+STUDY ?= sweeps/studies/kappa-lambda-quick.toml
 JOBS ?=
 VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep status figures list test test-all lint perf constraints clean clean-results
+.PHONY: help setup sweep tune status figures list test test-all lint perf constraints clean clean-results
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -24,6 +25,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 sweep: $(STAMP)  ## run a sweep and draw its figures (SWEEP=sweeps/NAME.toml, JOBS=n)
 	@$(RUN) -m bench sweep $(SWEEP) $(if $(JOBS),--jobs $(JOBS))
+
+tune: $(STAMP)  ## tune methods on held-out samples, compare with the papers' values (STUDY=sweeps/studies/NAME.toml, JOBS=n)
+	@$(RUN) -m bench tune $(STUDY) $(if $(JOBS),--jobs $(JOBS))
 
 status: $(STAMP)  ## show what is done of a sweep (SWEEP=sweeps/NAME.toml)
 	@$(RUN) -m bench status $(SWEEP)

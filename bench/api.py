@@ -163,6 +163,14 @@ class Method(ABC):
         self.task = task
         return Server(model)
 
+    @classmethod
+    def implied(cls, task: Task) -> Mapping[str, Any]:
+        """Return by name what parameters whose default is None stand for on a task; tuning starts from there.
+
+        Parameters that None switches off are left out.
+        """
+        return {}
+
     @abstractmethod
     def select(self, server: Server, cohort: Cohort, streams: Streams) -> list[Selection]:
         """Return the part each client of the cohort gets, one selection a client, in the cohort's order."""

@@ -18,6 +18,7 @@ from bench.cli_kit import check, new
 from bench.cli_options import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, Device, Plugin, Results, out
 from bench.cli_results import gc, results_app
 from bench.cli_sweep import plot, status, sweep
+from bench.cli_tune import tune
 from bench.errors import BenchError
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ class Kind(StrEnum):
     methods = "methods"
     tasks = "tasks"
     sweeps = "sweeps"
+    studies = "studies"
     figures = "figures"
 
 
@@ -70,13 +72,14 @@ def list_(
     kind: Annotated[Kind | None, typer.Argument(help="What to list; everything if left out.")] = None,
     plugin: Plugin = None,
 ) -> None:
-    """Show the methods, tasks, sweeps and figures there are; a broken plugin is shown with its reason."""
+    """Show the methods, tasks, sweeps, studies and figures there are; a broken plugin is shown with its reason."""
     from bench import listing
 
     shown = {
         Kind.methods: lambda: listing.methods(plugin or []),
         Kind.tasks: listing.tasks,
         Kind.sweeps: lambda: listing.sweeps(Path("sweeps")),
+        Kind.studies: lambda: listing.studies(Path("sweeps") / "studies", plugin or []),
         Kind.figures: listing.figures,
     }
     for name in Kind if kind is None else [kind]:
@@ -156,6 +159,7 @@ def run(
 
 
 app.command()(sweep)
+app.command()(tune)
 app.command()(status)
 app.command()(plot)
 app.command()(gc)

@@ -44,16 +44,36 @@ def tasks() -> Table:
 
 
 def sweeps(folder: Path) -> Table:
-    """Return the sweep files of a folder: file, title, number of cells; a wrong file with its reason."""
+    """Return the sweep files of a folder: file, title, number of cells; a wrong file with its reason.
+
+    Studies, in a folder of that name within, are no sweeps.
+    """
     from bench.config import read_sweep
 
     table = _table("sweeps", "file", "title", "cells")
     for path in sorted(folder.glob("**/*.toml")):
+        if path.parent.name == "studies":
+            continue
         try:
             sweep = read_sweep(path)
             table.add_row(escape(str(path)), escape(sweep.title), str(len(sweep.cells)))
         except BenchError as error:
             table.add_row(escape(str(path)), f"[red]{escape(str(error))}[/]", "")
+    return table
+
+
+def studies(folder: Path, plugins: Iterable[Path]) -> Table:
+    """Return the study files of a folder: file, title, methods, trials of each; a wrong file with its reason."""
+    from bench.tuning.study_file import read_study
+
+    table = _table("studies", "file", "title", "methods", "trials")
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            study = read_study(path, plugins)
+            names = ", ".join(dict.fromkeys(search.label for search in study.searches))
+            table.add_row(escape(str(path)), escape(study.title), escape(names), str(study.budget.trials))
+        except BenchError as error:
+            table.add_row(escape(str(path)), f"[red]{escape(str(error))}[/]", "", "")
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -71,13 +72,17 @@ class PriSM(AsReleased):
 
     def setup(self, model: nn.Module, task: Any) -> SpectralServer:
         kappa = self.params.kappa
-        self.kappa = PAPER_KAPPA.get(task.name, OTHER_KAPPA) if kappa is None else kappa
+        self.kappa = self.implied(task)["kappa"] if kappa is None else kappa
         self.warming_up = False
         server = super().setup(model, task)
         self.errors_follow_from_design = self.params.multipliers != "scaled" and self.params.u_rows == 1
         exact = self.params.multipliers == "wallenius" and self.params.inclusion == "exact"
         self.unbiased = exact and self.params.u_rows == 1 and not self.params.warmup_rounds
         return server
+
+    @classmethod
+    def implied(cls, task: Any) -> Mapping[str, Any]:
+        return {**super().implied(task), "kappa": PAPER_KAPPA.get(task.name, OTHER_KAPPA)}
 
     def select(self, server: Server, cohort: Cohort, streams: Streams) -> list[Selection]:
         self.warming_up = cohort.round_number <= self.params.warmup_rounds

@@ -96,8 +96,12 @@ class Spectral(Method):
         self.task = task
         self.returns_momentum = self.params.client_momentum == "carry"
         decay = self.params.frobenius_decay
-        self.frobenius_decay: float = task.recipe.weight_decay if decay is None else decay
+        self.frobenius_decay: float = self.implied(task)["frobenius_decay"] if decay is None else decay
         return SpectralServer(model)
+
+    @classmethod
+    def implied(cls, task: Any) -> Mapping[str, Any]:
+        return {"frobenius_decay": task.recipe.weight_decay}
 
     def select(self, server: Server, cohort: Cohort, streams: Streams) -> list[Selection]:
         alike = Counter(client.keep for client in cohort.clients)

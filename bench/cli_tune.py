@@ -1,0 +1,127 @@
+"""The command that tunes methods: ``tune``."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli_options import OK, SOME_FAILED, Device, Plugin, Results, out, say
+
+if TYPE_CHECKING:
+    from bench.tuning.study_file import Study
+    from bench.tuning.tuned_file import Choice
+
+StudyFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A study file, for example sweeps/studies/kappa-lambda-quick.toml.")
+]
+
+
+def tune(
+    file: StudyFile,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Methods tuned at once, each in its own process; all cores if left out.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="URL of a database for the trials, as SQLAlchemy reads it; a journal file if left out."),
+    ] = None,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Compare with the papers' values on the report seeds.")
+    ] = True,
+    out_file: Annotated[
+        Path | None, typer.Option("--out", help="Where the tuned sweep file goes; sweeps/tuned/NAME.toml if left out.")
+    ] = None,
+    stop_after: Annotated[
+        float | None, typer.Option(min=0, help="Seconds after which running cells leave a checkpoint and it ends.")
+    ] = None,
+    plugin: Plugin = None,
+    device: Device = "auto",
+    results: Results = Path("results"),
+) -> None:
+    """Tune methods on held-out samples, then compare the chosen values with the papers' on the test set."""
+    from optuna.trial import TrialState
+
+    from bench.possible import check_possible
+    from bench.runtime import cores, device_named
+    from bench.tuning.crew import run_searches
+    from bench.tuning.display import TuneDisplay
+    from bench.tuning.results import trials_of, write_trials
+    from bench.tuning.study_file import read_study
+    from bench.tuning.tables import ended
+    from bench.tuning.tuned_file import chosen, write_tuned
+
+    plugins = tuple(plugin or [])
+    study = read_study(file, plugins)
+    place, folder = device_named(device), results / study.name
+    # On an accelerator trials share the device: one at a time unless the user asks for more.
+    parallel = jobs or (cores() if place == "cpu" else 1)
+    start, limit = time.monotonic(), math.inf if stop_after is None else stop_after
+    check_possible(search.cell(search.paper, study.seeds[0], plugins=plugins) for search in study.searches)
+    before = ended(trials_of(study, folder, storage, plugins))
+    total = study.budget.trials * len(study.searches)
+    say(f"{study.title}: {len(study.searches)} methods of {study.budget.trials} trials each: {before} of {total} ended")
+    with TuneDisplay(out, total, before) as display:
+        run_searches(
+            study, folder, storage=storage, plugins=plugins, device=place, jobs=parallel, on_event=display.show,
+            stop_after=limit,
+        )  # fmt: skip
+    write_trials(study, folder, storage, plugins, say)
+    trials = trials_of(study, folder, storage, plugins)
+    left = total - ended(trials)
+    if left:
+        say(f"stopped after {limit:g} s: {left} trials are left, and the same command goes on from the checkpoints")
+        raise typer.Exit(OK)
+    choices = chosen(trials)
+    path = out_file or Path("sweeps") / "tuned" / f"{study.name}.toml"
+    write_tuned(path, study, choices)
+    say(f"the papers' and the tuned values as a sweep: {path}")
+    failed = sum(trial.state == TrialState.FAIL for _, own in trials for trial in own)
+    if failed:
+        out.print(f"failed trials: {failed}; the table of trials has the reasons", style="red", soft_wrap=True)
+    if report:
+        failed += _report(study, choices, path, folder, storage, plugins, place, parallel, start + limit)
+    raise typer.Exit(SOME_FAILED if failed else OK)
+
+
+def _report(
+    study: Study,
+    choices: list[Choice],
+    path: Path,
+    folder: Path,
+    storage: str | None,
+    plugins: tuple[Path, ...],
+    device: str,
+    jobs: int,
+    deadline: float,
+) -> int:
+    """Run what is left of the tuned sweep, write its results and the comparison, and return how many cells failed."""
+    from bench import sweep as sweeps
+    from bench.config import read_sweep
+    from bench.display import SweepDisplay
+    from bench.plotting import write_results
+    from bench.store import Store
+    from bench.tuning.results import shown, write_report
+
+    tuned, store = read_sweep(path, plugins), Store(folder)
+    cells = sweeps.to_run(sweeps.records(tuned, store, plugins))
+    failed = 0
+    if cells:
+        with SweepDisplay(out, len(cells)) as display:
+            ended = sweeps.run(
+                cells, store, plugins=plugins, device=device, jobs=jobs, on_event=display.show,
+                stop_after=max(deadline - time.monotonic(), 0.0),
+            )  # fmt: skip
+        failed = ended["failed"]
+        left = len(cells) - ended.total()
+        if left:
+            say(f"stopped: {left} cells of the report are left, and the same command goes on from the checkpoints")
+            return failed
+    write_results(tuned, store, plugins, "round", out)
+    if any(record.state in sweeps.USABLE for record in sweeps.records(tuned, store, plugins)):
+        out.print(shown(write_report(study, choices, folder, storage, plugins).to_pandas()))
+        say(f"the comparison: {folder / 'tables' / 'report.parquet'}, figures tuned-vs-paper in {folder / 'figures'}")
+    return failed

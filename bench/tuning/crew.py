@@ -1,0 +1,222 @@
+"""The processes of a study: one for each search, so that the order of its trials, and with it every value, is fixed."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import multiprocessing
+import signal
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from multiprocessing.connection import wait
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+
+from bench.errors import BenchError
+from bench.leases import Leases
+from bench.placing import sweep_up
+from bench.runtime import interrupts_held
+from bench.store import Store
+from bench.tuning.claims import FOLDER, folder_token
+from bench.tuning.events import Begun, Broken, Done, Event, Left
+from bench.tuning.storage import open_storage, open_study
+from bench.tuning.study_file import Study
+from bench.tuning.trial import Outcome
+from bench.tuning.work import STOP, Assignment, cell_store, end, search_lease, serve
+
+PYTHON_ERROR = 1
+"""Exit code of a process that ends with a traceback."""
+
+
+def run_searches(
+    study: Study,
+    folder: Path,
+    *,
+    storage: str | None,
+    plugins: Iterable[Path],
+    device: str,
+    jobs: int,
+    on_event: Callable[[Event], None],
+    stop_after: float = math.inf,
+) -> None:
+    """Run what is left of a study's trials in up to ``jobs`` processes, each on a search of its own.
+
+    Searches that no other command works on come first; the others are joined.
+
+    Args:
+        study: the study file.
+        folder: ``results/<study>``.
+        storage: URL of a database; None for the journal in ``folder``.
+        plugins: files of methods the user named.
+        device: where models are trained.
+        jobs: number of processes.
+        on_event: hears of what happens.
+        stop_after: seconds after which running cells leave a checkpoint and no other begins.
+
+    Raises:
+        BenchError: results cannot be written, or a process cannot begin.
+    """
+    store = cell_store(folder)
+    store.prepare()
+    sweep_up(store.cells, Leases(store.unfinished))
+    open_storage(storage, folder)
+    assignments = [
+        Assignment(study, index, folder, storage, tuple(plugins), device) for index in range(len(study.searches))
+    ]
+    crew = _Crew([assignment for assignment in assignments if trials_left(assignment)], store, on_event)
+    deadline = time.monotonic() + stop_after
+    try:
+        while crew.waiting or crew.workers:
+            if time.monotonic() >= deadline:
+                deadline = math.inf
+                crew.stop()
+            while crew.waiting and len(crew.workers) < jobs:
+                crew.start()
+            crew.hear(None if math.isinf(deadline) else max(deadline - time.monotonic(), 0.0))
+    finally:
+        for worker in crew.workers:
+            worker.end()
+
+
+class _Crew:
+    """The searches that wait for a process, and the processes that work."""
+
+    def __init__(self, waiting: list[Assignment], store: Store, on_event: Callable[[Event], None]) -> None:
+        self.waiting, self.on_event = waiting, on_event
+        self.leases = Leases(store.unfinished)
+        self.workers: list[_Worker] = []
+
+    def start(self) -> None:
+        """Start a process on the first search that nobody works on; if there is none, it joins the first."""
+        worker = _Worker()
+        self.workers.append(worker)
+        ordered = sorted(self.waiting, key=_runs_elsewhere)
+        for assignment in ordered:
+            lease = self.leases.take(search_lease(assignment.search), worker.pid)
+            if lease is not None:
+                break
+        else:
+            assignment, lease = ordered[0], None
+        self.waiting.remove(assignment)
+        worker.give(replace(assignment, token=lease.token if lease else ""))
+
+    def hear(self, seconds: float | None) -> None:
+        """Wait for processes to say something, no longer than so many seconds.
+
+        Raises:
+            BenchError: nothing can go on.
+        """
+        ready = wait([worker.pipe for worker in self.workers], seconds)
+        for worker in [worker for worker in self.workers if worker.pipe in ready]:
+            event = worker.receive()
+            if event is None:
+                self._bury(worker)
+            elif isinstance(event, Broken):
+                raise BenchError(event.reason)
+            elif isinstance(event, Left):
+                self.workers.remove(worker)
+                worker.end()
+            else:
+                self.on_event(event)
+
+    def stop(self) -> None:
+        """Ask all processes to leave a checkpoint after their round."""
+        self.waiting.clear()
+        for worker in self.workers:
+            worker.send(STOP)
+
+    def _bury(self, worker: _Worker) -> None:
+        """Record the failure of the trial whose process died, and let another process go on with its search."""
+        self.workers.remove(worker)
+        if worker.running is None or worker.process.exitcode == PYTHON_ERROR:
+            raise BenchError(f"{worker.assignment.search.name}: {worker.obituary}")
+        fail(worker.assignment, worker.running, worker.obituary)
+        self.on_event(Done(worker.assignment.search.name, worker.running, "failed", worker.obituary))
+        self.waiting.insert(0, replace(worker.assignment, token=""))
+
+
+def opened(assignment: Assignment) -> optuna.Study:
+    """Return the Optuna study of an assignment."""
+    storage = open_storage(assignment.storage, assignment.folder)
+    return open_study(assignment.study, assignment.search, storage, assignment.plugins)
+
+
+def trials_left(assignment: Assignment) -> int:
+    """Return how many trials of a search have not ended."""
+    most = assignment.study.budget.trials
+    return most - sum(trial.state.is_finished() for trial in opened(assignment).get_trials(deepcopy=False)[:most])
+
+
+def fail(assignment: Assignment, number: int, reason: str) -> None:
+    """Write down that a trial failed whose process could not do so itself."""
+    study = opened(assignment)
+    trial = study.get_trials(deepcopy=False)[number]
+    if not trial.state.is_finished():
+        end(study, optuna.Trial(study, trial._trial_id), Outcome("failed", reason=reason))
+
+
+def _runs_elsewhere(assignment: Assignment) -> bool:
+    """Return whether a trial of a search is run in another folder of results."""
+    mine = folder_token(assignment.store)
+    running = opened(assignment).get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return any(trial.user_attrs[FOLDER] != mine for trial in running)
+
+
+class _Worker:
+    """One process and the search that it works on."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process: SpawnProcess = context.Process(target=serve, args=(theirs,), daemon=False)
+        with interrupts_held():
+            self.process.start()
+        theirs.close()
+        self.pid = self.process.pid or 0
+        self.running: int | None = None
+
+    def give(self, assignment: Assignment) -> None:
+        """Send the search to work on."""
+        self.assignment = assignment
+        self.send(assignment)
+
+    def send(self, message: object) -> None:
+        """Send something; a dead process is noticed when its answer is read."""
+        with contextlib.suppress(OSError):
+            self.pipe.send(message)
+
+    def receive(self) -> Event | None:
+        """Return the next event; None where the process has died."""
+        try:
+            event: Event = self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join()
+            return None
+        if isinstance(event, Begun):
+            self.running = event.number
+        elif isinstance(event, Done):
+            self.running = None
+        return event
+
+    @property
+    def obituary(self) -> str:
+        """How the process ended."""
+        code = self.process.exitcode or 0
+        words = f"exit code {code}"
+        with contextlib.suppress(ValueError):
+            words = f"signal {signal.Signals(-code).name}" if code < 0 else words
+        return f"the process that ran it ended with {words}"
+
+    def end(self) -> None:
+        """End the process."""
+        self.pipe.close()
+        if self.running is not None:
+            self.process.terminate()
+        self.process.join(timeout=5)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join()

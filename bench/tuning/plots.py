@@ -1,0 +1,182 @@
+"""Optuna's own plots of a study, in the house's type and with the stamp that names the data."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+from optuna.importance import PedAnovaImportanceEvaluator
+from optuna.trial import FrozenTrial, TrialState
+from optuna.visualization import matplotlib as optuna_plots
+
+from bench.analysis.series import SERIES
+from bench.figures.files import save_figure
+from bench.figures.style import RC, stamp, use_style
+from bench.tuning.space import Search
+
+TARGET = "validation accuracy"
+SIZE = (5.2, 3.4)  # inches, of a plot with one panel
+PANEL = 2.6  # inches, the width of each of several panels
+CONTOUR = ("kappa", "frobenius_decay")
+"""The two parameters of the contour where both are searched; else the first two."""
+DECADES = 30
+"""Ratio of a logarithmic axis's ends above which only powers of ten are labelled."""
+SEVERAL = 3
+"""Complete trials that a plot of two parameters needs."""
+IMPORTANCES = "Importance: PED-ANOVA, how far the values of good trials are from those of all trials."
+
+
+class NotDrawn(Exception):
+    """Why a plot is left out, in words."""
+
+
+def draw_plots(
+    study: optuna.Study,
+    search: Search,
+    rows: pd.DataFrame,
+    folder: Path,
+    on_skip: Callable[[str, str], None],
+) -> list[Path]:
+    """Draw the plots of one search and return the files.
+
+    Args:
+        study: the Optuna study.
+        search: what it searches.
+        rows: its rows of the table of trials.
+        folder: where the figures go.
+        on_skip: is told the name of a plot that cannot be drawn, and why.
+    """
+    from matplotlib import pyplot
+
+    pyplot.switch_backend("agg")
+    trials = study.get_trials(deepcopy=False)[: len(rows)]
+    files: list[Path] = []
+    for name, draw in PLOTS.items():
+        title = search.name
+        with use_style(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna calls its plots experimental
+            try:
+                figure, note = draw(only(study, trials), search)
+            except NotDrawn as reason:
+                on_skip(f"{name} of {title}", str(reason))
+                continue
+            figure.suptitle("")
+            for axes in figure.axes:
+                _restyle(axes)
+                legend = axes.get_legend()
+                if legend is not None:  # the note says it
+                    legend.remove()
+            figure.set_size_inches(max(SIZE[0], PANEL * sum(1 for axes in figure.axes if axes.get_xlabel())), SIZE[1])
+            stamp(figure, {"trials": evidence(rows)}, f"{name.capitalize()}: {title}", note)
+            files += save_figure(figure, folder, f"tune-{name}-{search.slug}")
+            pyplot.close(figure)
+    return files
+
+
+def only(study: optuna.Study, trials: list[FrozenTrial]) -> optuna.Study:
+    """Return a copy of a study with the trials that count and have ended."""
+    copied = optuna.create_study(study_name=study.study_name, direction="maximize")
+    copied.add_trials([trial for trial in trials if trial.state.is_finished()])
+    return copied
+
+
+def evidence(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what a stamp reads of trials: one row a cell."""
+    cells = rows.explode("cells").dropna(subset=["cells"])
+    return cells.assign(
+        cell=cells["cells"],
+        seed=cells["cells"].str.extract(r"-seed(\d+)-[0-9a-f]{10}$")[0].astype(int),
+        round=cells["rounds"] // cells.groupby(["label", "trial"], observed=True)["cells"].transform("count"),
+        data_title="held-out samples of " + cells["data_title"].astype(str),
+        status="done",
+    )[["cell", *SERIES, "seed", "status", "round"]]
+
+
+def _complete(study: optuna.Study, least: int, search: Search) -> None:
+    """Refuse a study of too few complete trials, or one of whose trials nothing can be learnt."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < least:
+        raise NotDrawn(f"it needs {least} complete trials, and there {_are(len(complete))}")
+    if least > 1 and len(search.space) < 2:
+        raise NotDrawn("one parameter alone is searched")
+    if least > 1 and len({trial.value for trial in complete}) < 2:
+        raise NotDrawn("all complete trials have the same accuracy")
+
+
+def _are(number: int) -> str:
+    return {0: "is none", 1: "is one"}.get(number, f"are {number}")
+
+
+def _history(study: optuna.Study, search: Search) -> tuple[Figure, str]:
+    _complete(study, 1, search)
+    axes = optuna_plots.plot_optimization_history(study, target_name=TARGET)
+    return _figure(axes), "Dots: complete trials; trial 0 has the papers' values. Line: the best so far."
+
+
+def _importances(study: optuna.Study, search: Search) -> tuple[Figure, str]:
+    _complete(study, SEVERAL, search)
+    axes = optuna_plots.plot_param_importances(study, evaluator=PedAnovaImportanceEvaluator(), target_name=TARGET)
+    return _figure(axes), IMPORTANCES
+
+
+def _contour(study: optuna.Study, search: Search) -> tuple[Figure, str]:
+    _complete(study, SEVERAL, search)
+    names = [dimension.name for dimension in search.space]
+    pair = list(CONTOUR) if set(CONTOUR) <= set(names) else names[:2]
+    axes = optuna_plots.plot_contour(study, params=pair, target_name=TARGET)
+    return _figure(
+        axes
+    ), "Dots: trials, pruned ones with their accuracy when they ended. Between them it is interpolated."
+
+
+def _slice(study: optuna.Study, search: Search) -> tuple[Figure, str]:
+    _complete(study, 1, search)
+    axes = optuna_plots.plot_slice(study, target_name=TARGET)
+    return _figure(axes), "Dots: complete trials, the darker the later."
+
+
+PLOTS: dict[str, Callable[[optuna.Study, Search], tuple[Figure, str]]] = {
+    "history": _history,
+    "importances": _importances,
+    "contour": _contour,
+    "slice": _slice,
+}
+
+
+def _figure(drawn: object) -> Figure:
+    """Return the figure of what Optuna draws: axes, or an array of them."""
+    axes = drawn if isinstance(drawn, Axes) else next(iter(_flat(drawn)))
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    return figure
+
+
+def _flat(drawn: object) -> Iterator[Axes]:
+    import numpy as np
+
+    yield from np.asarray(drawn).ravel()
+
+
+def _restyle(axes: Axes) -> None:
+    """Give Optuna's axes, which are in another style, the house's look."""
+    axes.set_title("")
+    axes.set_title("", loc="left")
+    axes.set_facecolor("white")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set(color="black", size=RC["axes.labelsize"])
+        if axis.get_scale() == "log":
+            low, high = axis.get_view_interval()
+            axis.set_major_locator(LogLocator(subs=(1,) if high > DECADES * low else (1, 2, 5)))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
+    axes.tick_params(labelsize=RC["xtick.labelsize"], color=RC["xtick.color"], labelcolor=RC["xtick.labelcolor"])
+    axes.grid(True, color=RC["grid.color"], linewidth=RC["grid.linewidth"])
+    for name, spine in axes.spines.items():
+        spine.set_visible(name in ("left", "bottom"))
+        spine.set_color(RC["axes.edgecolor"])

@@ -1,0 +1,106 @@
+"""From a study's trials to its tables, plots, tuned sweep file and report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.markup import escape
+from rich.table import Table
+
+from bench.figures.files import save_figure
+from bench.figures.style import use_style
+from bench.store import write_table
+from bench.tuning import figure
+from bench.tuning.plots import draw_plots
+from bench.tuning.report import report_table
+from bench.tuning.storage import open_storage, open_study
+from bench.tuning.study_file import Study
+from bench.tuning.tables import Trials, trials_table
+from bench.tuning.tuned_file import Choice
+
+
+def trials_of(study: Study, folder: Path, storage: str | None, plugins: tuple[Path, ...]) -> Trials:
+    """Return each search with the trials of it that count."""
+    opened = open_storage(storage, folder)
+    return [
+        (search, open_study(study, search, opened, plugins).get_trials(deepcopy=False)[: study.budget.trials])
+        for search in study.searches
+    ]
+
+
+def write_trials(
+    study: Study, folder: Path, storage: str | None, plugins: tuple[Path, ...], say: Callable[[str], None]
+) -> None:
+    """Write the table of trials and Optuna's plots, and say what was left out.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    trials = trials_of(study, folder, storage, plugins)
+    table = trials_table(study, trials, plugins)
+    write_table(folder / "tables" / "trials.parquet", table)
+    frame = table.to_pandas()
+    opened = open_storage(storage, folder)
+    files = []
+    for search, _ in trials:
+        rows = frame[(frame["task"] == search.task) & (frame["label"] == search.label)]
+        files += draw_plots(
+            open_study(study, search, opened, plugins),
+            search,
+            rows,
+            folder / "figures",
+            lambda name, reason: say(f"plot {name} is left out: {reason}"),
+        )
+    say(f"{len(frame)} trials in tables/trials.parquet and {len(files)} plot files in figures/ of {folder}")
+
+
+def write_report(
+    study: Study, choices: list[Choice], folder: Path, storage: str | None, plugins: tuple[Path, ...]
+) -> pa.Table:
+    """Write the table and the figure of the report from the tables of its sweep, and return the table.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    rounds = pq.read_table(folder / "tables" / "rounds.parquet").to_pandas()
+    trials = trials_of(study, folder, storage, plugins)
+    table = report_table(study, choices, trials, rounds, plugins)
+    write_table(folder / "tables" / "report.parquet", table)
+    frame = table.to_pandas()
+    with use_style():
+        for suffix, drawn in figure.draw(frame, rounds, study.budget.last):
+            save_figure(drawn, folder / "figures", f"tuned-vs-paper-{suffix}")
+    return table
+
+
+def shown(report: pd.DataFrame) -> Table:
+    """Return the report as a table for the terminal."""
+    stand_in = ", stand-in data" if report["stand_in"].any() else ""
+    table = Table(show_lines=True, title=f"accuracy (%) on fresh seeds{stand_in}", title_justify="left")
+    for name in ("method", "values"):
+        table.add_column(name, overflow="fold")
+    for name in ("validation", "test", "tuned - paper"):
+        table.add_column(name, no_wrap=True)
+    for row in report.to_dict("records"):
+        table.add_row(
+            escape(f"{row['label']}\n{row['task']}"),
+            f"[bold]{row['values']}[/]\n" + escape(row["settings"].replace(", ", "\n")),
+            _percent(row, "validation_acc"),
+            _percent(row, "test_acc"),
+            _percent(row, "difference", sign="+"),
+        )
+    return table
+
+
+def _percent(row: Mapping[Any, Any], name: str, sign: str = "") -> str:
+    """Return a share in percent, with its interval where it has one."""
+    if pd.isna(row[name]):
+        return ""
+    words = f"{100 * row[name]:{sign}.2f}"
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    return words if low is None or high is None or pd.isna(low) else f"{words} [{100 * low:.2f}, {100 * high:.2f}]"

@@ -1,0 +1,172 @@
+"""What a process of a study does: it runs trials of one search until all have ended or it is asked to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import Trial, TrialState
+
+from bench.errors import BenchError, Unfinished
+from bench.leases import Lease, Leases
+from bench.store import Store
+from bench.tuning.claims import Claim, Claims, Elsewhere
+from bench.tuning.events import Begun, Broken, Done, Event, Left, Note, Reached
+from bench.tuning.pruning import Judge
+from bench.tuning.sampler import distribution_of
+from bench.tuning.space import Search
+from bench.tuning.storage import open_storage, open_study
+from bench.tuning.study_file import Study
+from bench.tuning.trial import LOOK_SECONDS, Outcome, Place, Trialling, rounds_of
+from bench.tuning.words import ending, in_words
+
+STOP = None
+"""Sent to a process: its cell shall leave a checkpoint and end."""
+STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a process is to work on.
+
+    Attributes:
+        study: the study file.
+        index: which of its searches.
+        folder: ``results/<study>``.
+        storage: URL of a database; None for the journal.
+        plugins: files of methods the user named.
+        device: where models are trained.
+        token: of the lease of the search; empty where another process has it and this one joins.
+    """
+
+    study: Study
+    index: int
+    folder: Path
+    storage: str | None
+    plugins: tuple[Path, ...]
+    device: str
+    token: str = ""
+
+    @property
+    def search(self) -> Search:
+        """The search to work on."""
+        return self.study.searches[self.index]
+
+    @property
+    def store(self) -> Store:
+        """Where the cells of the trials are."""
+        return cell_store(self.folder)
+
+
+def cell_store(folder: Path) -> Store:
+    """Return where the cells of a study's trials are: apart from those of its report, which ``gc`` looks after."""
+    return Store(folder / "study")
+
+
+def serve(pipe: Connection) -> None:
+    """Work on the assignment that comes through a pipe, and tell through it what happens."""
+    # An interruption from the keyboard reaches the whole group of processes; the parent decides what ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assignment: Assignment = pipe.recv()
+    except (EOFError, OSError):  # the parent is gone
+        return
+    lease = Lease(Leases(assignment.store.unfinished), search_lease(assignment.search), assignment.token)
+    last: Event = Left(assignment.search.name)
+    with lease.held() if assignment.token else contextlib.nullcontext():
+        try:
+            Worker(pipe, assignment).work()
+        except BenchError as error:
+            last = Broken(assignment.search.name, str(error))
+    _say(pipe, last)
+
+
+def search_lease(search: Search) -> str:
+    """Return the name of the lease of a search."""
+    return f"search-{search.slug}"
+
+
+def _say(pipe: Connection, event: Event) -> None:
+    with contextlib.suppress(OSError):  # the parent is gone: the cell stops after this round
+        pipe.send(event)
+
+
+class Worker:
+    """Runs the trials of a search one after the other.
+
+    Args:
+        pipe: to the parent, which hears what happens; anything that comes through it, or its end, says stop.
+        assignment: what to work on.
+    """
+
+    def __init__(self, pipe: Connection, assignment: Assignment) -> None:
+        self.pipe, self.assignment, self.name = pipe, assignment, assignment.search.name
+        study, search = assignment.study, assignment.search
+        storage = open_storage(assignment.storage, assignment.folder)
+        self.study = open_study(study, search, storage, assignment.plugins)
+        self.claims = Claims(self.study, assignment.store, study.budget.trials)
+
+    def work(self) -> None:
+        """Run trials until all have ended or the parent says stop, or is gone."""
+        said: Mapping[int, str] = {}
+        while not self.pipe.poll():
+            claim = self.claims.next()
+            if claim is None:
+                return
+            if isinstance(claim, Elsewhere):
+                if claim.holders != said:
+                    said = claim.holders
+                    whose = ", ".join(f"trial {number} ({holder})" for number, holder in said.items())
+                    self._say(Note(self.name, f"waits for what is run elsewhere: {whose}"))
+                time.sleep(LOOK_SECONDS)
+                continue
+            with claim.lease.held():
+                try:
+                    self._run(claim)
+                except Unfinished as unfinished:
+                    self._say(Note(self.name, f"trial {claim.trial.number} is left: {unfinished}"))
+
+    def _run(self, claim: Claim) -> None:
+        assignment, trial = self.assignment, claim.trial
+        study, search = assignment.study, assignment.search
+        values = suggested(trial, search)
+        self._say(Begun(self.name, trial.number, in_words(values)))
+        cells = [search.cell(values, seed, study.budget.validation, assignment.plugins) for seed in study.seeds]
+        steps = len(cells) * rounds_of(cells[0])
+
+        def on_step(step: int, accuracy: float) -> None:
+            self._say(Reached(self.name, trial.number, step, steps, f"validation accuracy {accuracy:.2%}"))
+
+        def note(line: str) -> None:
+            self._say(Note(self.name, f"trial {trial.number} {line}"))
+
+        place = Place(assignment.store, assignment.plugins, assignment.device, self.pipe.poll, note)
+        judge = Judge(self.study, trial, study.pruner, steps)
+        outcome = Trialling(cells, place, judge, study.budget.last, on_step).run()
+        claim.lease.check()
+        judge.keep()
+        end(self.study, trial, outcome)
+        self._say(Done(self.name, trial.number, outcome.state, ending(outcome, steps)))
+
+    def _say(self, event: Event) -> None:
+        _say(self.pipe, event)
+
+
+def suggested(trial: Trial, search: Search) -> dict[str, Any]:
+    """Return the values of a trial; those that it has already are not drawn again."""
+    return {dimension.name: trial._suggest(dimension.name, distribution_of(dimension)) for dimension in search.space}
+
+
+def end(study: optuna.Study, trial: Trial, outcome: Outcome) -> None:
+    """Write down how a trial ended."""
+    facts = {"rounds": outcome.rounds, "seconds": round(outcome.seconds, 3), "pruned_at": outcome.pruned_at}
+    for name, value in {**facts, "reason": outcome.reason}.items():
+        trial.set_user_attr(name, value)
+    study.tell(trial.number, outcome.value, STATES[outcome.state])
