@@ -291,7 +291,7 @@ def test_real_sweep_with_a_failing_plugin(tmp_path: Path) -> None:
     plugin(tmp_path, "bad", extract="raise ValueError('[/] no')")
     file = sweep_of(tmp_path, '[[cells]]\nmethod = ["bad", "orthdrop"]\nkeep = 0.5\n', "figures = []\n")
     process = start(tmp_path, "sweep", file, "--plugin", "bad.py", "--device", "cpu", "--jobs", 1)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert process.returncode == 1 and "Traceback" not in out + err
     assert "round 1: ValueError: [/] no" in out and "failed cells: 1" in out and "footprint of cnn-femnist, bad" in out
     assert pd.read_parquet(tmp_path / "results/tiny/tables/cells.parquet")["method"].tolist() == ["orthdrop"]

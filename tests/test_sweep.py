@@ -303,7 +303,7 @@ def test_interruption_keeps_finished_cells(sleeper: Path, number: signal.Signals
             os.killpg(process.pid, number)
         else:
             os.kill(process.pid, number)
-        _, err = process.communicate(timeout=20 if number == signal.SIGINT else 40)
+        _, err = process.communicate(timeout=90)
         assert process.returncode == 130
         asked, ended = err.strip().splitlines()
         assert asked.startswith("stopping: ") and "a second Ctrl-C ends at once" in asked
@@ -318,7 +318,7 @@ def test_kill_of_the_whole_sweep_loses_only_what_was_running(sleeper: Path) -> N
         process.wait()
         # The orphan finishes its round, finds nobody to tell, and leaves without a result.
         (sleeper.parent / "awake").touch()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while time.monotonic() < deadline and group_is_alive(process.pid):
             time.sleep(0.05)
         assert not group_is_alive(process.pid)
