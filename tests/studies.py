@@ -48,7 +48,7 @@ n_startup_trials = 2
 
 
 class Heard:
-    """Stands for the parent of a worker: hears its events, and says stop after so many reports."""
+    """Stands for the parent of a worker: hears its events, and says stop after so many reports or when it waits."""
 
     def __init__(self, stop_after: float = float("inf")) -> None:
         self.events: list[Any] = []
@@ -60,7 +60,8 @@ class Heard:
 
     def poll(self) -> bool:
         """Return whether to stop."""
-        return len(self.of("Reached")) >= self.stop_after
+        waits = any("waits for" in note.line for note in self.of("Note"))
+        return waits or len(self.of("Reached")) >= self.stop_after
 
     def of(self, kind: str) -> list[Any]:
         """Return the events of a kind."""

@@ -124,12 +124,12 @@ def test_another_folder_runs_its_own_trials_alone(tmp_path: Path) -> None:
     """A trial that was left in one folder is not taken over from another, which takes the others."""
     study, url = study_of(tmp_path), f"sqlite:///{tmp_path / 'study.db'}"
     work(study, tmp_path / "one", storage=url, stop_after=2)
-    heard = work(study, tmp_path / "two", storage=url, stop_after=20)
-    begun = [event.number for event in heard.of("Begun")]
-    assert 0 not in begun and begun[0] == 1
-    work(study, tmp_path / "one", storage=url)
-    states = {trial.number: trial.state.is_finished() for trial in named(trials(study, tmp_path / "one", url), "prism")}
-    assert states[0] and len(states) == study.budget.trials
+    heard = work(study, tmp_path / "two", storage=url)
+    assert [event.number for event in heard.of("Begun")] == list(range(1, study.budget.trials))
+    assert "trial 0 (another folder of results)" in heard.of("Note")[-1].line
+    assert [event.number for event in work(study, tmp_path / "one", storage=url).of("Begun")] == [0]
+    states = [trial.state.is_finished() for trial in named(trials(study, tmp_path / "one", url), "prism")]
+    assert states == [True] * study.budget.trials
 
 
 def test_a_torn_line_and_the_lock_of_a_killed_process_do_no_harm(
