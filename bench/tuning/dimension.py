@@ -30,6 +30,7 @@ class Dimension:
         whole: True for whole numbers.
         choices: the allowed values; empty where there is a range.
         implied: True where ``paper`` is what the parameter means on the task when it is left out.
+        symbol: what people call it: its name in the paper ("lambda"), else the field's.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Dimension:
     whole: bool = False
     choices: tuple[Any, ...] = ()
     implied: bool = False
+    symbol: str = ""
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -133,7 +135,8 @@ def read_dimension(field: Field, given: Mapping[str, Any], fixed: Mapping[str, A
         )
     implied = field.has_no_default and paper == field.usual
     number = type(dimension.low) if dimension.low is not None else type(paper)
-    return dataclasses.replace(dimension, paper=number(paper), implied=implied)
+    symbol = field.about.alias or field.name
+    return dataclasses.replace(dimension, paper=number(paper), implied=implied, symbol=symbol)
 
 
 def _with_choices(field: Field, given: Mapping[str, Any], fixed: Mapping[str, Any], place: str) -> Dimension | None:

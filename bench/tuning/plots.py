@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 from optuna.importance import PedAnovaImportanceEvaluator
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna.visualization import matplotlib as optuna_plots
 
 from bench.analysis.series import SERIES
@@ -20,10 +20,10 @@ from bench.figures.files import save_figure
 from bench.figures.style import RC, stamp, use_style
 from bench.tuning.space import Search
 
-TARGET = "validation accuracy"
+TARGET = "validation accuracy (%)"
 SIZE = (5.2, 3.4)  # inches, of a plot with one panel
 PANEL = 2.6  # inches, the width of each of several panels
-CONTOUR = ("kappa", "frobenius_decay")
+CONTOUR = ("kappa", "lambda")
 """The two parameters of the contour where both are searched; else the first two."""
 DECADES = 30
 """Ratio of a logarithmic axis's ends above which only powers of ten are labelled."""
@@ -62,7 +62,7 @@ def draw_plots(
         with use_style(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna calls its plots experimental
             try:
-                figure, note = draw(only(study, trials), search)
+                figure, note = draw(readable(study, trials, search), search)
             except NotDrawn as reason:
                 on_skip(f"{name} of {title}", str(reason))
                 continue
@@ -79,10 +79,20 @@ def draw_plots(
     return files
 
 
-def only(study: optuna.Study, trials: list[FrozenTrial]) -> optuna.Study:
-    """Return a copy of a study with the trials that count and have ended."""
+def readable(study: optuna.Study, trials: list[FrozenTrial], search: Search) -> optuna.Study:
+    """Return a copy of a study for people: trials that count and have ended, the papers' names, percent."""
     copied = optuna.create_study(study_name=study.study_name, direction="maximize")
-    copied.add_trials([trial for trial in trials if trial.state.is_finished()])
+    symbols = {dimension.name: dimension.symbol for dimension in search.space}
+    for trial in (trial for trial in trials if trial.state.is_finished()):
+        copied.add_trial(
+            create_trial(
+                state=trial.state,
+                value=None if trial.value is None else 100 * trial.value,
+                params={symbols[name]: value for name, value in trial.params.items()},
+                distributions={symbols[name]: values for name, values in trial.distributions.items()},
+                intermediate_values={step: 100 * value for step, value in trial.intermediate_values.items()},
+            )
+        )
     return copied
 
 
@@ -127,12 +137,10 @@ def _importances(study: optuna.Study, search: Search) -> tuple[Figure, str]:
 
 def _contour(study: optuna.Study, search: Search) -> tuple[Figure, str]:
     _complete(study, SEVERAL, search)
-    names = [dimension.name for dimension in search.space]
+    names = [dimension.symbol for dimension in search.space]
     pair = list(CONTOUR) if set(CONTOUR) <= set(names) else names[:2]
     axes = optuna_plots.plot_contour(study, params=pair, target_name=TARGET)
-    return _figure(
-        axes
-    ), "Dots: trials, pruned ones with their accuracy when they ended. Between them it is interpolated."
+    return _figure(axes), "Dots: complete trials. Between them it is interpolated."
 
 
 def _slice(study: optuna.Study, search: Search) -> tuple[Figure, str]:

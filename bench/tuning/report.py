@@ -14,7 +14,6 @@ from bench.schema import WORD, table_of
 from bench.tuning.study_file import Study
 from bench.tuning.tables import Trials, best_of
 from bench.tuning.tuned_file import PAPER, Choice
-from bench.tuning.words import in_words
 
 VERSION = 1
 REPORT_FIELDS = [
@@ -90,7 +89,7 @@ def _rows(
                 "label": choice.search.label,
                 "method": choice.search.method,
                 "values": name,
-                "settings": in_words(choice.values[name]),
+                "settings": choice.search.in_words(choice.values[name]),
                 **{column: _plain(about[column]) for column in ("keep", "partition", "alpha", "data_title")},
                 "stand_in": bool(about["stand_in"]),
                 "trial": trial,

@@ -16,6 +16,7 @@ from bench.config import make_cell
 from bench.errors import BenchError, choices
 from bench.tasks.base import Recipe
 from bench.tuning.dimension import Dimension, Field, read_dimension
+from bench.tuning.words import in_words
 from bench.validation import checked, without_defaults
 
 
@@ -53,6 +54,10 @@ class Search:
     def paper(self) -> dict[str, Any]:
         """The values that the papers have: those of trial 0."""
         return {dimension.name: dimension.paper for dimension in self.space}
+
+    def in_words(self, values: Mapping[str, Any]) -> str:
+        """Return values of the searched parameters as a line, by the names they have in the papers."""
+        return in_words({dimension.symbol: values[dimension.name] for dimension in self.space})
 
     def settings(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return searched values as the keys of a cell; the papers' are left out where that means the same."""

@@ -17,7 +17,6 @@ from bench.files import write_whole
 from bench.tuning.space import Search
 from bench.tuning.study_file import Study
 from bench.tuning.tables import Trials, best_of
-from bench.tuning.words import in_words
 
 PAPER, TUNED = "paper", "tuned"
 
@@ -90,7 +89,7 @@ def tuned_text(study: Study, choices: list[Choice]) -> str:
 
 def _comment(choice: Choice, name: str, values: Mapping[str, Any]) -> str:
     search, best = choice.search, choice.best
-    whose = f"# {search.name}, {name}: {in_words(values)}"
+    whose = f"# {search.name}, {name}: {search.in_words(values)}"
     if best is None:
         return f"{whose}; no trial is complete"
     if name == TUNED or TUNED not in choice.values:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.tuning.trial import Outcome
+if TYPE_CHECKING:
+    from bench.tuning.trial import Outcome
 
 
 def in_words(values: Mapping[str, Any]) -> str:

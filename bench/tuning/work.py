@@ -25,7 +25,7 @@ from bench.tuning.space import Search
 from bench.tuning.storage import open_storage, open_study
 from bench.tuning.study_file import Study
 from bench.tuning.trial import LOOK_SECONDS, Outcome, Place, Trialling, rounds_of
-from bench.tuning.words import ending, in_words
+from bench.tuning.words import ending
 
 STOP = None
 """Sent to a process: its cell shall leave a checkpoint and end."""
@@ -137,7 +137,7 @@ class Worker:
         assignment, trial = self.assignment, claim.trial
         study, search = assignment.study, assignment.search
         values = suggested(trial, search)
-        self._say(Begun(self.name, trial.number, in_words(values)))
+        self._say(Begun(self.name, trial.number, search.in_words(values)))
         cells = [search.cell(values, seed, study.budget.validation, assignment.plugins) for seed in study.seeds]
         steps = len(cells) * rounds_of(cells[0])
 
