@@ -65,7 +65,7 @@ def test_choices_whole_numbers_and_variants(tmp_path: Path) -> None:
 
 MISTAKES: list[tuple[str, str]] = [
     (METHODS.replace("lr = {", "lrr = {"), "unknown parameter 'lrr'"),
-    (METHODS.replace("low = 0.02", "lo = 0.02"), "unknown key 'lo'; allowed: 'low', 'high'"),
+    (METHODS.replace("low = 0.01", "lo = 0.01"), "unknown key 'lo'; allowed: 'low', 'high'"),
     ("[methods.prism]\nkappa = { low = 3, high = 3 }", "kappa: low = 3 is not below high = 3"),
     (
         "[methods.prism]\nkappa = { low = 3 }",

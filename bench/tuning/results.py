@@ -101,6 +101,6 @@ def _percent(row: Mapping[Any, Any], name: str, sign: str = "") -> str:
     """Return a share in percent, with its interval where it has one."""
     if pd.isna(row[name]):
         return ""
-    words = f"{100 * row[name]:{sign}.2f}"
+    words = f"{100 * row[name]:{sign}.1f}"
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-    return words if low is None or high is None or pd.isna(low) else f"{words} [{100 * low:.2f}, {100 * high:.2f}]"
+    return words if low is None or high is None or pd.isna(low) else f"{words} [{100 * low:.1f}, {100 * high:.1f}]"
