@@ -17,6 +17,7 @@ from typing import Any
 
 from bench import registry
 from bench.cell import Cell
+from bench.errors import BenchError
 
 PACKAGE = Path(__file__).parent
 SIMULATION_PATH = (
@@ -64,6 +65,24 @@ def code_of(cell: Cell, plugins: Iterable[Path] = ()) -> str:
     if cell.diagnostics in ("cosine", "all"):
         files += [file for file in registry.method("fedavg").files() if file not in files]
     return f"{simulation_code()}-{_method_code(tuple((file, file.stat().st_mtime_ns) for file in files))}"
+
+
+def data_of(cell: Cell) -> str | None:
+    """Return the fingerprint of the real data that a cell would read now.
+
+    None for stand-ins, which the code itself generates, and where the data is not here.
+    """
+    return _data_of(cell.task) if cell.data == "real" else None
+
+
+@functools.cache
+def _data_of(task: str) -> str | None:
+    from bench.data.sources import load
+
+    try:
+        return load(registry.task(task).kind.dataset).fingerprint
+    except BenchError:
+        return None
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import statistics
 from collections import Counter, defaultdict
@@ -13,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bench import registry, schema
+from bench import schema
 from bench.cell import Cell
 from bench.config import AXES, Sweep
 from bench.errors import BenchError, choices
@@ -21,7 +20,7 @@ from bench.launch.dispatch import Crew, Dispatch
 from bench.launch.events import Ended, Event
 from bench.leases import Leases
 from bench.placing import sweep_up
-from bench.provenance import code_of
+from bench.provenance import code_of, data_of
 from bench.store import FINISHED, Record, Store, write_table
 from bench.wholeness import STATES
 
@@ -35,10 +34,7 @@ def records(sweep: Sweep, store: Store, plugins: Iterable[Path] = ()) -> list[Re
     plugins = tuple(plugins)
     alike = {(cell.method, cell.diagnostics): cell for cell in sweep.cells}
     codes = {of: code_of(cell, plugins) for of, cell in alike.items()}
-    return [
-        store.record(cell, codes[cell.method, cell.diagnostics], _fingerprint(cell.task, cell.data))
-        for cell in sweep.cells
-    ]
+    return [store.record(cell, codes[cell.method, cell.diagnostics], data_of(cell)) for cell in sweep.cells]
 
 
 def counts(known: Iterable[Record]) -> dict[str, int]:
@@ -118,7 +114,7 @@ def run(
     stamps = {cell.folder: store.stamp(cell) for cell in cells}
 
     def settled(cell: Cell) -> Record | None:
-        record = store.record(cell, code_of(cell, plugins), _fingerprint(cell.task, cell.data))
+        record = store.record(cell, code_of(cell, plugins), data_of(cell))
         fresh = record.state == "failed" and store.stamp(cell) != stamps[cell.folder]
         return record if record.state in FINISHED or fresh else None
 
@@ -242,19 +238,6 @@ def _beside(about: Mapping[str, Any], table: pa.Table, wanted: pa.Schema) -> pa.
 
 def _joined(tables: list[pa.Table], wanted: pa.Schema) -> pa.Table:
     return pa.concat_tables(tables).unify_dictionaries().combine_chunks() if tables else wanted.empty_table()
-
-
-@functools.cache
-def _fingerprint(task: str, data: str) -> str | None:
-    """Return the fingerprint of the real data that is here; None for stand-ins, which the code itself generates."""
-    if data != "real":
-        return None
-    try:
-        from bench.data.sources import load
-
-        return load(registry.task(task).kind.dataset).fingerprint
-    except BenchError:
-        return None
 
 
 def _axis(cell: Cell, name: str) -> Any:

@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 
-from bench import sweep as sweeps
 from bench.cell import Cell
 from bench.checkpoint import Checkpoint
-from bench.provenance import code_of
+from bench.provenance import code_of, data_of
 from bench.store import Store
 
 DIVERGED = 0.0
@@ -42,14 +41,9 @@ def rounds_so_far(cell: Cell, store: Store, plugins: Iterable[Path], device: str
         "device": device,
         "torch": torch.__version__,
     }
-    data = fingerprint(cell)
+    data = data_of(cell)
     try:
         saved = Checkpoint(store.checkpoint(cell), made_by if data is None else made_by | {"data": data}).load()
     except ValueError:
         return [], 0.0
     return ([], 0.0) if saved is None else (saved[1].rounds, saved[1].seconds)
-
-
-def fingerprint(cell: Cell) -> str | None:
-    """Return the fingerprint of the data that a cell would read now; None for stand-ins."""
-    return sweeps._fingerprint(cell.task, cell.data)

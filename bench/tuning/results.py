@@ -21,7 +21,7 @@ from bench.tuning.report import report_table
 from bench.tuning.storage import open_storage, open_study
 from bench.tuning.study_file import Study
 from bench.tuning.tables import Trials, trials_table
-from bench.tuning.tuned_file import Choice
+from bench.tuning.tuned_file import PAPER, Choice
 
 
 def trials_of(study: Study, folder: Path, storage: str | None, plugins: tuple[Path, ...]) -> Trials:
@@ -81,18 +81,19 @@ def write_report(
 def shown(report: pd.DataFrame) -> Table:
     """Return the report as a table for the terminal."""
     stand_in = ", stand-in data" if report["stand_in"].any() else ""
-    table = Table(show_lines=True, title=f"accuracy (%) on fresh seeds{stand_in}", title_justify="left")
-    for name in ("method", "values"):
-        table.add_column(name, overflow="fold")
-    for name in ("validation", "test", "tuned - paper"):
-        table.add_column(name, no_wrap=True)
+    table = Table(title=f"accuracy (%) on fresh seeds{stand_in}", title_justify="left")
+    several = report["task"].nunique() > 1
+    for name in (["task"] if several else []) + ["method", "values", "validation", "test", "tuned - paper"]:
+        table.add_column(name, no_wrap=name != "method")
     for row in report.to_dict("records"):
         table.add_row(
-            escape(f"{row['label']}\n{row['task']}"),
-            f"[bold]{row['values']}[/]\n" + escape(row["settings"].replace(", ", "\n")),
+            *([row["task"]] if several else []),
+            escape(row["label"]),
+            row["values"],
             _percent(row, "validation_acc"),
             _percent(row, "test_acc"),
             _percent(row, "difference", sign="+"),
+            end_section=row["values"] != PAPER,
         )
     return table
 

@@ -15,8 +15,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from bench.errors import BenchError, StorageError
-from bench.provenance import code_of
-from bench.tuning.objective import fingerprint
+from bench.provenance import code_of, data_of
 from bench.tuning.pruning import options_of
 from bench.tuning.sampler import PerTrialSampler
 from bench.tuning.space import Search
@@ -137,7 +136,7 @@ def study_name(study: Study, search: Search, plugins: Iterable[Path]) -> str:
         "sampler": vars(study.sampler),
         "pruner": options_of(study.pruner),
         "code": code_of(cell, plugins),
-        "data": fingerprint(cell),
+        "data": data_of(cell),
     }
     digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:8]
     return f"{search.slug}-{digest}"

@@ -16,12 +16,12 @@ from bench.checkpoint import Stopped
 from bench.errors import Unfinished
 from bench.federation import Federation
 from bench.leases import Lease, Leases
-from bench.provenance import code_of
+from bench.provenance import code_of, data_of
 from bench.running import Hooks, run_cell
 from bench.schema import round_row
 from bench.simulator import Round
 from bench.store import FINISHED, Store
-from bench.tuning.objective import DIVERGED, cell_accuracy, evaluated, fingerprint, rounds_so_far
+from bench.tuning.objective import DIVERGED, cell_accuracy, evaluated, rounds_so_far
 from bench.tuning.pruning import Judge
 
 LOOK_SECONDS = 1.0
@@ -118,7 +118,7 @@ class Trialling:
     def _finished(self, cell: Cell) -> tuple[str, str, list[dict[str, Any]]] | None:
         """Return status, reason and rounds of a cell that has a result; None if it has to be run."""
         store, plugins = self.place.store, self.place.plugins
-        record = store.record(cell, code_of(cell, plugins), fingerprint(cell))
+        record = store.record(cell, code_of(cell, plugins), data_of(cell))
         if record.state not in FINISHED:
             return None
         rounds = store.read(cell, "rounds").to_pylist()
