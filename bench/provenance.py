@@ -60,11 +60,14 @@ def simulation_code() -> str:
 
 
 def code_of(cell: Cell, plugins: Iterable[Path] = ()) -> str:
-    """Return a hash of the code that a cell runs: the simulation path, the method's file and those it inherits from."""
-    files = registry.method(cell.method, plugins).files()
+    """Return a hash of the code that a cell runs: the simulation path, the method's file and those it inherits from.
+
+    As this process has imported it: an edit that was made since changes nothing of what is run here.
+    """
+    entries = [registry.method(cell.method, plugins)]
     if cell.diagnostics in ("cosine", "all"):
-        files += [file for file in registry.method("fedavg").files() if file not in files]
-    return f"{simulation_code()}-{_method_code(tuple((file, file.stat().st_mtime_ns) for file in files))}"
+        entries.append(registry.method("fedavg"))
+    return f"{simulation_code()}-{_method_code(tuple(dict.fromkeys(entries)))}"
 
 
 def data_of(cell: Cell) -> str | None:
@@ -85,16 +88,28 @@ def _data_of(task: str) -> str | None:
         return None
 
 
+@functools.cache  # a plugin that was edited is read anew, and is another entry then
+def _method_code(entries: tuple[registry.MethodEntry, ...]) -> str:
+    files = dict.fromkeys(file for entry in entries for file in entry.files())
+    return _hash_of(_installed().get(file) or file.read_text(encoding="utf-8") for file in files)
+
+
 @functools.cache
-def _method_code(files: tuple[tuple[Path, int], ...]) -> str:
-    return code_hash([file for file, _ in files])
+def _installed() -> dict[Path, str]:
+    """Return the sources of the built-in methods as they are when they are first asked for."""
+    entries = [entry for entry in registry.methods().values() if entry.kind]
+    return {file: file.read_text(encoding="utf-8") for entry in entries for file in entry.files()}
 
 
 def code_hash(files: Iterable[Path]) -> str:
     """Return a hash of what files do: comments, docstrings and blank lines do not count."""
+    return _hash_of(path.read_text(encoding="utf-8") for path in files)
+
+
+def _hash_of(sources: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    for path in files:
-        digest.update(stripped(path.read_text(encoding="utf-8")).encode() + b"\0")
+    for source in sources:
+        digest.update(stripped(source).encode() + b"\0")
     return digest.hexdigest()[:16]
 
 

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.provenance import PACKAGE, SIMULATION_PATH, code_hash, environment, simulation_code, stripped
+from bench.cell import Cell
+from bench.provenance import PACKAGE, SIMULATION_PATH, code_hash, code_of, environment, simulation_code, stripped
 
 PLAIN = 'def f(x: str) -> str:\n    y = x + "#"\n    return y\n'
 
@@ -142,3 +144,32 @@ def test_environment_names_versions_device_and_commit() -> None:
     assert (facts["device"], facts["cores"]) == ("cpu", os.cpu_count())
     git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PACKAGE, capture_output=True, text=True, check=False)
     assert facts["git_commit"] == (git.stdout.strip() if git.returncode == 0 else None)
+
+
+EDIT_WHILE_IT_RUNS = """
+from pathlib import Path
+from bench import registry
+from bench.cell import Cell
+from bench.provenance import code_of
+code_of(Cell("cnn-femnist", "fedavg"))
+path = registry.method("orthdrop").source
+path.write_text(path.read_text() + "EDITED = 1")
+print(code_of(Cell("cnn-femnist", "orthdrop")))
+"""
+
+
+def test_the_code_is_that_which_a_process_has_imported(tmp_path: Path) -> None:
+    """A method that is edited while a sweep runs is not what its processes run."""
+    for name in ("bench", "methods"):
+        shutil.copytree(PACKAGE.parent / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    codes = []
+    for _ in range(2):
+        result = subprocess.run(
+            [sys.executable, "-B", "-c", EDIT_WHILE_IT_RUNS], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+        assert result.returncode == 0, result.stderr
+        codes.append(result.stdout)
+        edits = (tmp_path / "methods" / "orthdrop.py").read_text().count("EDITED")
+        assert edits == len(codes)
+    assert codes[0].strip() == code_of(Cell("cnn-femnist", "orthdrop"))
+    assert codes[1] != codes[0]
