@@ -139,6 +139,13 @@ def _crew_of(engine: Engine, device: str, address: str, resources: str, runtime_
     from bench.launch.ray_settings import settings_of
 
     if engine is not Engine.ray:
+        for option, given in (
+            ("--address", address != "auto"),
+            ("--resources", resources != "cpus=1"),
+            ("--runtime-env", runtime_env is not None),
+        ):
+            if given:
+                raise BenchError(f"{option}: it says something of a Ray cluster, which only --engine ray uses")
         return sweep_device(device), inline.hire if engine is Engine.inline else local.hire
     settings = settings_of(address, resources, runtime_env, device)
     try:

@@ -45,6 +45,7 @@ def tune(
     """Tune methods on held-out samples, then compare the chosen values with the papers' on the test set."""
     from optuna.trial import TrialState
 
+    from bench.launch.interruption import Interruption
     from bench.possible import check_possible
     from bench.runtime import cores, device_named
     from bench.tuning.crew import run_searches
@@ -53,6 +54,7 @@ def tune(
     from bench.tuning.study_file import read_study
     from bench.tuning.tables import ended
     from bench.tuning.tuned_file import chosen, write_tuned
+    from bench.tuning.words import several
 
     plugins = tuple(plugin or [])
     study = read_study(file, plugins)
@@ -63,17 +65,20 @@ def tune(
     check_possible(search.cell(search.paper, study.seeds[0], plugins=plugins) for search in study.searches)
     before = ended(trials_of(study, folder, storage, plugins))
     total = study.budget.trials * len(study.searches)
-    say(f"{study.title}: {len(study.searches)} methods of {study.budget.trials} trials each: {before} of {total} ended")
-    with TuneDisplay(out, total, before) as display:
+    spent = f"{several(len(study.searches), 'method')} of {several(study.budget.trials, 'trial')} each"
+    say(f"{study.title}: {spent}: {before} of {total} ended")
+    with TuneDisplay(out, total, before) as display, Interruption() as interruption:
         run_searches(
             study, folder, storage=storage, plugins=plugins, device=place, jobs=parallel, on_event=display.show,
-            stop_after=limit,
+            stop_after=limit, stop=lambda: interruption.asked,
         )  # fmt: skip
-    write_trials(study, folder, storage, plugins, say)
     trials = trials_of(study, folder, storage, plugins)
     left = total - ended(trials)
+    if left and interruption.asked:
+        raise KeyboardInterrupt
+    write_trials(study, folder, storage, plugins, say)
     if left:
-        say(f"stopped after {limit:g} s: {left} trials are left, and the same command goes on from the checkpoints")
+        say(f"stopped after {limit:g} s, {several(left, 'trial')} left: the same command goes on from the checkpoints")
         raise typer.Exit(OK)
     choices = chosen(trials)
     path = out_file or Path("sweeps") / "tuned" / f"{study.name}.toml"
@@ -102,26 +107,30 @@ def _report(
     from bench import sweep as sweeps
     from bench.config import read_sweep
     from bench.display import SweepDisplay
+    from bench.launch.interruption import Interruption
     from bench.plotting import write_results
     from bench.store import Store
     from bench.tuning.results import shown, write_report
+    from bench.tuning.words import several
 
     tuned, store = read_sweep(path, plugins), Store(folder)
     cells = sweeps.to_run(sweeps.records(tuned, store, plugins))
     failed = 0
     if cells:
-        with SweepDisplay(out, len(cells)) as display:
+        with SweepDisplay(out, len(cells)) as display, Interruption() as interruption:
             ended = sweeps.run(
                 cells, store, plugins=plugins, device=device, jobs=jobs, on_event=display.show,
-                stop_after=max(deadline - time.monotonic(), 0.0),
+                stop_after=max(deadline - time.monotonic(), 0.0), stop=lambda: interruption.asked,
             )  # fmt: skip
         failed = ended["failed"]
         left = len(cells) - ended.total()
+        if left and interruption.asked:
+            raise KeyboardInterrupt
         if left:
-            say(f"stopped: {left} cells of the report are left, and the same command goes on from the checkpoints")
+            say(f"stopped, {several(left, 'cell')} of the report left: the same command goes on from the checkpoints")
             return failed
     write_results(tuned, store, plugins, "round", out)
     if any(record.state in sweeps.USABLE for record in sweeps.records(tuned, store, plugins)):
-        out.print(shown(write_report(study, choices, folder, storage, plugins).to_pandas()))
+        out.print(shown(write_report(study, choices, folder, storage, plugins).to_pandas(), len(study.report_seeds)))
         say(f"the comparison: {folder / 'tables' / 'report.parquet'}, figures tuned-vs-paper in {folder / 'figures'}")
     return failed

@@ -25,6 +25,8 @@ from bench.owner import Owner
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
+LOOKS = 5
+"""How often a lease that cannot be read is looked at before its holder gives up, once a second."""
 NAME = "lease.json"
 
 
@@ -51,9 +53,18 @@ class Lease:
 
         Raises:
             LeaseLost: it is not.
+            StorageError: that cannot be read, not even after some seconds.
         """
-        if self.leases.token(self.name) != self.token:
-            raise LeaseLost("another process has taken it over")
+        for look in range(1, LOOKS + 1):
+            try:
+                if self.leases.token(self.name) != self.token:
+                    raise LeaseLost("another process has taken it over")
+                return
+            except OSError as error:
+                if look == LOOKS:
+                    path = self.leases.folder / self.name / NAME
+                    raise StorageError(f"{path}: the lease cannot be read: {error.strerror or error}") from None
+            time.sleep(1.0)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -76,8 +87,10 @@ class Lease:
                 (self.leases.folder / self.name).rmdir()  # not where a checkpoint is left
 
     def _beat(self, ended: threading.Event) -> None:
-        while not ended.wait(BEAT_SECONDS) and self.leases.token(self.name) == self.token:
-            with contextlib.suppress(OSError):
+        while not ended.wait(BEAT_SECONDS):
+            with contextlib.suppress(OSError):  # the disk may answer again at the next beat
+                if self.leases.token(self.name) != self.token:
+                    return
                 os.utime(self.leases.folder / self.name / NAME)
 
 
@@ -135,10 +148,14 @@ class Leases:
         return owner.words if owner else "a process unknown"
 
     def token(self, name: str) -> str | None:
-        """Return the token of a cell's lease; None if there is none."""
+        """Return the token of a cell's lease; None if there is none or it is damaged.
+
+        Raises:
+            OSError: it cannot be read now, which says nothing about whose it is.
+        """
         try:
             token = json.loads((self.folder / name / NAME).read_bytes())["token"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
         return str(token)
 

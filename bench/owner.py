@@ -19,34 +19,42 @@ class Owner:
         pid: its number there.
         started: when it was started, as the kernel says it, so that a later process of the same number is another one;
             empty where the system does not say.
+        among: which processes its number tells it from: those of one start of the machine and, there, of one container;
+            empty where the system does not say.
     """
 
     host: str
     pid: int
     started: str
+    among: str
 
     @classmethod
     def of(cls, pid: int) -> Owner:
         """Return a process of this machine."""
-        return cls(platform.node(), pid, _started(pid) or "")
+        return cls(platform.node(), pid, _started(pid) or "", _among())
 
     @classmethod
     def read(cls, text: bytes) -> Owner | None:
         """Return the owner that a lease names; None if it is damaged."""
         try:
             values = json.loads(text)
-            return cls(str(values["host"]), int(values["pid"]), str(values["started"]))
+            return cls(str(values["host"]), int(values["pid"]), str(values["started"]), str(values["among"]))
         except (ValueError, KeyError, TypeError):
             return None
 
     def is_gone(self) -> bool:
-        """Return whether the process is known to have ended; of another machine nothing is known."""
-        return self.host == platform.node() and _started(self.pid) != self.started
+        """Return whether the process is known to have ended; of another machine or container nothing is known."""
+        return self._is_near and _started(self.pid) != self.started
 
     @property
     def words(self) -> str:
         """The process as a user may look for it."""
-        return f"process {self.pid}" if self.host == platform.node() else f"process {self.pid} on {self.host}"
+        return f"process {self.pid}" if self._is_near else f"process {self.pid} on {self.host}"
+
+    @property
+    def _is_near(self) -> bool:
+        """Whether its number means the same here: two machines, and two containers of one, may share a name."""
+        return (self.host, self.among) == (platform.node(), _among())
 
 
 def is_alive(pid: int) -> bool:
@@ -63,7 +71,7 @@ def _started(pid: int) -> str | None:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
-    return None if fields[0] in "ZX" else f"{_boot()}-{fields[19]}"
+    return None if fields[0] in "ZX" else fields[19]
 
 
 def _answers(pid: int) -> bool:
@@ -77,8 +85,9 @@ def _answers(pid: int) -> bool:
 
 
 @functools.cache
-def _boot() -> str:
+def _among() -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        start = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{start} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""

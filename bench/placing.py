@@ -33,8 +33,14 @@ def replace_folder(fresh: Path, place: Path) -> None:
     """Rename a folder into place.
 
     A process that dies between the two renames leaves both folders beside the place: see :func:`interrupted`.
+
+    Raises:
+        OSError: it cannot be; of the number ``ENOTEMPTY`` where another process was quicker to put one in place.
     """
     old = scratch(place.with_name(place.name + _OLD))
+    # An earlier process of this number, as in a container that is started again, may have left one and nothing else.
+    if place.exists():
+        shutil.rmtree(old, ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
         place.rename(old)
     try:
@@ -42,6 +48,8 @@ def replace_folder(fresh: Path, place: Path) -> None:
     except OSError:
         with contextlib.suppress(OSError):
             old.rename(place)
+        if place.exists():
+            shutil.rmtree(old, ignore_errors=True)
         raise
     shutil.rmtree(old, ignore_errors=True)
     sync(place.parent)

@@ -162,6 +162,7 @@ class _Running:
                 facts=self.facts | {"seconds": round(self.journal.seconds, 3)},
                 environment=environment(self.device) | {"workers": self.workers, "data": self.facts["data"]},
                 log=self.journal.log,
+                guard=self.hooks.guard,
             )
             if self.checkpoint and status != "failed":
                 self.checkpoint.discard()

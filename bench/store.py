@@ -9,9 +9,10 @@ interrupted.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,10 +126,15 @@ class Store:
         facts: Mapping[str, Any],
         environment: Mapping[str, Any],
         log: Iterable[str],
+        guard: Callable[[], None] = lambda: None,
     ) -> None:
         """Put a finished or failed cell in place; an older folder of the same cell is replaced.
 
+        Args:
+            guard: called last before that; raises if the cell has become somebody else's.
+
         Raises:
+            LeaseLost: another process put the cell in place meanwhile.
             StorageError: the disk is full or the folder cannot be written; nothing else is lost.
         """
         self.prepare()
@@ -154,19 +160,23 @@ class Store:
                 "files": checksums,
             }
             write_synced(fresh / "cell.json", sealed(record))
-            replace_folder(fresh, self.path(cell))
+            guard()
+            _put_in_place(fresh, self.path(cell))
         except OSError as error:
-            shutil.rmtree(fresh, ignore_errors=True)
             raise StorageError(f"{self.path(cell)}: the cell cannot be written: {error.strerror or error}") from None
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
 
-    def adopt(self, cell: Cell, files: Mapping[str, bytes]) -> None:
+    def adopt(self, cell: Cell, files: Mapping[str, bytes], guard: Callable[[], None] = lambda: None) -> None:
         """Put a cell in place whose folder was written on another machine.
 
         Args:
             cell: the configuration.
             files: all files of its folder, by name.
+            guard: called last before that; raises if the cell has become somebody else's.
 
         Raises:
+            LeaseLost: another process put the cell in place meanwhile.
             ValueError: they are not whole, or of another cell; nothing is changed.
             StorageError: they cannot be written.
         """
@@ -179,7 +189,8 @@ class Store:
                 write_synced(fresh / Path(name).name, content)
             if whole(fresh)["identity"] != cell.identity:
                 raise ValueError("it is of another cell")
-            replace_folder(fresh, self.path(cell))
+            guard()
+            _put_in_place(fresh, self.path(cell))
         except OSError as error:
             raise StorageError(f"{self.path(cell)}: the cell cannot be written: {error.strerror or error}") from None
         finally:
@@ -217,6 +228,17 @@ def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str] | None 
         with contextlib.suppress(OSError):
             fresh.unlink()
         raise StorageError(f"{path}: the table cannot be written: {error.strerror or error}") from None
+
+
+def _put_in_place(fresh: Path, place: Path) -> None:
+    try:
+        replace_folder(fresh, place)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        from bench.leases import LeaseLost  # leases need more than training does
+
+        raise LeaseLost("another process has put it in place") from None
 
 
 def _write_parquet(path: Path, table: pa.Table) -> None:

@@ -79,16 +79,16 @@ class Nodes:
         del self.alive[node]
 
     def end(self) -> None:
-        """End the cluster, and make sure that nothing of it is left."""
+        """End the cluster and all that it has started: Ray's agents may stay for a minute."""
         started = [process for process in descendants(os.getpid()) if "ray" in command(process)]
         self.cluster.shutdown()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 10
         while time.monotonic() < deadline and any(is_running(process) for process in started):
             time.sleep(0.1)
-        left = [process for process in started if is_running(process)]
-        for process in left:
-            os.kill(process, signal.SIGKILL)
-        assert left == []
+        for process in started:
+            with contextlib.suppress(ProcessLookupError):
+                if is_running(process):
+                    os.kill(process, signal.SIGKILL)
 
 
 @contextlib.contextmanager

@@ -178,6 +178,22 @@ def test_a_killed_training_worker_takes_its_cell(tmp_path: Path) -> None:
     assert "one of the processes that train its clients was ended from outside" in swept.reason("killer")
 
 
+def test_all_processes_are_asked_to_end_before_any_is_waited_for(tmp_path: Path) -> None:
+    crew, done = local.LocalCrew(Store(tmp_path), (), "cpu", jobs=2), list[str]()
+
+    class Slow:
+        def ask_to_end(self) -> None:
+            done.append("asked")
+
+        def end(self, seconds: float) -> None:
+            assert 0.0 <= seconds <= local.END_SECONDS
+            done.append("waited for")
+
+    crew.processes += [Slow(), Slow()]  # type: ignore[list-item]
+    crew.end()
+    assert done == ["asked"] * 2 + ["waited for"] * 2
+
+
 def test_reasons_are_sentences() -> None:
     assert reason_of(ValueError("a\nb")) == "ValueError: a"
     for error in (

@@ -41,6 +41,23 @@ def test_the_first_signal_asks_and_the_second_ends(capfd: pytest.CaptureFixture[
     assert said.count("stopping: ") == 1 and "10 s at most; a second Ctrl-C ends at once" in said
 
 
+def test_nothing_interrupts_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the second signal neither a third nor the end of patience is heard while the crew is ended."""
+    monkeypatch.setattr(interruption, "PATIENCE_SECONDS", 0.1)
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    ended = False
+    with Interruption():
+        signal.raise_signal(signal.SIGINT)
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGTERM)
+            time.sleep(0.3)
+            ended = True
+    assert ended and (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
 def interrupted(number: signal.Signals) -> None:
     """Be interrupted once and take no notice for ten seconds."""
     with Interruption():

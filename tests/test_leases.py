@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
@@ -10,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tiny import cell_of
 
 from bench import checkpoint, leases
 from bench.errors import StorageError
-from bench.leases import NAME, STALE_SECONDS, Lease, LeaseLost, Leases
+from bench.leases import LOOKS, NAME, STALE_SECONDS, Lease, LeaseLost, Leases
 from bench.owner import Owner
 from bench.running import Hooks, run_cell
 from bench.store import Store
@@ -31,7 +32,7 @@ def written_by(folder: Path, owner: Owner, token: str = "theirs") -> Path:
     """Put the lease of another process in place."""
     path = folder / CELL / NAME
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"host": owner.host, "pid": owner.pid, "started": owner.started, "token": token}))
+    path.write_text(json.dumps({**asdict(owner), "token": token}))
     return path
 
 
@@ -85,7 +86,9 @@ def test_an_owner_that_is_not_heard_of_for_a_minute_is_replaced(
     clock = [1000.0]
     monkeypatch.setattr(leases.time, "monotonic", lambda: clock[0])
     for owner, words in (
-        (Owner("elsewhere", 7, "then"), "process 7 on elsewhere"),
+        (Owner("elsewhere", 7, "then", ""), "process 7 on elsewhere"),
+        # Another machine or container of the same name: its processes are not to be looked for here.
+        (Owner(platform.node(), 7, "then", "another container"), f"process 7 on {platform.node()}"),
         (Owner.of(ME), f"process {ME}"),  # alive, but suspended
     ):
         path = written_by(tmp_path, owner)
@@ -141,12 +144,52 @@ def test_the_heart_beats_until_the_lease_is_given_back_or_lost(tmp_path: Path, m
         for _ in range(2):
             os.utime(path, (1, 1))
             wait_for(lambda: path.stat().st_mtime > 1)
-        written_by(tmp_path, Owner("elsewhere", 7, "then"))
+        written_by(tmp_path, Owner("elsewhere", 7, "then", ""))
         time.sleep(0.1)
         os.utime(path, (1, 1))
         time.sleep(0.1)
         assert path.stat().st_mtime == 1
     assert path.exists()
+
+
+def unreadable(times: int) -> Callable[[Leases, str], str | None]:
+    """Return a reading of tokens that fails so many times, as a network's disk may."""
+    token, left = Leases.token, iter(range(times))
+
+    def read(mine: Leases, name: str) -> str | None:
+        if next(left, None) is not None:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return token(mine, name)
+
+    return read
+
+
+def test_a_disk_that_does_not_answer_for_a_moment_loses_no_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases.time, "sleep", lambda seconds: None)
+    lease = Leases(tmp_path).take(CELL, ME)
+    assert lease is not None
+    monkeypatch.setattr(Leases, "token", unreadable(LOOKS - 1))
+    lease.check()
+    monkeypatch.undo()
+    monkeypatch.setattr(leases.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(Leases, "token", unreadable(LOOKS))
+    with pytest.raises(StorageError, match=r"lease\.json: the lease cannot be read: Stale file handle"):
+        lease.check()
+    lease.check()
+
+
+def test_the_heart_beats_on_after_a_disk_did_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "BEAT_SECONDS", 0.02)
+    lease = Leases(tmp_path).take(CELL, ME)
+    assert lease is not None
+    path = tmp_path / CELL / NAME
+    os.utime(path, (1, 1))
+    monkeypatch.setattr(Leases, "token", unreadable(3))
+    with lease.held():
+        wait_for(lambda: path.stat().st_mtime > 1)
+    assert not path.exists()
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

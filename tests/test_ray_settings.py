@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
+from collections import Counter
+from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from tiny import cell_of
+from tiny import CommandLine, cell_of, sweep_of
 
 from bench.data import cache
 from bench.data.dataset import Split
 from bench.errors import BenchError
+from bench.launch.events import Again, Ended, Lost
 from bench.launch.ray_settings import Settings, settings_of
+from bench.leases import Leases
 from bench.running import code_of, run_cell
 from bench.store import Store
 
@@ -43,6 +50,7 @@ def test_resources() -> None:
         ("cpus=0", "auto", "a cell needs some of a core"),
         ("gpus=2", "auto", "on one GPU at most"),
         ("gpus=1", "cpu", "no use for them"),
+        ("gpus=0", "cuda", "a cell needs a part of a GPU"),
         ("", "mps", "auto, cpu or cuda"),
     ],
 )
@@ -81,6 +89,72 @@ def test_a_node_with_other_code_refuses_in_one_sentence_that_names_both(tmp_path
         _Run(Order(cell, "", theirs, "cpu", 1, 0.0, (), {}), None, tmp_path)._same_code(())
     said = str(refused.value)
     assert mine in said and theirs in said and "\n" not in said
+
+
+@pytest.mark.parametrize("words", [("--address", "local"), ("--resources", "cpus=2"), ("--runtime-env", "a.yaml")])
+def test_words_about_a_cluster_need_one(
+    words: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = sweep_of(tmp_path, '[[cells]]\nmethod = "orthdrop"\nkeep = 0.5\n')
+    said = CommandLine(monkeypatch, capsys).refused("sweep", file, *words, "--dry-run")
+    assert words[0] in said and "only --engine ray" in said
+
+
+def test_folders_of_other_machines_and_of_live_tasks_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    from bench.launch import ray_task
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(ray_task, "_HOST", "a-node")
+    dead = next(number for number in range(400_000, 500_000) if not Path(f"/proc/{number}").exists())
+    kept = {f"submodel-bench-task-{dead}-abc-{host}" for host in ("node", "another-a-node", "a-node-2")}
+    for name in (*kept, f"submodel-bench-task-{dead}-abc-a-node"):
+        (tmp_path / name).mkdir()
+    with ray_task._own_folder() as mine:
+        ray_task._sweep_up()
+        assert {path.name for path in tmp_path.iterdir()} == {*kept, Path(mine).name}
+
+
+class Once:
+    """A desk that one asks as if it were an actor, of which another try has begun meanwhile."""
+
+    def __getattr__(self, name: str) -> Any:
+        values = {"begin": (1, None), "stopping": True, "keep": None, "tell": None, "is_current": False}
+        answer: Future[Any] = Future()
+        answer.set_result(values[name])
+        return SimpleNamespace(remote=lambda *_: SimpleNamespace(future=lambda: answer))
+
+
+def test_a_try_that_was_given_up_ends_as_lost_and_its_answer_is_not_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray")
+    from bench.launch import ray_cluster
+    from bench.launch.ray_task import TRIES, Answer, Order, made_with, run_order
+
+    cell = cell_of("orthdrop", keep=0.5)
+    answer = run_order(Order(cell, "", made_with(cell, ()), "cpu", 1, 0.0, (), {}), Once())
+    assert answer.event == Lost(cell.folder) and answer.try_ and not answer.files
+
+    there = Store(tmp_path / "there")
+    run_cell(cell, store=there)
+    whole = Answer(Ended(cell.folder, "done", "", 1.0), "an earlier try", files_of(there.path(cell)))
+    monkeypatch.setattr(ray, "get", lambda ref: ref.future().result() if ref is not whole else whole)
+    crew = object.__new__(ray_cluster.RayCrew)  # without a cluster
+    crew.store, crew.plugins, crew.device, crew.desk = Store(tmp_path / "here"), (), "cpu", Once()
+    crew._again = Counter()
+    for _ in range(TRIES - 1):
+        lease = Leases(crew.store.unfinished).take(cell.folder, os.getpid())
+        assert lease is not None
+        event = crew._ended(whole, ray_cluster._Running(cell, lease))
+        assert isinstance(event, Again) and "given up" in event.line
+        lease.release()
+    assert not crew.store.path(cell).exists()
+    lease = Leases(crew.store.unfinished).take(cell.folder, os.getpid())
+    assert lease is not None
+    event = crew._ended(whole, ray_cluster._Running(cell, lease))
+    assert isinstance(event, Ended) and event.status == "failed" and f"{TRIES} times" in event.reason
+    assert crew.store.record(cell, code_of(cell), None).state == "failed"
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

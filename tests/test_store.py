@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +18,7 @@ from tiny import cell_of
 
 from bench import provenance
 from bench.errors import BenchError
-from bench.leases import Leases
+from bench.leases import LeaseLost, Leases
 from bench.leftovers import leftovers
 from bench.placing import replace_folder, sweep_up
 from bench.provenance import code_of
@@ -226,6 +227,65 @@ def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(store: Store) -
     with pytest.raises(FileNotFoundError):
         replace_folder(store.cells / "missing", store.path(CELL))
     assert state(store) == "done" and len(list(store.cells.iterdir())) == 1
+
+
+def old_of(store: Store) -> Path:
+    """The folder in which an older result steps aside for this process."""
+    return store.cells / f".{CELL.folder}.old.{platform.node()}.{os.getpid()}"
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_what_an_earlier_process_of_the_same_number_left_is_no_hindrance(store: Store, in_place: bool) -> None:
+    """Processes of a container that is started again have the same numbers."""
+    shutil.copytree(store.path(CELL), old_of(store))
+    if not in_place:
+        shutil.rmtree(store.path(CELL))
+    run_cell(CELL, store=store)
+    assert state(store) == "done" and [path.name for path in store.cells.iterdir()] == [CELL.folder]
+
+
+def test_what_may_be_the_only_copy_is_put_back(store: Store) -> None:
+    store.path(CELL).rename(old_of(store))
+    with pytest.raises(FileNotFoundError):
+        replace_folder(store.cells / "missing", store.path(CELL))
+    assert state(store) == "done" and [path.name for path in store.cells.iterdir()] == [CELL.folder]
+
+
+def test_a_cell_that_another_process_put_in_place_meanwhile_is_lost(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other is quicker by one rename, whether there was an older folder or not."""
+    theirs = shutil.copytree(store.path(CELL), tmp_path / "theirs")
+    files = {path.name: path.read_bytes() for path in theirs.iterdir()}
+    rename = Path.rename
+
+    def late(path: Path, to: Path) -> Path:
+        if to == store.path(CELL) and not to.exists():
+            (shutil.copytree(theirs, to) / "of-theirs").touch()
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", late)
+    for act in (lambda: run_cell(CELL, store=store), lambda: store.adopt(CELL, files)):
+        with pytest.raises(LeaseLost, match="another process"):
+            act()
+        assert (store.path(CELL) / "of-theirs").exists() and len(list(store.cells.iterdir())) == 1
+        shutil.rmtree(store.path(CELL))
+
+
+def test_a_lease_that_is_lost_while_the_folder_is_written_puts_nothing_in_place(store: Store) -> None:
+    def lost() -> None:
+        raise LeaseLost("another process has taken it over")
+
+    before = store.stamp(CELL)
+    content = {path.name: path.read_bytes() for path in store.path(CELL).iterdir()}
+    nothing: Any = {"rounds": [], "ranks": [], "facts": {}, "environment": {}, "log": []}
+    for act in (
+        lambda: store.write(CELL, status="failed", reason="", **nothing, guard=lost),
+        lambda: store.adopt(CELL, content, guard=lost),
+    ):
+        with pytest.raises(LeaseLost):
+            act()
+    assert store.stamp(CELL) == before and [path.name for path in store.cells.iterdir()] == [CELL.folder]
 
 
 def test_every_state_is_known(store: Store) -> None:

@@ -101,10 +101,12 @@ def running(file: Path, *words: object) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 11))])
 def test_killed_at_random_instants(seed: int, file: Path, quiet: dict[str, Any]) -> None:
-    rng = np.random.default_rng(seed)
+    rng, kills = np.random.default_rng(seed), 0
     for _ in range(2):
-        with running(file):
+        with running(file) as process:
             time.sleep(rng.uniform(0.5, 4.0))
+            kills += process.poll() is None
+    assert kills > 0
     finish(file)
     assert states(file) == {"done": 4}
     assert_quiet(file, quiet)
@@ -131,7 +133,9 @@ def test_one_interruption_leaves_checkpoints(
 ) -> None:
     """A terminal interrupts all processes of the sweep, and so do some who end it with SIGTERM."""
     with running(file) as process:
-        time.sleep(3)
+        while not list((file.parent / "results").rglob("checkpoint.pt")):
+            assert process.poll() is None
+            time.sleep(0.02)
         begun = time.monotonic()
         (os.killpg if whole_group else os.kill)(process.pid, number)
         out, err = process.communicate(timeout=60)

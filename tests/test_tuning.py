@@ -9,13 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pyarrow.parquet as pq
 import pytest
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.pruners import MedianPruner
+from sqlalchemy.exc import OperationalError
 from studies import ROUNDS, SEARCHED, Heard, named, rows, study_of, trials, work
 from tiny import write
 
 from bench.checkpoint import Checkpoint
+from bench.errors import StorageError
 from bench.running import run_cell
 from bench.tuning import trial as trial_module
 from bench.tuning.storage import JOURNAL
@@ -127,8 +131,6 @@ def test_the_median_pruner_ends_the_trials_that_optuna_would(tmp_path: Path) -> 
     """Against Optuna's pruner on the reported values, trial by trial and step by step."""
     study = study_of(tmp_path, PRISM)
     work(study, tmp_path)
-    import optuna
-
     own = named(trials(study, tmp_path), "prism")
     again = optuna.create_study(direction="maximize", pruner=MedianPruner(2, 0, 1, n_min_trials=1))
     for trial in own:
@@ -197,6 +199,54 @@ def test_a_crashed_cell_fails_its_trial_with_the_reason(tmp_path: Path) -> None:
     for row in found:
         assert row["state"] == ("failed" if row["param_factor"] < 0 else "complete")
         assert ("out of luck" in row["reason"]) == (row["param_factor"] < 0)
+
+
+def test_a_failed_cell_counts_with_the_rounds_that_it_had(tmp_path: Path) -> None:
+    failed = [row for row in outcomes(tmp_path, "raise RuntimeError('out of luck')") if row["state"] == "failed"]
+    assert failed
+    for row in failed:
+        assert len(row["cells"]) == 1 and row["trial_s"] > 0
+
+
+def test_values_that_do_not_go_together_fail_their_trial_alone(tmp_path: Path) -> None:
+    head = "trials = 8\nvalidation = 0.2\nseeds = [0]\nreport_seeds = [7]\n"
+    study = study_of(tmp_path, "[methods.prism]\nsampling = {}\n", head, '[pruner]\nkind = "none"\n')
+    heard = work(study, tmp_path)
+    found = rows(study, tmp_path)
+    refused = [row for row in found if row["state"] == "failed"]
+    assert 0 < len(refused) < len(found) == 8
+    for row in refused:
+        assert row["reason"].startswith(f"{study.searches[0].name}, parameters") and row["cells"] == []
+    assert {row["state"] for row in found} == {"complete", "failed"}
+    assert [event.number for event in heard.of("Done")] == list(range(8))
+
+
+NO_DISK = [StorageInternalError("no disk"), OperationalError("INSERT", {}, Exception("no disk")), OSError("no disk")]
+TAKEN = UpdateFinishedTrialError("taken over")
+
+
+@pytest.mark.parametrize("error", [*NO_DISK, TAKEN], ids=lambda error: type(error).__name__)
+def test_a_hiccup_of_the_storage_fails_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """The command ends with one sentence, but for a trial that another process has ended: that one is left."""
+    study = study_of(tmp_path, PRISM, "trials = 1\nseeds = [0]\nreport_seeds = [7]\n")
+    report, calls = optuna.Trial.report, iter(range(1000))
+
+    def hiccup(trial: optuna.Trial, value: float, step: int) -> None:
+        if next(calls) == 2:
+            raise error
+        report(trial, value, step)
+
+    monkeypatch.setattr(optuna.Trial, "report", hiccup)
+    if error is not TAKEN:
+        with pytest.raises(StorageError, match=r"the trials cannot be read or written: .*no disk"):
+            work(study, tmp_path)
+        assert [row["state"] for row in rows(study, tmp_path)] == ["running"]
+    heard = work(study, tmp_path)
+    assert any("is left: another process" in note.line for note in heard.of("Note")) == (error is TAKEN)
+    (row,) = rows(study, tmp_path)
+    assert (row["state"], row["rounds"], row["reason"]) == ("complete", ROUNDS, "")
 
 
 def test_what_is_left_out_means_the_papers_value(tmp_path: Path) -> None:

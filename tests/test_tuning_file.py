@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState, create_trial
 from studies import COMMON, HEAD, METHODS, study_file, study_of
-from tiny import CommandLine
+from tiny import CNN, CommandLine
 
+from bench import registry
 from bench.config import read_sweep
 from bench.errors import BenchError
 from bench.tuning.sampler import distribution_of
@@ -33,6 +34,16 @@ def test_parameters_bring_their_own_ranges_and_all_methods_the_same_budget(tmp_p
     assert [dimension.name for dimension in unbiased.space] == ["frobenius_decay"]
     assert unbiased.fixed == {"clip_tau": 3.0}
     assert study.budget.trials == 6
+
+
+@pytest.mark.parametrize("decay", ["0.05", "{ low = 0.01, high = 0.1, paper = 0.05 }"])
+def test_trial_0_has_what_parameters_mean_under_the_methods_own_training(decay: str, tmp_path: Path) -> None:
+    (search,) = study_of(tmp_path, f"[methods.prism]\nweight_decay = {decay}\nlambda = {{ high = 0.1 }}\n").searches
+    cell = search.cell(search.paper, 0)
+    kind = registry.method("prism").kind
+    assert kind is not None
+    assert search.paper["frobenius_decay"] == 0.05 == kind.implied(registry.task(CNN).build(cell))["frobenius_decay"]
+    assert not cell.parameters and cell.training["weight_decay"] == 0.05
 
 
 def test_a_list_of_names_searches_what_each_has(tmp_path: Path) -> None:
@@ -79,6 +90,10 @@ MISTAKES: list[tuple[str, str]] = [
     ("[methods.prism]\nkappa = { low = 1, choices = [1, 2] }", "choices and a range exclude each other"),
     ("[methods.prism]\nmomentum = {}", "momentum: it has no range of its own"),
     ("[methods.fedavg]", "nothing is searched"),
+    ("[methods.prism]\nrounds = 8", "rounds is the same for all methods: it belongs in [common], training"),
+    ("[methods.prism]\ncohort = { low = 2, high = 4 }", "cohort is the same for all methods"),
+    ("[methods.prism]\nvalidation = 0.1", "validation is the same for all methods: it belongs at the head of the file"),
+    ("[methods.'prism a']\nmethod = 'prism'\n[methods.'prism-a']\nmethod = 'prism'", "would have the same files"),
     ("[methods.prims]", "did you mean 'prism'?"),
     ("[pruner]\nkind = 'medain'\n[methods.prism]", "did you mean 'median'?"),
     ("[pruner]\nn_startup_trial = 2\n[methods.prism]", "did you mean 'n_startup_trials'?"),

@@ -43,7 +43,7 @@ def trial_of(search: Search, value: float, **values: Any) -> FrozenTrial:
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A report on three seeds of a tiny sweep, and the accuracies that it rests on."""
+    """A tiny sweep on three report seeds, and the trials that it rests on."""
     from bench.config import read_sweep
 
     folder = tmp_path_factory.mktemp("report")
@@ -59,11 +59,12 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Any:
     for cell in sweep.cells:
         run_cell(cell, store=store)
     rounds = write_tables(sweep, store, records(sweep, store))["rounds"].to_pandas()
-    return study, choices, rounds, report_table(study, choices, both, rounds)
+    return study, choices, rounds, both
 
 
 def test_the_report_against_a_separate_computation(compared: Any) -> None:
-    study, choices, rounds, table = compared
+    study, choices, rounds, both = compared
+    table = report_table(study, choices, both, rounds)
     accuracies = {}
     for name, cells in choices[0].cells(study, ()).items():
         final = []
@@ -90,14 +91,32 @@ def test_the_report_against_a_separate_computation(compared: Any) -> None:
 
 
 def test_the_figure_shows_the_accuracies_and_names_the_data(compared: Any) -> None:
-    study, _, rounds, table = compared
-    report = table.to_pandas()
+    study, choices, rounds, both = compared
+    report = report_table(study, choices, both, rounds).to_pandas()
     ((suffix, figure),) = draw(report, rounds, study.budget.last)
     assert suffix == "cnn-femnist"
     points = [float(line.get_xdata()[0]) for line in figure.axes[0].lines]
     assert sorted(points) == pytest.approx(sorted(100 * report["test_acc"]))
     assert any("STAND-IN DATA" in text.get_text() for text in figure.texts)
-    assert "stand-in data" in str(shown(report).title)
+    assert "stand-in data" in str(shown(report, 3).title)
+
+
+def test_a_diverged_seed_is_left_out_and_said(compared: Any) -> None:
+    study, choices, rounds, both = compared
+    cell = choices[0].cells(study, ())["tuned"][1].folder
+    states = rounds["status"].astype(str).where(rounds["cell"] != cell, "diverged")
+    before = report_table(study, choices, both, rounds).to_pylist()
+    table = report_table(study, choices, both, rounds.assign(status=states))
+    paper, tuned = table.to_pylist()
+    assert paper == before[0]
+    assert (tuned["seeds"], tuned["diverged"], tuned["pairs"]) == (2, 1, 2)
+    final = []
+    for own in (choices[0].cells(study, ())["tuned"][index].folder for index in (0, 2)):
+        evaluations = rounds[(rounds["cell"] == own) & (rounds["round"] > 0)].dropna(subset=["test_acc"])
+        final.append(evaluations.sort_values("round")["test_acc"].to_numpy()[-study.budget.last :].mean())
+    assert tuned["test_acc"] == pytest.approx(np.mean(final))
+    seeds = next(column for column in shown(table.to_pandas(), 3).columns if column.header == "seeds")
+    assert list(seeds.cells) == ["3", "2 of 3,\n1 diverged"]
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 4])

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,11 @@ from tiny import start
 
 from bench.config import read_sweep
 from bench.errors import BenchError
-from bench.tuning.storage import JOURNAL, mend, open_storage
+from bench.tuning.claims import Claim, Claims
+from bench.tuning.crew import _Crew
+from bench.tuning.storage import JOURNAL, mend, open_storage, open_study
 from bench.tuning.study_file import Study, read_study
+from bench.tuning.work import Assignment, cell_store
 
 QUICK = ("--device", "cpu", "--no-report")
 
@@ -82,10 +86,20 @@ def test_killed_at_random_instants(seed: int, file: Path, quiet: tuple[Study, li
 
 @pytest.mark.slow
 def test_stop_after_leaves_checkpoints_and_goes_on(file: Path, quiet: tuple[Study, list[dict[str, Any]]]) -> None:
-    process = start(file.parent, "tune", file, *QUICK, "--jobs", 2, "--stop-after", 8)
-    out, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (0, "")
-    assert "stopped after 8 s" in out or "as a sweep" in out
+    """With more trials than can end in that time; then as many as the quiet study has."""
+    few = file.read_text()
+    file.write_text(few.replace("trials = 6", "trials = 200"))
+    for _ in range(5):  # a stop between two trials leaves none that runs
+        process = start(file.parent, "tune", file, *QUICK, "--jobs", 2, "--stop-after", 10)
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, err) == (0, "")
+        assert "stopped after 10 s" in out and "left: the same command goes on" in out
+        left = [row for row in stored_rows(results(file)) if row["state"] == "running"]
+        if left:
+            break
+    assert left
+    assert list((results(file) / "study" / "unfinished").glob("*/checkpoint.pt"))
+    file.write_text(few)
     finish(file)
     assert stored_rows(results(file)) == quiet[1]
 
@@ -130,6 +144,44 @@ def test_another_folder_runs_its_own_trials_alone(tmp_path: Path) -> None:
     assert [event.number for event in work(study, tmp_path / "one", storage=url).of("Begun")] == [0]
     states = [trial.state.is_finished() for trial in named(trials(study, tmp_path / "one", url), "prism")]
     assert states == [True] * study.budget.trials
+
+
+def test_a_trial_that_was_one_too_many_never_counts(tmp_path: Path) -> None:
+    """Two folders begin the last trial at once; with more trials to do later, both leave the surplus alone."""
+    url, head = f"sqlite:///{tmp_path / 'study.db'}", "trials = {}\nseeds = [0]\nreport_seeds = [7]\n"
+    one, two = (study_of(tmp_path, head=head.format(number)) for number in (1, 2))
+    search = one.searches[0]
+
+    def claims(folder: str, number: int) -> Claims:
+        opened = open_study(one, search, open_storage(url, tmp_path / folder), ())
+        return Claims(opened, cell_store(tmp_path / folder), number)
+
+    assert claims("first", 1)._new() is not None
+    assert claims("second", 1)._new() is None
+    later = claims("second", 2)
+    claim = later.next()
+    assert isinstance(claim, Claim) and claim.trial.number == 2
+    assert [trial.number for trial in later.counted()] == [0, 2]
+    assert [trial.number for trial in named(trials(two, tmp_path / "second", url), "prism")] == [0, 2]
+
+
+@pytest.mark.parametrize("stopping", [False, True])
+def test_a_process_that_dies_while_all_stop_fails_no_trial(stopping: bool, tmp_path: Path) -> None:
+    study = study_of(tmp_path)
+    work(study, tmp_path, stop_after=2)
+    events: list[Any] = []
+    crew = _Crew([], cell_store(tmp_path), events.append, asked=lambda: stopping)
+    dead = SimpleNamespace(
+        running=0,
+        process=SimpleNamespace(exitcode=-signal.SIGTERM),
+        assignment=Assignment(study, 0, tmp_path, None, (), "cpu"),
+        obituary="the process that ran it ended with signal SIGTERM",
+    )
+    crew.workers.append(dead)  # type: ignore[arg-type]
+    crew._bury(dead)  # type: ignore[arg-type]
+    (row,) = (row for row in rows(study, tmp_path) if row["label"] == "prism")
+    assert (row["state"], len(crew.waiting)) == (("running", 0) if stopping else ("failed", 1))
+    assert [type(event).__name__ for event in events] == ["Note" if stopping else "Done"]
 
 
 def test_a_torn_line_and_the_lock_of_a_killed_process_do_no_harm(

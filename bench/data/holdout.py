@@ -14,9 +14,9 @@ from bench.seeding import stream
 def hold_out(partition: Partition, share: float, seed: int) -> tuple[Partition, np.ndarray]:
     """Return what each client trains on, and what all of them hold out.
 
-    Every client sets aside the same share of its own samples at random, rounded, at least one and never all; a client of
-    one sample trains on it. So what is held out has, but for chance and rounding, the classes that are trained on. It
-    depends on the seed alone: all methods are tuned on the same samples.
+    Every client sets aside the same share of its own samples at random, rounded, at least one and never all; a client
+    of one sample trains on it. So what is held out has, but for chance and rounding, the classes that are trained on.
+    Who is held out depends on the seed alone: all methods are tuned on the same samples.
 
     Args:
         partition: which samples each client holds.

@@ -40,10 +40,18 @@ class Interruption:
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         if self.asked:
-            raise KeyboardInterrupt
+            self._end_at_once()
         self.asked = True
         self._patience = threading.Timer(PATIENCE_SECONDS, signal.raise_signal, (number,))
         self._patience.daemon = True
         self._patience.start()
         # Written past all buffers and locks: what the signal interrupts may hold them.
         os.write(2, WORDS.encode())
+
+    def _end_at_once(self) -> None:
+        """Interrupt the sweep; nothing may interrupt it again while it ends its processes and gives its leases back."""
+        if self._patience is not None:
+            self._patience.cancel()
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt

@@ -24,13 +24,16 @@ from bench.launch.dispatch import Dispatch
 from bench.launch.events import Again, Ended, Event, Lost, Stopped
 from bench.launch.packing import Packing, Share, kind_of, measured
 from bench.launch.serving import STOP, Job, serve
-from bench.leases import Lease, Leases
+from bench.leases import Lease, LeaseLost, Leases
 from bench.running import record_failure
 from bench.runtime import cores, interrupts_held
 from bench.store import Store
 
 TRACKER = "ignore:resource_tracker"
 """The tracker of Python's processes deletes the semaphores of those that are ended at once, and shall not say so."""
+
+END_SECONDS = 5.0
+"""What processes that were asked to end have for it."""
 
 
 class LocalCrew:
@@ -75,7 +78,7 @@ class LocalCrew:
 
     def hear(self, dispatch: Dispatch, seconds: float) -> None:
         running = self._running()
-        ready = wait([process.pipe for process in running], None if math.isinf(seconds) else seconds)
+        ready = wait([process.pipe for process in running], seconds)
         for process in running:
             if process.pipe in ready:
                 dispatch.tell(self._heard(process, dispatch.stopping))
@@ -86,7 +89,10 @@ class LocalCrew:
 
     def end(self) -> None:
         for process in self.processes:
-            process.end()
+            process.ask_to_end()
+        until = time.monotonic() + END_SECONDS
+        for process in self.processes:
+            process.end(max(until - time.monotonic(), 0.0))
 
     def _running(self) -> list[_Process]:
         return [process for process in self.processes if process.cell]
@@ -125,6 +131,8 @@ class LocalCrew:
         reason = f"the process that ran it ended with {exit_words(process.exit_code)}"
         try:
             record_failure(cell, self.store, reason, self.plugins, self.device)
+        except LeaseLost:
+            return Lost(cell.folder)
         finally:
             lease.release()
         return Ended(cell.folder, "failed", reason, time.perf_counter() - process.since)
@@ -172,12 +180,16 @@ class _Process:
             return None
         return event
 
-    def end(self) -> None:
-        """End the process."""
+    def ask_to_end(self) -> None:
+        """Have the process end, without waiting for it."""
         self.pipe.close()
         if self.cell is not None:
             self.process.terminate()
-        self.process.join(timeout=5)
+
+    def end(self, seconds: float = END_SECONDS) -> None:
+        """End the process, by force if it takes longer than this."""
+        self.ask_to_end()
+        self.process.join(timeout=seconds)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()

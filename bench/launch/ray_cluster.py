@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from bench.data import cache
 from bench.data.sources import load
 from bench.errors import BenchError
 from bench.launch.dispatch import Dispatch
-from bench.launch.events import Again, Ended, Event, Lost
+from bench.launch.events import Again, Ended, Event, Lost, Note, Started, Stopped
 from bench.launch.ray_desk import Desk
 from bench.launch.ray_settings import Settings, connect
 from bench.launch.ray_task import TRIES, Answer, Order, made_with, run_order
@@ -43,6 +44,7 @@ class _Running:
     lease: Lease
     held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     since: float = field(default_factory=time.perf_counter)
+    begun: bool = False
 
 
 class RayCrew:
@@ -68,7 +70,9 @@ class RayCrew:
         self.task: Any = ray.remote(max_retries=TRIES, **settings.options)(run_order)
         self.running: dict[Any, _Running] = {}
         self._sources = tuple((path.name, path.read_bytes()) for path in plugins)
+        self._again: Counter[str] = Counter()  # how often each cell's answer could not be taken
         self._slots, self._next_count = 0, 0.0
+        self._waits = False
 
     @property
     def busy(self) -> bool:
@@ -101,6 +105,10 @@ class RayCrew:
 
     def hear(self, dispatch: Dispatch, seconds: float) -> None:
         seconds = min(seconds, POLL_SECONDS)
+        if self.running and not self._waits and self._count_slots() == 0:
+            self._waits = True
+            cell = next(iter(self.running.values())).cell.folder
+            dispatch.tell(Note(cell, f"waits: no node of the cluster has {self.settings.words}; one may join"))
         if not self.running:
             time.sleep(seconds)
             return
@@ -114,6 +122,9 @@ class RayCrew:
 
     def stop(self) -> None:
         self.desk.stop.remote()
+        for ref, running in self.running.items():
+            if not running.begun:  # it may wait for room for ever
+                ray.cancel(ref)
 
     def end(self) -> None:
         for ref, running in self.running.items():
@@ -123,41 +134,69 @@ class RayCrew:
         ray.shutdown()
 
     def _tell_news(self, dispatch: Dispatch) -> None:
-        try:
-            news: list[Event] = ray.get(self.desk.news.remote())
-        except ray.exceptions.RayError as error:
-            raise BenchError(f"the cluster at {self.settings.address!r} cannot be used: {_why(error)}") from None
+        news: list[Event] = self._answer_to(self.desk.news.remote())
         known = {running.cell.folder for running in self.running.values()}
+        begun = {event.cell for event in news if isinstance(event, Started)}
+        for running in self.running.values():
+            running.begun |= running.cell.folder in begun
         for event in news:
             if getattr(event, "cell", None) in known:
                 dispatch.tell(event)
+
+    def _answer_to(self, question: Any) -> Any:
+        try:
+            return ray.get(question)
+        except ray.exceptions.RayError as error:
+            raise BenchError(f"the cluster at {self.settings.address!r} cannot be used: {_why(error)}") from None
 
     def _ended(self, ref: Any, running: _Running) -> Event:
         """Take what a task has returned, or died of, to the disk."""
         cell = running.cell
         try:
             answer: Answer = ray.get(ref)
+        except ray.exceptions.TaskCancelledError:
+            return Stopped(cell.folder, "before it began")
         except ray.exceptions.RuntimeEnvSetupError as error:
             raise BenchError(f"--runtime-env: a node could not set it up ({_first_line(error)})") from None
         except ray.exceptions.RayError as error:
             answer = Answer(Ended(cell.folder, "failed", _death(error), time.perf_counter() - running.since))
-        event = answer.event
-        if not isinstance(event, Ended) or event.fatal:
-            return event
+        if answer.try_ and not self._answer_to(self.desk.is_current.remote(cell.folder, answer.try_)):
+            answer = self._once_more(cell, "its result is of a try that was given up")
         try:
-            running.lease.check()
+            try:
+                return self._keep(answer, running)
+            except ValueError as damage:
+                again = self._once_more(cell, f"its result did not arrive whole ({damage})")
+                return self._keep(again, running)
         except LeaseLost:
             return Lost(cell.folder)
+
+    def _keep(self, answer: Answer, running: _Running) -> Event:
+        """Put what a cell has ended with in place.
+
+        Raises:
+            LeaseLost: it is another process's by now.
+            ValueError: its files are not whole.
+        """
+        cell, event = running.cell, answer.event
+        if not isinstance(event, Ended) or event.fatal:
+            return event
+        running.lease.check()
         if not answer.files:
             record_failure(cell, self.store, event.reason, self.plugins, self.device)
             return event
-        try:
-            self.store.adopt(cell, answer.files)
-        except ValueError as damage:
-            return Again(cell.folder, f"its result did not arrive whole ({damage}); it is run again")
+        self.store.adopt(cell, answer.files, guard=running.lease.check)
         if event.status != "failed":
-            self.store.checkpoint(cell).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # of no more use, and no harm
+                self.store.checkpoint(cell).unlink(missing_ok=True)
         return event
+
+    def _once_more(self, cell: Cell, why: str) -> Answer:
+        """Return that a cell is run again, or, where that has not helped so far, that it failed."""
+        self._again[cell.folder] += 1
+        if self._again[cell.folder] >= TRIES:
+            return Answer(Ended(cell.folder, "failed", f"{why}, {TRIES} times", 0.0))
+        return Answer(Again(cell.folder, f"{why}; it is run again"))
 
     def _count_slots(self) -> int:
         """Return how many cells the cluster has room for, running ones included."""

@@ -50,21 +50,25 @@ class Desk:
         """Take an event for the driver, unless it comes from a node that was given up."""
         assert not isinstance(event, Waiting)
         first = any(tries[0] == try_ for tries in self._tries.values())
-        if self._current.get(event.cell) == try_ and (first or not isinstance(event, Started)):
+        if self.is_current(event.cell, try_) and (first or not isinstance(event, Started)):
             self._news.append(event)
 
     def keep(self, cell: str, try_: str, content: bytes) -> str | None:
         """Keep a checkpoint; return an empty text, why it could not be written, or None if the cell is another's."""
         tokens = [token for (name, token), tries in self._tries.items() if name == cell and try_ in tries]
-        if self._current.get(cell) != try_ or self.leases.token(cell) not in tokens:
-            return None
         path = self.unfinished / cell / "checkpoint.pt"
         try:
+            if not self.is_current(cell, try_) or self.leases.token(cell) not in tokens:
+                return None
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, content)
         except OSError as error:
             return str(StorageError(f"{path}: the checkpoint cannot be written: {error.strerror or error}"))
         return ""
+
+    def is_current(self, cell: str, try_: str) -> bool:
+        """Return whether no later try of the cell has begun."""
+        return self._current.get(cell) == try_
 
     def data_set(self, name: str) -> dict[str, Any]:
         """Return the files of a data set as objects of the cluster, by name; they are read when first asked for."""

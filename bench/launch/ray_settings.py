@@ -52,6 +52,12 @@ class Settings:
         memory = {"memory": int(self.memory)} if self.memory else {}
         return {"num_cpus": self.cpus, "num_gpus": self.gpus, "resources": dict(self.others), **memory}
 
+    @property
+    def words(self) -> str:
+        """What a cell needs as the user writes it."""
+        needs = {"cpus": self.cpus, "gpus": self.gpus, "memory": self.memory, **self.others}
+        return ",".join(f"{name}={need:g}" for name, need in needs.items() if need)
+
     def slots(self, node: Mapping[str, float]) -> int:
         """Return how many cells a node with these resources has room for."""
         needs = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory, **self.others}
@@ -75,6 +81,8 @@ def settings_of(address: str, resources: str, runtime_env: Path | None, device: 
         raise BenchError(f"--device {device!r}: with --engine ray it is auto, cpu or cuda")
     if device == "cpu" and values.get("gpus"):
         raise BenchError("--resources gpus: with --device cpu there is no use for them")
+    if device == "cuda" and values.get("gpus") == 0:
+        raise BenchError("--resources gpus=0: with --device cuda a cell needs a part of a GPU, such as gpus=0.5")
     if device == "cuda":
         values.setdefault("gpus", 1.0)
     known = {name: values.pop(name) for name in ("cpus", "gpus", "memory") if name in values}
@@ -119,11 +127,11 @@ def connect(settings: Settings) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
-    from ray._private import worker
 
     if settings.runtime_env and importlib.util.find_spec("aiohttp") is None:
         raise BenchError("--runtime-env: Ray needs more for it on all nodes; type pip install 'ray[default]'")
-    worker._worker_logs_enabled = False  # the loss of a node is told by the sweep itself
+    with contextlib.suppress(AttributeError):  # private to Ray, and only about what is printed
+        ray._private.worker._worker_logs_enabled = False  # the loss of a node is told by the sweep itself
     address = settings.address
     if address not in ("auto", "local"):
         _must_answer(address)

@@ -33,7 +33,8 @@ ASK_SECONDS = 1.0
 """Between two questions whether to stop."""
 TRIES = 4
 """How often a cell is begun whose process or node is lost each time."""
-PREFIX = "submodel-bench-task-"
+_PREFIX = "submodel-bench-task-"
+_HOST = platform.node()
 
 
 class Superseded(Unfinished):
@@ -71,10 +72,12 @@ class Answer:
 
     Attributes:
         event: what to tell of it.
+        try_: which try of the cell it comes from; empty where the driver itself gives it.
         files: those of the finished cell's folder, by name; empty where there is none.
     """
 
     event: Ended | Stopped | Lost | Again
+    try_: str = ""
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -92,11 +95,15 @@ def run_order(order: Order, desk: Any) -> Answer:
     """
     start = time.perf_counter()
     _sweep_up()
-    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
+    with _own_folder() as folder:
+        run = _Run(order, desk, Path(folder))
         try:
-            return _Run(order, desk, Path(folder)).run()
+            return run.run()
+        except Superseded:
+            return Answer(Lost(order.cell.folder), run.try_)
         except BenchError as error:
-            return Answer(Ended(order.cell.folder, "failed", str(error), time.perf_counter() - start))
+            event = Ended(order.cell.folder, "failed", str(error), time.perf_counter() - start)
+            return Answer(event, run.try_)
 
 
 class _Run:
@@ -135,10 +142,10 @@ class _Run:
         )
         answer_to(self.desk.stopping.remote())  # the desk has now heard all that was told
         if isinstance(event, Ended) and not event.fatal:
-            return Answer(event, {path.name: path.read_bytes() for path in store.path(cell).iterdir()})
+            return Answer(event, self.try_, {path.name: path.read_bytes() for path in store.path(cell).iterdir()})
         if isinstance(event, Ended) and not self.refused:  # this node's own disk is no reason to end the sweep
             event = Ended(event.cell, "failed", f"node {platform.node()}: {event.reason}", event.seconds)
-        return Answer(event)
+        return Answer(event, self.try_)
 
     def _plugins(self) -> tuple[Path, ...]:
         paths = []
@@ -202,10 +209,18 @@ def bring(name: str, fingerprint: str, desk: Any) -> None:
         )
 
 
+def _own_folder() -> tempfile.TemporaryDirectory[str]:
+    """Return a folder for one task, named by its process and machine: several may share one place for such folders."""
+    return tempfile.TemporaryDirectory(
+        prefix=f"{_PREFIX}{os.getpid()}-", suffix=f"-{_HOST}", ignore_cleanup_errors=True
+    )
+
+
 def _sweep_up() -> None:
-    """Delete the folders of tasks whose processes were killed."""
-    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        process = path.name.removeprefix(PREFIX).partition("-")[0]
-        if process.isdigit() and not is_alive(int(process)):
+    """Delete the folders of tasks of this machine whose processes were killed."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        process, _, rest = path.name.removeprefix(_PREFIX).partition("-")
+        host = rest.partition("-")[2]
+        if host == _HOST and process.isdigit() and not is_alive(int(process)):
             with contextlib.suppress(OSError):
                 shutil.rmtree(path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import optuna
@@ -14,9 +16,11 @@ from bench.errors import StorageError
 from bench.files import write_whole
 from bench.leases import STALE_SECONDS, Lease, Leases
 from bench.store import Store
+from bench.tuning.guard import storage_guarded
 
-TOKEN, FOLDER = "token", "folder"
-"""Attributes of a trial: what tells it from any other, and the folder of results in which its cells are."""
+TOKEN, FOLDER, SURPLUS = "token", "folder", "surplus"
+"""Attributes of a trial: what tells it from any other, the folder of results in which its cells are, and whether it was
+one too many, begun at the same time as the last."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +55,16 @@ class Claims:
         self.leases = Leases(store.unfinished)
         self.folder = folder_token(store)
 
+    @storage_guarded()
     def next(self) -> Claim | Elsewhere | None:
         """Return a trial to run, who runs the rest, or None where all have ended.
 
         Raises:
-            StorageError: the folder cannot be written.
+            StorageError: the folder cannot be written, or the storage fails.
         """
         self.store.prepare()
-        try:
-            with FileLock(self.store.folder / ".claims.lock", timeout=STALE_SECONDS):
-                return self._next()
-        except Timeout:
-            raise StorageError(f"{self.store.folder}: another process has held .claims.lock too long; end it") from None
+        with _claiming(self.store):
+            return self._next()
 
     def _next(self) -> Claim | Elsewhere | None:
         trials = self.counted()
@@ -77,7 +79,7 @@ class Claims:
 
     def counted(self) -> list[FrozenTrial]:
         """Return the trials that count, by number."""
-        return self.study.get_trials(deepcopy=False)[: self.trials]
+        return counted(self.study, self.trials)
 
     def holder(self, trial: FrozenTrial) -> str:
         """Return who runs a trial, in words."""
@@ -90,7 +92,8 @@ class Claims:
         token = uuid.uuid4().hex
         self.study.add_trial(create_trial(state=TrialState.RUNNING, user_attrs={TOKEN: token, FOLDER: self.folder}))
         trial = next(trial for trial in reversed(self.study.get_trials()) if trial.user_attrs.get(TOKEN) == token)
-        if trial.number >= self.trials:
+        if trial.number not in [other.number for other in self.counted()]:
+            Trial(self.study, trial._trial_id).set_user_attr(SURPLUS, True)
             self.study.tell(trial.number, state=TrialState.FAIL)
             return None
         lease = self._lease(trial)
@@ -115,11 +118,26 @@ class Claims:
         return Claim(Trial(fresh, trial._trial_id), lease)
 
 
+def counted(study: optuna.Study, trials: int) -> list[FrozenTrial]:
+    """Return the first so many trials of a study by number, those left out that were begun one too many."""
+    return [trial for trial in study.get_trials(deepcopy=False) if not trial.user_attrs.get(SURPLUS)][:trials]
+
+
+@contextlib.contextmanager
+def _claiming(store: Store) -> Iterator[None]:
+    """Keep other processes that share a folder of results from claiming meanwhile."""
+    try:
+        with FileLock(store.folder / ".claims.lock", timeout=STALE_SECONDS):
+            yield
+    except Timeout:
+        raise StorageError(f"{store.folder}: another process has held .claims.lock too long; end it") from None
+
+
 def folder_token(store: Store) -> str:
     """Return what tells a folder of results from those of other machines that use the same database."""
     path = store.folder / "folder"
     store.prepare()
-    with FileLock(store.folder / ".claims.lock", timeout=STALE_SECONDS):
+    with _claiming(store):
         if not path.exists():
             write_whole(path, uuid.uuid4().hex.encode())
         return path.read_text(encoding="utf-8")

@@ -16,13 +16,14 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from bench.errors import BenchError
+from bench.errors import BenchError, Unfinished
 from bench.leases import Leases
 from bench.placing import sweep_up
 from bench.runtime import interrupts_held
 from bench.store import Store
-from bench.tuning.claims import FOLDER, folder_token
-from bench.tuning.events import Begun, Broken, Done, Event, Left
+from bench.tuning.claims import FOLDER, counted, folder_token
+from bench.tuning.events import Begun, Broken, Done, Event, Left, Note
+from bench.tuning.guard import storage_guarded
 from bench.tuning.storage import open_storage, open_study
 from bench.tuning.study_file import Study
 from bench.tuning.trial import Outcome
@@ -30,6 +31,8 @@ from bench.tuning.work import STOP, Assignment, cell_store, end, search_lease, s
 
 PYTHON_ERROR = 1
 """Exit code of a process that ends with a traceback."""
+LOOK_SECONDS = 1.0
+"""Between two looks at whether the searches shall stop."""
 
 
 def run_searches(
@@ -42,6 +45,7 @@ def run_searches(
     jobs: int,
     on_event: Callable[[Event], None],
     stop_after: float = math.inf,
+    stop: Callable[[], bool] = lambda: False,
 ) -> None:
     """Run what is left of a study's trials in up to ``jobs`` processes, each on a search of its own.
 
@@ -56,6 +60,7 @@ def run_searches(
         jobs: number of processes.
         on_event: hears of what happens.
         stop_after: seconds after which running cells leave a checkpoint and no other begins.
+        stop: asked about once a second; True has the same effect at once.
 
     Raises:
         BenchError: results cannot be written, or a process cannot begin.
@@ -67,26 +72,41 @@ def run_searches(
     assignments = [
         Assignment(study, index, folder, storage, tuple(plugins), device) for index in range(len(study.searches))
     ]
-    crew = _Crew([assignment for assignment in assignments if trials_left(assignment)], store, on_event)
     deadline = time.monotonic() + stop_after
+    crew = _Crew(
+        [assignment for assignment in assignments if trials_left(assignment)],
+        store,
+        on_event,
+        asked=lambda: stop() or time.monotonic() >= deadline,
+    )
     try:
         while crew.waiting or crew.workers:
-            if time.monotonic() >= deadline:
-                deadline = math.inf
+            if crew.asked():
                 crew.stop()
             while crew.waiting and len(crew.workers) < jobs:
                 crew.start()
-            crew.hear(None if math.isinf(deadline) else max(deadline - time.monotonic(), 0.0))
+            left = deadline - time.monotonic()
+            crew.hear(min(LOOK_SECONDS, left) if left > 0 else LOOK_SECONDS)
     finally:
         for worker in crew.workers:
             worker.end()
 
 
 class _Crew:
-    """The searches that wait for a process, and the processes that work."""
+    """The searches that wait for a process, and the processes that work.
 
-    def __init__(self, waiting: list[Assignment], store: Store, on_event: Callable[[Event], None]) -> None:
-        self.waiting, self.on_event = waiting, on_event
+    Args:
+        waiting: what is to be worked on.
+        store: where the cells are.
+        on_event: hears of what happens.
+        asked: whether to stop.
+    """
+
+    def __init__(
+        self, waiting: list[Assignment], store: Store, on_event: Callable[[Event], None], asked: Callable[[], bool]
+    ) -> None:
+        self.waiting, self.on_event, self.asked = waiting, on_event, asked
+        self.stopping = False
         self.leases = Leases(store.unfinished)
         self.workers: list[_Worker] = []
 
@@ -104,7 +124,7 @@ class _Crew:
         self.waiting.remove(assignment)
         worker.give(replace(assignment, token=lease.token if lease else ""))
 
-    def hear(self, seconds: float | None) -> None:
+    def hear(self, seconds: float) -> None:
         """Wait for processes to say something, no longer than so many seconds.
 
         Raises:
@@ -124,18 +144,28 @@ class _Crew:
                 self.on_event(event)
 
     def stop(self) -> None:
-        """Ask all processes to leave a checkpoint after their round."""
+        """Ask all processes, once, to leave a checkpoint after their round."""
+        if self.stopping:
+            return
+        self.stopping = True
         self.waiting.clear()
         for worker in self.workers:
             worker.send(STOP)
 
     def _bury(self, worker: _Worker) -> None:
-        """Record the failure of the trial whose process died, and let another process go on with its search."""
+        """Record the failure of the trial whose process died, and let another process go on with its search.
+
+        While all stop, for example because a signal has reached the whole group, the trial is left to the next command.
+        """
         self.workers.remove(worker)
+        name, stopping = worker.assignment.search.name, self.stopping or self.asked()
+        if stopping and worker.process.exitcode != PYTHON_ERROR:
+            self.on_event(Note(name, f"left: {worker.obituary}"))
+            return
         if worker.running is None or worker.process.exitcode == PYTHON_ERROR:
-            raise BenchError(f"{worker.assignment.search.name}: {worker.obituary}")
+            raise BenchError(f"{name}: {worker.obituary}")
         fail(worker.assignment, worker.running, worker.obituary)
-        self.on_event(Done(worker.assignment.search.name, worker.running, "failed", worker.obituary))
+        self.on_event(Done(name, worker.running, "failed", worker.obituary))
         self.waiting.insert(0, replace(worker.assignment, token=""))
 
 
@@ -145,20 +175,24 @@ def opened(assignment: Assignment) -> optuna.Study:
     return open_study(assignment.study, assignment.search, storage, assignment.plugins)
 
 
+@storage_guarded()
 def trials_left(assignment: Assignment) -> int:
     """Return how many trials of a search have not ended."""
     most = assignment.study.budget.trials
-    return most - sum(trial.state.is_finished() for trial in opened(assignment).get_trials(deepcopy=False)[:most])
+    return most - sum(trial.state.is_finished() for trial in counted(opened(assignment), most))
 
 
+@storage_guarded()
 def fail(assignment: Assignment, number: int, reason: str) -> None:
     """Write down that a trial failed whose process could not do so itself."""
     study = opened(assignment)
     trial = study.get_trials(deepcopy=False)[number]
     if not trial.state.is_finished():
-        end(study, optuna.Trial(study, trial._trial_id), Outcome("failed", reason=reason))
+        with contextlib.suppress(Unfinished):  # another process has ended it meanwhile
+            end(study, optuna.Trial(study, trial._trial_id), Outcome("failed", reason=reason))
 
 
+@storage_guarded()
 def _runs_elsewhere(assignment: Assignment) -> bool:
     """Return whether a trial of a search is run in another folder of results."""
     mine = folder_token(assignment.store)

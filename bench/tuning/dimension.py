@@ -70,13 +70,11 @@ class Field:
         name: of the field.
         owner: "parameters" (of the method) or "training".
         kind: the dataclass that has it.
-        usual: the paper's value; None where it is not known.
     """
 
     name: str
     owner: str
     kind: type
-    usual: Any
 
     @property
     def about(self) -> About:
@@ -108,11 +106,14 @@ class Field:
         return next(field for field in dataclasses.fields(self.kind) if field.name == self.name)
 
 
-def read_dimension(field: Field, given: Mapping[str, Any], fixed: Mapping[str, Any], place: str) -> Dimension:
+def read_dimension(
+    field: Field, usual: Any, given: Mapping[str, Any], fixed: Mapping[str, Any], place: str
+) -> Dimension:
     """Return a searched parameter; what the file leaves out is as the parameter itself says.
 
     Args:
         field: the parameter.
+        usual: the paper's value; None where it is not known.
         given: its table in the study file.
         fixed: values that go with it, of the same owner.
         place: where it was written, for errors.
@@ -123,7 +124,7 @@ def read_dimension(field: Field, given: Mapping[str, Any], fixed: Mapping[str, A
     for key in table(given, place):
         if key not in KEYS:
             raise BenchError(f"{place}: unknown key {key!r}; {choices(key, KEYS)}")
-    paper = given.get("paper", field.usual)
+    paper = given.get("paper", usual)
     if paper is None:
         raise BenchError(f"{place}: what the paper's value is does not follow from the method; say paper = VALUE")
     checked(field.kind, {**fixed, field.name: paper}, f"{place}, paper")
@@ -133,7 +134,7 @@ def read_dimension(field: Field, given: Mapping[str, Any], fixed: Mapping[str, A
             f"{place}: trial 0 has the paper's value, {paper!r}, which is not among those searched "
             f"({dimension.extent}); widen them, or say paper = VALUE"
         )
-    implied = field.has_no_default and paper == field.usual
+    implied = field.has_no_default and paper == usual
     number = type(dimension.low) if dimension.low is not None else type(paper)
     symbol = field.about.alias or field.name
     return dataclasses.replace(dimension, paper=number(paper), implied=implied, symbol=symbol)

@@ -11,6 +11,7 @@ from optuna import Study, Trial
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner
 
 from bench.parameters import parameter
+from bench.tuning.guard import storage_guarded
 
 RUNGS = "rungs"
 """The attribute of a trial that holds what Hyperband keeps of it."""
@@ -64,8 +65,13 @@ class Judge:
         trial: one of its trials, fresh or interrupted.
         settings: the pruner's; None: nothing is pruned.
         steps: of a trial that is not pruned.
+
+    Raises:
+        StorageError: here as in all methods, the study cannot be read or written.
+        LeaseLost: likewise, another process has ended the trial.
     """
 
+    @storage_guarded()
     def __init__(self, study: Study, trial: Trial, settings: PrunerSettings | None, steps: int) -> None:
         self.trial, self.steps = trial, steps
         trials = study.get_trials(deepcopy=True)
@@ -83,6 +89,7 @@ class Judge:
         for other in trials[trial.number + 1 :]:
             copied.add_trial(_with_rungs(other))
 
+    @storage_guarded()
     def prunes(self, step: int, accuracy: float) -> bool:
         """Report an accuracy and return whether the trial ends here; never after its last step."""
         if step not in self.reported:
@@ -92,6 +99,7 @@ class Judge:
         self.view.report(accuracy, step)
         return step < self.steps and self.view.should_prune()
 
+    @storage_guarded()
     def keep(self) -> None:
         """Keep with the trial what the pruner wrote down of it."""
         if self.view is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rich.box import HORIZONTALS
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,6 +17,8 @@ from bench.figures.files import save_figure
 from bench.figures.style import use_style
 from bench.store import write_table
 from bench.tuning import figure
+from bench.tuning.claims import counted
+from bench.tuning.guard import storage_guarded
 from bench.tuning.plots import draw_plots
 from bench.tuning.report import report_table
 from bench.tuning.storage import open_storage, open_study
@@ -24,12 +27,12 @@ from bench.tuning.tables import Trials, trials_table
 from bench.tuning.tuned_file import PAPER, Choice
 
 
+@storage_guarded()
 def trials_of(study: Study, folder: Path, storage: str | None, plugins: tuple[Path, ...]) -> Trials:
     """Return each search with the trials of it that count."""
     opened = open_storage(storage, folder)
     return [
-        (search, open_study(study, search, opened, plugins).get_trials(deepcopy=False)[: study.budget.trials])
-        for search in study.searches
+        (search, counted(open_study(study, search, opened, plugins), study.budget.trials)) for search in study.searches
     ]
 
 
@@ -78,13 +81,20 @@ def write_report(
     return table
 
 
-def shown(report: pd.DataFrame) -> Table:
-    """Return the report as a table for the terminal."""
+def shown(report: pd.DataFrame, seeds: int) -> Table:
+    """Return the report on so many seeds as a table for the terminal."""
     stand_in = ", stand-in data" if report["stand_in"].any() else ""
-    table = Table(title=f"accuracy (%) on fresh seeds{stand_in}", title_justify="left")
+    # Without lines between its columns: two intervals, a name and the seeds are to fit in 80 characters.
+    table = Table(
+        title=f"accuracy (%) on fresh seeds{stand_in}",
+        title_justify="left",
+        box=HORIZONTALS,
+        show_edge=False,
+        padding=0,
+    )
     several = report["task"].nunique() > 1
-    for name in (["task"] if several else []) + ["method", "values", "validation", "test", "tuned - paper"]:
-        table.add_column(name, no_wrap=name != "method")
+    for name in (["task"] if several else []) + ["method", "values", "held out", "test", "seeds", "tuned - paper"]:
+        table.add_column(name, no_wrap=name != "method", overflow="fold" if name == "method" else "ellipsis")
     for row in report.to_dict("records"):
         table.add_row(
             *([row["task"]] if several else []),
@@ -92,10 +102,19 @@ def shown(report: pd.DataFrame) -> Table:
             row["values"],
             _percent(row, "validation_acc"),
             _percent(row, "test_acc"),
+            _seeds(row, seeds),
             _percent(row, "difference", sign="+"),
             end_section=row["values"] != PAPER,
         )
     return table
+
+
+def _seeds(row: Mapping[Any, Any], seeds: int) -> str:
+    """Return how many seeds are in the mean of a row, and why not all."""
+    if row["seeds"] == seeds:
+        return str(seeds)
+    diverged = f",\n{row['diverged']} diverged" if row["diverged"] else ""
+    return f"{row['seeds']} of {seeds}{diverged}"
 
 
 def _percent(row: Mapping[Any, Any], name: str, sign: str = "") -> str:

@@ -19,6 +19,20 @@ from bench.tuning.dimension import Dimension, Field, read_dimension
 from bench.tuning.words import in_words
 from bench.validation import checked, without_defaults
 
+SHARED = (
+    "rounds",
+    "clients",
+    "cohort",
+    "samples_per_client",
+    "users_per_client",
+    "validation",
+    "evaluate_every",
+    "evaluation_batch",
+    "standin_train",
+    "standin_test",
+)
+"""What of the training no method has for itself: a budget of its own, or other data to learn from or be judged on."""
+
 
 @dataclass(frozen=True)
 class Search:
@@ -100,9 +114,7 @@ def make_search(
     kind = registry.method(method, plugins).kind
     assert kind is not None
     task_kind = registry.task(task).kind
-    recipe = dataclasses.replace(task_kind.tiers[bare.tier], **bare.training)
-    known = _fields(kind, recipe, kind.implied(task_kind(recipe)))
-
+    known = _fields(kind)
     given = {_named(name, known, place): value for name, value in values.items() if name != "method"}
     fixed = {
         owner: checked(
@@ -117,15 +129,21 @@ def make_search(
         for owner, owner_kind in (("parameters", kind.Params), ("training", Recipe))
     }
     searched = {field: value for field, value in given.items() if isinstance(value, dict)}
+    # What a parameter means on the task follows from the training that the method's own cells have in trial 0.
+    starting = {field: value["paper"] for field, value in searched.items() if "paper" in value}
+    starts = {field.name: value for field, value in starting.items() if field.owner == "training"}
+    own_training = checked(Recipe, {**fixed["training"], **starts}, f"{place}, training of {method}")
+    recipe = dataclasses.replace(task_kind.tiers[bare.tier], **{**bare.training, **own_training})
+    usual = _usual(kind, recipe, kind.implied(task_kind(recipe)))
     for field in known:
-        if field.owner == "parameters" and field.about.search and field.usual is not None and field not in given:
+        if field.owner == "parameters" and field.about.search and usual[field] is not None and field not in given:
             searched[field] = {}
     if not searched:
         raise BenchError(
             f"{place}: nothing is searched; name a parameter and its range, for example lr = {{ low = 0.01, high = 1 }}"
         )
     space = tuple(
-        read_dimension(field, searched[field], fixed[field.owner], f"{place}, {field.name}")
+        read_dimension(field, usual[field], searched[field], fixed[field.owner], f"{place}, {field.name}")
         for field in known
         if field in searched
     )
@@ -135,19 +153,19 @@ def make_search(
     return search
 
 
-def _fields(kind: type[Method], recipe: Recipe, implied: Mapping[str, Any]) -> list[Field]:
+def _fields(kind: type[Method]) -> list[Field]:
     """Return what may be fixed or searched: the parameters of the method, then those of the training."""
-    own = [
-        Field(field.name, "parameters", kind.Params, implied.get(field.name, field.default))
-        for field in dataclasses.fields(kind.Params)
-    ]
-    names = {field.name for field in own}
-    training = [
-        Field(name, "training", Recipe, value)
-        for name, value in dataclasses.asdict(recipe).items()
-        if name not in names and name != "validation"
-    ]
-    return own + training
+    own = [Field(field.name, "parameters", kind.Params) for field in dataclasses.fields(kind.Params)]
+    taken = {*SHARED, *(field.name for field in own)}
+    training = [field.name for field in dataclasses.fields(Recipe) if field.name not in taken]
+    return own + [Field(name, "training", Recipe) for name in training]
+
+
+def _usual(kind: type[Method], recipe: Recipe, implied: Mapping[str, Any]) -> dict[Field, Any]:
+    """Return the paper's value of each parameter; None where it is not known."""
+    defaults = {field.name: field.default for field in dataclasses.fields(kind.Params)}
+    owners = {"parameters": {**defaults, **implied}, "training": dataclasses.asdict(recipe)}
+    return {field: owners[field.owner][field.name] for field in _fields(kind)}
 
 
 def _named(name: str, known: list[Field], place: str) -> Field:
@@ -155,5 +173,8 @@ def _named(name: str, known: list[Field], place: str) -> Field:
     for field in known:
         if name in (field.name, field.about.alias):
             return field
+    if name in SHARED:
+        where = "at the head of the file" if name == "validation" else "in [common], training"
+        raise BenchError(f"{place}: {name} is the same for all methods: it belongs {where}")
     allowed = [field.about.alias or field.name for field in known]
     raise BenchError(f"{place}: unknown parameter {name!r}; {choices(name, ['method', *allowed])}")

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from bench.errors import BenchError, StorageError
 from bench.provenance import code_of, data_of
+from bench.tuning.guard import storage_guarded
 from bench.tuning.pruning import options_of
 from bench.tuning.sampler import PerTrialSampler
 from bench.tuning.space import Search
@@ -98,6 +99,8 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
     try:
         with FileLock(folder / ".storage.lock", timeout=PATIENCE):  # tables are made once
             return RDBStorage(url, engine_kwargs=patience)
+    except Timeout:
+        raise StorageError(f"{folder}: another process has held .storage.lock for {PATIENCE:g} s; end it") from None
     except ArgumentError:
         raise BenchError(
             f"--storage {url!r} is no URL of a database; allowed: what SQLAlchemy reads, "
@@ -107,6 +110,7 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         raise BenchError(f"--storage {url!r} cannot be opened: {str(error).splitlines()[0]}") from None
 
 
+@storage_guarded()
 def open_study(study: Study, search: Search, storage: BaseStorage, plugins: Iterable[Path]) -> optuna.Study:
     """Return the Optuna study of one method on one task, made if it is new."""
     return optuna.create_study(

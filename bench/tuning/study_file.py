@@ -128,13 +128,22 @@ def _searches(values: Mapping[str, Any], path: Path, plugins: tuple[Path, ...]) 
         raise BenchError(
             f"{path}: methods = {methods!r} is not possible; allowed: a list of names, or a table for each"
         )
-    return tuple(
+    searches = tuple(
         make_search(
             str(task), label, table(own, f"{path}, methods, {label}"), common, f"{path}, methods, {label}", plugins
         )
         for task in dict.fromkeys(tasks)
         for label, own in methods.items()
     )
+    first: dict[str, Search] = {}
+    for search in searches:
+        other = first.setdefault(search.slug, search)
+        if other is not search:
+            raise BenchError(
+                f"{path}, methods: {other.label!r} and {search.label!r} would have the same files, {search.slug!r}; "
+                "give one of them another name"
+            )
+    return searches
 
 
 def _pruner(values: Mapping[str, Any], path: Path) -> PrunerSettings | None:

@@ -160,6 +160,8 @@ class Trialling:
             finished = self._finished(cell)
             assert finished is not None
             return finished
+        failure = place.store.record(cell, code_of(cell, place.plugins), data_of(cell))
+        self._count(cell, ended.rounds, float(failure.facts.get("seconds", 0.0)))
         return ended.status, ended.reason, ended.rounds
 
     def _lease(self, cell: Cell) -> Lease:

@@ -19,6 +19,7 @@ from bench.leases import Lease, Leases
 from bench.store import Store
 from bench.tuning.claims import Claim, Claims, Elsewhere
 from bench.tuning.events import Begun, Broken, Done, Event, Left, Note, Reached
+from bench.tuning.guard import storage_guarded
 from bench.tuning.pruning import Judge
 from bench.tuning.sampler import distribution_of
 from bench.tuning.space import Search
@@ -138,7 +139,11 @@ class Worker:
         study, search = assignment.study, assignment.search
         values = suggested(trial, search)
         self._say(Begun(self.name, trial.number, search.in_words(values)))
-        cells = [search.cell(values, seed, study.budget.validation, assignment.plugins) for seed in study.seeds]
+        try:
+            cells = [search.cell(values, seed, study.budget.validation, assignment.plugins) for seed in study.seeds]
+        except BenchError as error:  # values that do not go together
+            self._end(trial, Outcome("failed", reason=str(error)), steps=0)
+            return
         steps = len(cells) * rounds_of(cells[0])
 
         def on_step(step: int, accuracy: float) -> None:
@@ -152,6 +157,9 @@ class Worker:
         outcome = Trialling(cells, place, judge, study.budget.last, on_step).run()
         claim.lease.check()
         judge.keep()
+        self._end(trial, outcome, steps)
+
+    def _end(self, trial: Trial, outcome: Outcome, steps: int) -> None:
         end(self.study, trial, outcome)
         self._say(Done(self.name, trial.number, outcome.state, ending(outcome, steps)))
 
@@ -159,13 +167,20 @@ class Worker:
         _say(self.pipe, event)
 
 
+@storage_guarded()
 def suggested(trial: Trial, search: Search) -> dict[str, Any]:
     """Return the values of a trial; those that it has already are not drawn again."""
     return {dimension.name: trial._suggest(dimension.name, distribution_of(dimension)) for dimension in search.space}
 
 
+@storage_guarded()
 def end(study: optuna.Study, trial: Trial, outcome: Outcome) -> None:
-    """Write down how a trial ended."""
+    """Write down how a trial ended.
+
+    Raises:
+        StorageError: the storage fails.
+        LeaseLost: another process has ended it.
+    """
     facts = {"rounds": outcome.rounds, "seconds": round(outcome.seconds, 3), "pruned_at": outcome.pruned_at}
     for name, value in {**facts, "reason": outcome.reason}.items():
         trial.set_user_attr(name, value)
