@@ -53,7 +53,7 @@ def tune(
     from bench.tuning.results import trials_of, write_trials
     from bench.tuning.study_file import read_study
     from bench.tuning.tables import ended
-    from bench.tuning.tuned_file import chosen, write_tuned
+    from bench.tuning.tuned_file import check_place, chosen, write_tuned
     from bench.tuning.words import several
 
     plugins = tuple(plugin or [])
@@ -62,7 +62,10 @@ def tune(
     # On an accelerator trials share the device: one at a time unless the user asks for more.
     parallel = jobs or (cores() if place == "cpu" else 1)
     start, limit = time.monotonic(), math.inf if stop_after is None else stop_after
-    check_possible(search.cell(search.paper, study.seeds[0], plugins=plugins) for search in study.searches)
+    path = out_file or Path("sweeps") / "tuned" / f"{study.name}.toml"
+    check_place(path)
+    seed, share = study.seeds[0], study.budget.validation
+    check_possible(search.cell(search.paper, seed, share, plugins) for search in study.searches)
     before = ended(trials_of(study, folder, storage, plugins))
     total = study.budget.trials * len(study.searches)
     spent = f"{several(len(study.searches), 'method')} of {several(study.budget.trials, 'trial')} each"
@@ -81,7 +84,6 @@ def tune(
         say(f"stopped after {limit:g} s, {several(left, 'trial')} left: the same command goes on from the checkpoints")
         raise typer.Exit(OK)
     choices = chosen(trials)
-    path = out_file or Path("sweeps") / "tuned" / f"{study.name}.toml"
     write_tuned(path, study, choices)
     say(f"the papers' and the tuned values as a sweep: {path}")
     failed = sum(trial.state == TrialState.FAIL for _, own in trials for trial in own)

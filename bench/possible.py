@@ -8,11 +8,12 @@ from operator import attrgetter
 
 from bench import registry
 from bench.cell import Cell
+from bench.data.holdout import hold_out
 from bench.errors import at
 from bench.federation import partition_of
 
 OF_THE_DATA = ("standin_train", "standin_test")
-OF_THE_PARTITION = ("clients", "cohort", "samples_per_client", "users_per_client")
+OF_THE_PARTITION = ("clients", "cohort", "samples_per_client", "users_per_client", "validation")
 
 
 def check_possible(cells: Iterable[Cell]) -> None:
@@ -33,7 +34,9 @@ def check_possible(cells: Iterable[Cell]) -> None:
     for cell in unlike.values():
         task = registry.task(cell.task).build(cell)
         with at(f"cell {cell.folder}"):
-            partition_of(cell, task, task.data(cell.data))
+            partition = partition_of(cell, task, task.data(cell.data))
+            if task.recipe.validation:
+                hold_out(partition, task.recipe.validation, cell.seed)
 
 
 def _asked(cell: Cell) -> tuple[object, ...]:

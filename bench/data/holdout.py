@@ -39,6 +39,8 @@ def hold_out(partition: Partition, share: float, seed: int) -> tuple[Partition, 
         trained.append(partition.client(client)[~np.isin(partition.client(client), members[:count])])
     together = stream(seed, "validation order").permutation(np.concatenate(held))
     if not len(together):
-        raise BenchError(f"validation = {share:g} holds nothing out: no client has two samples; allowed: 0")
+        raise BenchError(
+            f"validation = {share:g} holds nothing out: no client has two samples; allowed: larger clients"
+        )
     offsets = np.concatenate([[0], np.cumsum([len(members) for members in trained])]).astype(np.int64)
     return replace(partition, indices=np.concatenate(trained), offsets=offsets), together

@@ -19,6 +19,7 @@ from bench.analysis.series import SERIES
 from bench.figures.files import save_figure
 from bench.figures.style import RC, stamp, use_style
 from bench.tuning.space import Search
+from bench.tuning.words import several
 
 TARGET = "validation accuracy (%)"
 SIZE = (5.2, 3.4)  # inches, of a plot with one panel
@@ -112,7 +113,7 @@ def _complete(study: optuna.Study, least: int, search: Search) -> None:
     """Refuse a study of too few complete trials, or one of whose trials nothing can be learnt."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if len(complete) < least:
-        raise NotDrawn(f"it needs {least} complete trials, and there {_are(len(complete))}")
+        raise NotDrawn(f"it needs {several(least, 'complete trial')}, and there {_are(len(complete))}")
     if least > 1 and len(search.space) < 2:
         raise NotDrawn("one parameter alone is searched")
     if least > 1 and len({trial.value for trial in complete}) < 2:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -84,7 +85,10 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         BenchError: the journal is damaged, or the database cannot be reached.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{folder}: results cannot be written here: {error.strerror or error}") from None
     if url is None:
         path = folder.resolve() / JOURNAL
         try:
@@ -103,11 +107,22 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         raise StorageError(f"{folder}: another process has held .storage.lock for {PATIENCE:g} s; end it") from None
     except ArgumentError:
         raise BenchError(
-            f"--storage {url!r} is no URL of a database; allowed: what SQLAlchemy reads, "
+            f"--storage {hidden(url)!r} is no URL of a database; allowed: what SQLAlchemy reads, "
             "for example sqlite:///study.db or postgresql://user@host/name"
         ) from None
     except (SQLAlchemyError, ImportError, RuntimeError) as error:
-        raise BenchError(f"--storage {url!r} cannot be opened: {str(error).splitlines()[0]}") from None
+        missing = getattr(error.__cause__ or error.__context__ or error, "name", None)
+        words = f"its driver {missing!r} is not installed" if missing else str(error).splitlines()[0]
+        raise BenchError(f"--storage {hidden(url)!r} cannot be opened: {words}") from None
+
+
+def hidden(url: str) -> str:
+    """Return a URL without its password.
+
+    >>> hidden("postgresql://me:secret@host/name")
+    'postgresql://me:***@host/name'
+    """
+    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
 
 
 @storage_guarded()

@@ -121,7 +121,9 @@ def _searches(values: Mapping[str, Any], path: Path, plugins: tuple[Path, ...]) 
                 raise BenchError(f"{path}, common: {inner} = {given!r} is not possible; allowed: one value, not a list")
     if "validation" in table(common.get("training", {}), f"{path}, common, training"):
         raise BenchError(f"{path}, common, training: validation stands at the head of a study file")
-    methods = values.get("methods")
+    if "methods" not in values:
+        raise BenchError(f"{path}: 'methods' is missing; a study names at least one, for example [methods.prism]")
+    methods = values["methods"]
     if isinstance(methods, list) and all(isinstance(name, str) for name in methods):
         methods = {name: {} for name in methods}
     if not isinstance(methods, dict) or not methods:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +54,23 @@ class Choice:
 def chosen(trials: Trials) -> list[Choice]:
     """Return what is to be compared."""
     return [Choice(search, best_of(own)) for search, own in trials]
+
+
+def check_place(path: Path) -> None:
+    """Make sure that the sweep file can be written, before hours are spent on what it is to say.
+
+    Raises:
+        StorageError: it cannot.
+    """
+    probe = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise StorageError(f"{path}: the sweep file cannot be written: {error.strerror or error}") from None
 
 
 def write_tuned(path: Path, study: Study, choices: list[Choice]) -> None:
