@@ -165,6 +165,33 @@ def test_a_trial_that_was_one_too_many_never_counts(tmp_path: Path) -> None:
     assert [trial.number for trial in named(trials(two, tmp_path / "second", url), "prism")] == [0, 2]
 
 
+def test_a_trial_that_ends_while_it_is_claimed_is_not_begun_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its process tells how it ended and gives its lease back just after another has read the list of trials."""
+    study, url = study_of(tmp_path), f"sqlite:///{tmp_path / 'study.db'}"
+
+    def claims() -> Claims:
+        opened = open_study(study, study.searches[0], open_storage(url, tmp_path), ())
+        return Claims(opened, cell_store(tmp_path), study.budget.trials)
+
+    one, two = claims(), claims()
+    mine = one.next()
+    assert isinstance(mine, Claim) and mine.trial.number == 0
+    lease_of = two._lease
+
+    def after_it_ended(trial: Any) -> Any:
+        if trial.number == 0:
+            one.study.tell(0, 0.5)
+            mine.lease.release()
+            monkeypatch.undo()
+        return lease_of(trial)
+
+    monkeypatch.setattr(two, "_lease", after_it_ended)
+    theirs = two.next()
+    assert isinstance(theirs, Claim) and theirs.trial.number == 1
+
+
 @pytest.mark.parametrize("stopping", [False, True])
 def test_a_process_that_dies_while_all_stop_fails_no_trial(stopping: bool, tmp_path: Path) -> None:
     study = study_of(tmp_path)

@@ -71,8 +71,12 @@ class Claims:
         running = [trial for trial in trials if not trial.state.is_finished()]
         for trial in running:
             lease = self._lease(trial)
-            if lease is not None:
-                return self._claim(trial, lease)
+            if lease is None:
+                continue
+            if self._has_ended(trial):  # after the list was read and before its process gave the lease back
+                lease.release()
+                return self._next()
+            return self._claim(trial, lease)
         if len(trials) < self.trials:
             return self._new() or self._next()
         return Elsewhere({trial.number: self.holder(trial) for trial in running}) if running else None
@@ -98,6 +102,9 @@ class Claims:
             return None
         lease = self._lease(trial)
         return None if lease is None else self._claim(trial, lease)
+
+    def _has_ended(self, trial: FrozenTrial) -> bool:
+        return self.study.get_trials(deepcopy=False)[trial.number].state.is_finished()
 
     def _lease(self, trial: FrozenTrial) -> Lease | None:
         if trial.user_attrs[FOLDER] != self.folder:
