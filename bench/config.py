@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from bench.cell import Cell
 from bench.checks import Checks
 from bench.data.partition import CONCENTRATED, CONVENTIONS
 from bench.errors import BenchError, at, choices
+from bench.toml_files import check_keys, read_toml
 
 DATA = ("stand-in", "real")
 DIAGNOSTICS = ("basic", "errors", "cosine", "all")
@@ -82,20 +82,13 @@ def read_sweep(path: Path, plugins: Iterable[Path] = ()) -> Sweep:
     Raises:
         BenchError: the file is missing, not TOML, or names something that does not exist.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        files = sorted(str(file) for file in path.parent.glob("*.toml") if file.is_file())
-        near = f"; {choices(path, files)}" if files else ""
-        raise BenchError(f"{path}: the sweep file cannot be read ({error.strerror}){near}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path}: not a TOML file: {error}") from None
-    _known(values, ("title", "common", "cells", "figures", "last"), str(path))
+    values = read_toml(path, "sweep file")
+    check_keys(values, ("title", "common", "cells", "figures", "last"), str(path))
     grids = values.get("cells")
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
         raise BenchError(f"{path}: it has no [[cells]] table; at least one is needed")
     common = table(values.get("common", {}), f"{path}, common")
-    _known(common, (*AXES, *TABLES), f"{path}, common")
+    check_keys(common, (*AXES, *TABLES), f"{path}, common")
     checks = Checks(plugins)
     cells: dict[str, Cell] = {}
     for number, grid in enumerate(grids, 1):
@@ -113,7 +106,7 @@ def read_sweep(path: Path, plugins: Iterable[Path] = ()) -> Sweep:
 
 
 def _cell(values: Mapping[str, Any], place: str, checks: Checks) -> Cell:
-    _known(values, (*AXES, *TABLES), place)
+    check_keys(values, (*AXES, *TABLES), place)
     for name in ("task", "method"):
         if name not in values:
             raise BenchError(f"{place}: {name!r} is missing; every cell names a task and a method")
@@ -150,7 +143,7 @@ def _cell(values: Mapping[str, Any], place: str, checks: Checks) -> Cell:
 def _expanded(grid: Mapping[str, Any], place: str) -> Iterator[dict[str, Any]]:
     """Yield the cells of one grid, the first axis slowest."""
     tables = {name: table(grid.get(name, {}), f"{place}, {name}") for name in TABLES}
-    _known(grid, (*AXES, *TABLES), place)
+    check_keys(grid, (*AXES, *TABLES), place)
     methods = _as_list(grid.get("method", []))
     for name in tables["parameters"]:
         if name not in methods:
@@ -195,12 +188,6 @@ def _merged(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]
         if isinstance(common[name], dict) and isinstance(own[name], dict)
     }
     return {**common, **own, **both}
-
-
-def _known(values: Mapping[str, Any], allowed: tuple[str, ...], place: str) -> None:
-    for name in values:
-        if name not in allowed:
-            raise BenchError(f"{place}: unknown key {name!r}; {choices(name, allowed)}")
 
 
 def _words(name: str, values: Any, place: str) -> tuple[str, ...]:

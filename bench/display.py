@@ -9,25 +9,20 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
     TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Table
 
 from bench.federation import Federation
 from bench.launch.events import Again, Ended, Event, Lost, Note, Started, Stopped, Waiting
 from bench.launch.events import Progress as RoundDone
+from bench.progress_bars import ProgressBars
 from bench.simulator import Round
 
 MARKS = {"done": "[green]done[/]", "diverged": "[yellow]diverged[/]", "skipped": "[dim]skipped[/]"}
 
 
-class SweepDisplay:
+class SweepDisplay(ProgressBars):
     """The progress of a sweep.
 
     Args:
@@ -36,26 +31,8 @@ class SweepDisplay:
     """
 
     def __init__(self, console: Console, total: int) -> None:
-        self.console, self.total, self.ended = console, total, 0
-        self.bars = Progress(
-            TextColumn("[progress.description]{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[line]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self.whole = self.bars.add_task("cells", total=total, line="")
+        super().__init__(console, "cells", total)
         self.running: dict[str, TaskID] = {}
-
-    def __enter__(self) -> Self:
-        self.bars.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bars.stop()
 
     def show(self, event: Event) -> None:
         """Show one event."""
@@ -96,7 +73,7 @@ class SweepDisplay:
 
     def _line(self, text: str, always: bool = False) -> None:
         if always or not self.console.is_terminal:
-            self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+            self.say(text)
 
 
 def _tail(line: str) -> str:

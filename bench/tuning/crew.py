@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import multiprocessing
-import signal
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -17,6 +16,7 @@ import optuna
 from optuna.trial import TrialState
 
 from bench.errors import BenchError, Unfinished
+from bench.failure import exit_words
 from bench.leases import Leases
 from bench.placing import sweep_up
 from bench.runtime import interrupts_held
@@ -239,11 +239,7 @@ class _Worker:
     @property
     def obituary(self) -> str:
         """How the process ended."""
-        code = self.process.exitcode or 0
-        words = f"exit code {code}"
-        with contextlib.suppress(ValueError):
-            words = f"signal {signal.Signals(-code).name}" if code < 0 else words
-        return f"the process that ran it ended with {words}"
+        return f"the process that ran it ended with {exit_words(self.process.exitcode)}"
 
     def end(self) -> None:
         """End the process."""

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Self
-
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import TaskID
 
+from bench.progress_bars import ProgressBars
 from bench.tuning.events import Begun, Done, Event, Note, Reached
 
 MARKS = {"complete": "[green]complete[/]", "pruned": "[dim]pruned[/]  ", "failed": "[red]failed[/]  "}
 
 
-class TuneDisplay:
+class TuneDisplay(ProgressBars):
     """The progress of a study.
 
     Args:
@@ -31,26 +22,8 @@ class TuneDisplay:
     """
 
     def __init__(self, console: Console, total: int, ended: int) -> None:
-        self.console, self.total, self.ended = console, total, ended
-        self.bars = Progress(
-            TextColumn("[progress.description]{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[line]}"),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self.whole = self.bars.add_task("trials", total=total, completed=ended, line="")
+        super().__init__(console, "trials", total, ended)
         self.running: dict[tuple[str, int], TaskID] = {}
-
-    def __enter__(self) -> Self:
-        self.bars.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bars.stop()
 
     def show(self, event: Event) -> None:
         """Show one event."""
@@ -58,11 +31,11 @@ class TuneDisplay:
             words = f"  {event.search}, trial {event.number}"
             self.running[event.search, event.number] = self.bars.add_task(words, total=None, line=event.values)
             if not self.console.is_terminal:
-                self._line(f"started  {event.search}, trial {event.number}: {event.values}")
+                self.say(f"started  {event.search}, trial {event.number}: {event.values}")
         elif isinstance(event, Reached):
             self.bars.update(self.running[event.search, event.number], total=event.of, completed=event.rounds)
         elif isinstance(event, Note):
-            self._line(f"         {event.search}: {event.line}")
+            self.say(f"         {event.search}: {event.line}")
         elif isinstance(event, Done):
             self._end(event)
 
@@ -74,6 +47,3 @@ class TuneDisplay:
         self.bars.update(self.whole, completed=self.ended)
         words = f"{event.search}, trial {event.number} ({self.ended}/{self.total}): {event.line}"
         self.console.print(f"{MARKS[event.state]} {escape(words)}", highlight=False, soft_wrap=True)
-
-    def _line(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True, markup=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 from bench.config import table
 from bench.errors import BenchError, choices
 from bench.parameters import parameter
+from bench.toml_files import check_keys, read_toml
 from bench.tuning.pruning import PRUNERS, PrunerSettings
 from bench.tuning.sampler import SamplerSettings
 from bench.tuning.space import Search, make_search
@@ -72,10 +72,10 @@ def read_study(path: Path, plugins: Iterable[Path] = ()) -> Study:
         BenchError: the file is missing, not TOML, or says something impossible.
     """
     plugins = tuple(plugins)
-    values = _toml(path)
+    values = read_toml(path, "study file")
     keys = ("title", "seeds", "report_seeds", "common", "methods", "sampler", "pruner")
     budget_keys = tuple(field.name for field in fields(Budget))
-    _known(values, (*keys, *budget_keys), str(path))
+    check_keys(values, (*keys, *budget_keys), str(path))
     budget = {name: values[name] for name in budget_keys if name in values}
     seeds = _seeds("seeds", values.get("seeds", [0]), str(path))
     report_seeds = _seeds("report_seeds", values.get("report_seeds", [100, 101, 102]), str(path))
@@ -97,20 +97,9 @@ def read_study(path: Path, plugins: Iterable[Path] = ()) -> Study:
     )
 
 
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        files = sorted(str(file) for file in path.parent.glob("*.toml") if file.is_file())
-        near = f"; {choices(path, files)}" if files else ""
-        raise BenchError(f"{path}: the study file cannot be read ({error.strerror}){near}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BenchError(f"{path}: not a TOML file: {error}") from None
-
-
 def _searches(values: Mapping[str, Any], path: Path, plugins: tuple[Path, ...]) -> tuple[Search, ...]:
     common = dict(table(values.get("common", {}), f"{path}, common"))
-    _known(common, COMMON, f"{path}, common")
+    check_keys(common, COMMON, f"{path}, common")
     tasks = common.pop("task", [])
     tasks = tasks if isinstance(tasks, list) else [tasks]
     if not tasks:
@@ -172,9 +161,3 @@ def _seeds(name: str, values: Any, place: str) -> tuple[int, ...]:
     if not right or not values or len(set(values)) < len(values):
         raise BenchError(f"{place}: {name} = {values!r} is not possible; allowed: different whole numbers from 0")
     return tuple(values)
-
-
-def _known(values: Mapping[str, Any], allowed: tuple[str, ...], place: str) -> None:
-    for name in values:
-        if name not in allowed:
-            raise BenchError(f"{place}: unknown key {name!r}; {choices(name, allowed)}")
