@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from bench.precision import outputs_of
+
 if TYPE_CHECKING:
     from bench.federation import Federation
 
@@ -47,7 +49,7 @@ def score_batches(model: nn.Module, federation: Federation, batches: Iterable[in
         piece = slice(number * size, (number + 1) * size)
         inputs = torch.from_numpy(np.array(evaluated.inputs[piece])).to(federation.device)
         labels = torch.from_numpy(np.array(evaluated.labels[piece])).to(federation.device)
-        outputs = model(task.prepare(inputs))
+        outputs = outputs_of(model, task.prepare(inputs), task.recipe.precision)
         loss = float(task.loss(outputs, labels)) * len(labels)
         scores.append(BatchScore(loss, int(task.correct(outputs, labels)), len(labels)))
     return scores

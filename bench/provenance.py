@@ -37,6 +37,7 @@ SIMULATION_PATH = (
     "federation.py",
     "models",
     "parameters.py",
+    "precision.py",
     "registry.py",
     "runtime.py",
     "seeding.py",

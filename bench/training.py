@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from bench.precision import outputs_of
+
 if TYPE_CHECKING:
     from bench.api import Method
     from bench.federation import Federation
@@ -90,7 +92,7 @@ def train_client(job: Job, federation: Federation) -> Trained:
         targets = labels[order]
         for start in range(0, used, batch):
             piece = slice(start, min(start + batch, used))
-            loss = task.loss(submodel(samples[piece]), targets[piece])
+            loss = task.loss(outputs_of(submodel, samples[piece], recipe.precision), targets[piece])
             penalty = method.penalty(submodel)
             (loss if penalty is None else loss + penalty).backward()
             method.adjust_gradients(submodel)

@@ -1,0 +1,29 @@
+"""In which numbers a model computes: single precision, or bfloat16 where that is enough."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Precision = Literal["fp32", "tf32", "bf16"]
+"""``fp32``: single precision throughout. ``tf32``: matrix products and convolutions round their factors to 10 bits
+where a GPU has units for that; elsewhere the same as fp32. ``bf16``: the model computes in bfloat16 where PyTorch's
+autocast does; weights, their updates, losses, statistics and all of the server's work stay in single precision."""
+
+
+def outputs_of(model: nn.Module, inputs: Tensor, precision: Precision) -> Tensor:
+    """Return a model's outputs, computed in a precision but never narrower than float32.
+
+    The context is entered anew for each pass: within one, the weights' narrow copies are kept, whatever a step of the
+    optimiser has made of them since.
+    """
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        outputs = model(inputs)
+    return outputs.float() if outputs.dtype == torch.bfloat16 else outputs
+
+
+def allow_tf32(precision: Precision) -> None:
+    """Let a GPU's products round as a precision says; PyTorch's own default rounds in convolutions."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
