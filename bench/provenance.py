@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import registry
+from bench import kernels, registry
 from bench.cell import Cell
 from bench.errors import BenchError
 
@@ -35,6 +35,7 @@ SIMULATION_PATH = (
     "evaluation.py",
     "families",
     "federation.py",
+    "kernels",
     "models",
     "parameters.py",
     "precision.py",
@@ -47,6 +48,7 @@ SIMULATION_PATH = (
     "training.py",
 )
 """Files whose code can change the numbers; plots, store and command line cannot."""
+CODE = (".py", ".cpp")
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow", "pydantic")
 
 
@@ -56,7 +58,7 @@ def simulation_code() -> str:
     files: list[Path] = []
     for name in SIMULATION_PATH:
         path = PACKAGE / name
-        files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        files += sorted(file for file in path.rglob("*.*") if file.suffix in CODE) if path.is_dir() else [path]
     return code_hash(files)
 
 
@@ -92,7 +94,7 @@ def _data_of(task: str) -> str | None:
 @functools.cache  # a plugin that was edited is read anew, and is another entry then
 def _method_code(entries: tuple[registry.MethodEntry, ...]) -> str:
     files = dict.fromkeys(file for entry in entries for file in entry.files())
-    return _hash_of(_installed().get(file) or file.read_text(encoding="utf-8") for file in files)
+    return _hash_of(stripped(_installed().get(file) or file.read_text(encoding="utf-8")) for file in files)
 
 
 @functools.cache
@@ -103,14 +105,15 @@ def _installed() -> dict[Path, str]:
 
 
 def code_hash(files: Iterable[Path]) -> str:
-    """Return a hash of what files do: comments, docstrings and blank lines do not count."""
-    return _hash_of(path.read_text(encoding="utf-8") for path in files)
+    """Return a hash of what files do: comments, docstrings and blank lines of Python do not count."""
+    texts = ((path, path.read_text(encoding="utf-8")) for path in files)
+    return _hash_of(stripped(text) if path.suffix == ".py" else text for path, text in texts)
 
 
 def _hash_of(sources: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for source in sources:
-        digest.update(stripped(source).encode() + b"\0")
+        digest.update(source.encode() + b"\0")
     return digest.hexdigest()[:16]
 
 
@@ -165,6 +168,7 @@ def environment(device: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "device": device,
         "accelerator": _accelerator(device),
+        "kernels": kernels.described(),
         "git_commit": _git("rev-parse", "HEAD"),
         "git_changes": bool(_git("status", "--porcelain", "--untracked-files=no")),
     }

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench import kernels
 from bench.api import Skip
 from bench.cell import Cell
 from bench.checkpoint import Checkpoint, Journal, Stopped
@@ -177,6 +178,7 @@ class _Running:
             "data": self.facts["data"],
             "device": self.device,
             "torch": torch.__version__,
+            "kernels": kernels.described(),
         }
         self.checkpoint = Checkpoint(self.store.checkpoint(self.cell), made_by)
         try:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.models.convolution import convolve
 from bench.models.recurrence import low_rank_lstm_layer
 
 
@@ -100,7 +101,7 @@ class LowRankConv2d(LowRankLayer):
 
     def forward(self, inputs: Tensor) -> Tensor:
         u, v = self.factors().folded()
-        hidden = functional.conv2d(inputs, v.unflatten(1, self.kernel), None, self.stride, self.padding)
+        hidden = convolve(inputs, v.unflatten(1, self.kernel), None, self.stride, self.padding)
         return functional.conv2d(hidden, u[:, :, None, None], self.bias)
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.models.base import Axes, Axis, Model
+from bench.models.convolution import Conv2d
+from bench.models.normalisation import BatchNorm, GroupNorm
 
 Norm = Literal["batch", "group"]
 Factored = Literal["3x3", "all"]
@@ -17,25 +19,13 @@ STAGES, BLOCKS = 4, 2
 MOST_GROUPS = 32
 
 
-def norm_layer(kind: Norm, channels: int) -> nn.Module:
-    """Return a normalisation layer.
+def norm_layer(kind: Norm, channels: int) -> BatchNorm | GroupNorm:
+    """Return a normalisation layer, by the statistics of the current batch or of groups of channels.
 
-    ``batch`` always uses the statistics of the current batch, in training and in evaluation (PriSM, section 2.2);
-    ``group`` has as many groups as the greatest common divisor of 32 and the number of channels, so that 13 channels
-    are one group.
+    There are as many groups as the greatest common divisor of 32 and the number of channels, so that 13 channels are
+    one group.
     """
-    if kind == "batch":
-        return nn.BatchNorm2d(channels, track_running_stats=False)
-    return GroupNorm(math.gcd(channels, MOST_GROUPS), channels)
-
-
-class GroupNorm(nn.GroupNorm):
-    """Group normalisation as fast as the batch's: PyTorch's takes four times as long on channels-last CPU tensors."""
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        if inputs.device.type != "cpu":
-            return super().forward(inputs)
-        return super().forward(inputs.contiguous()).contiguous(memory_format=torch.channels_last)
+    return BatchNorm(channels) if kind == "batch" else GroupNorm(math.gcd(channels, MOST_GROUPS), channels)
 
 
 class Block(nn.Module):
@@ -43,9 +33,9 @@ class Block(nn.Module):
 
     def __init__(self, inputs: int, hidden: int, outputs: int, stride: int, project: bool, norm: Norm) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, hidden, 3, stride, 1, bias=False)
+        self.conv1 = Conv2d(inputs, hidden, 3, stride, 1, bias=False)
         self.norm1 = norm_layer(norm, hidden)
-        self.conv2 = nn.Conv2d(hidden, outputs, 3, 1, 1, bias=False)
+        self.conv2 = Conv2d(hidden, outputs, 3, 1, 1, bias=False)
         self.norm2 = norm_layer(norm, outputs)
         self.project = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if project else None
         self.project_norm = norm_layer(norm, outputs) if project else None
@@ -54,8 +44,8 @@ class Block(nn.Module):
         shortcut = inputs
         if self.project is not None and self.project_norm is not None:
             shortcut = self.project_norm(self.project(inputs))
-        hidden = torch.relu_(self.norm1(self.conv1(inputs)))
-        return torch.relu_(self.norm2(self.conv2(hidden)).add_(shortcut))
+        hidden = self.norm1(self.conv1(inputs), relu=True)
+        return self.norm2(self.conv2(hidden), shortcut, relu=True)
 
 
 class ResNet18(Model):
@@ -106,7 +96,7 @@ class ResNet18(Model):
         return stages | hidden
 
     def forward(self, images: Tensor) -> Tensor:
-        hidden = torch.relu_(self.stem_norm(self.stem(images)))
+        hidden = self.stem_norm(self.stem(images), relu=True)
         for stage in self.stages:
             for block in stage:  # type: ignore[attr-defined]
                 hidden = block(hidden)
