@@ -30,7 +30,7 @@ class CNNFemnist(ImageTask):
     partition = "natural"
     Params = CNNParams
     tiers = {
-        "paper": Recipe(rounds=300, lr=0.01, users_per_client=10),
+        "paper": Recipe(rounds=300, lr=0.01, users_per_client=10, evaluate_every=10),
         "quick": Recipe(
             rounds=25,
             clients=20,

@@ -37,7 +37,7 @@ class LSTMImdb(Task):
     Params = LSTMParams
     reads_steps = True
     tiers = {
-        "paper": Recipe(rounds=300, samples_per_client=375, weight_decay=2e-4),
+        "paper": Recipe(rounds=300, samples_per_client=375, weight_decay=2e-4, evaluate_every=10),
         "quick": Recipe(
             rounds=40,
             clients=10,

@@ -41,8 +41,8 @@ class ResNet18Cifar10(ImageTask):
     partition = "lda"
     Params = ResNetParams
     tiers = {
-        "paper": Recipe(rounds=1000, samples_per_client=500, evaluate_every=5),
-        "spectral-paper": Recipe(rounds=1000, cohort=10, samples_per_client=500, weight_decay=1e-4, evaluate_every=5),
+        "paper": Recipe(rounds=1000, samples_per_client=500, evaluate_every=20),
+        "spectral-paper": Recipe(rounds=1000, cohort=10, samples_per_client=500, weight_decay=1e-4, evaluate_every=20),
         "quick": Recipe(
             rounds=30,
             clients=10,
