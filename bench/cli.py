@@ -15,7 +15,7 @@ from rich.markup import escape
 
 from bench.cli_data import data_app
 from bench.cli_kit import check, new
-from bench.cli_options import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, Device, Plugin, Results, out
+from bench.cli_options import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, Deterministic, Device, Plugin, Results, out
 from bench.cli_results import gc, results_app
 from bench.cli_sweep import plot, status, sweep
 from bench.cli_tune import tune
@@ -119,9 +119,11 @@ def run(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes that train the clients of a round; all cores if left out.")
     ] = None,
+    deterministic: Deterministic = False,
     results: Results = Path("results"),
 ) -> None:
     """Run one cell with a live table of its rounds; the result goes to results/runs/."""
+    from bench import runtime
     from bench.config import make_cell
     from bench.display import RunDisplay
     from bench.leases import Leases
@@ -149,7 +151,7 @@ def run(
     lease = leases.take(cell.folder, os.getpid())
     if lease is None:
         raise BenchError(f"{cell.folder}: {leases.holder(cell.folder)} runs this cell now; wait for it or end it")
-    with lease.held(), RunDisplay(out, f"{title}, seed {cell.seed}") as display:
+    with runtime.deterministic(deterministic), lease.held(), RunDisplay(out, f"{title}, seed {cell.seed}") as display:
         hooks = Hooks(display.show, display.note, lease.check)
         outcome = run_cell(cell, store=store, plugins=plugins, device=place, workers=workers, hooks=hooks)
     if outcome.status != "done":
@@ -191,13 +193,15 @@ def perf(
     device: Device = "cpu",
     repetitions: Annotated[int, typer.Option(min=1, help="Interleaved repetitions; the median counts.")] = 5,
     task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given repeatedly.")] = None,
+    deterministic: Deterministic = False,
     results: Results = Path("results"),
 ) -> None:
     """Time the harness against a bare PyTorch loop on the same models and batches in the same run."""
+    from bench import runtime
     from bench.perf import measure
-    from bench.runtime import device_named
 
-    out.print(measure(device_named(device), repetitions, task or [], results / "perf", out))
+    with runtime.deterministic(deterministic):
+        out.print(measure(runtime.device_named(device), repetitions, task or [], results / "perf", out))
 
 
 app.command()(check)

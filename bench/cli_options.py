@@ -14,6 +14,9 @@ Plugin = Annotated[
     list[Path] | None, typer.Option("--plugin", help="A Python file that defines a method; may be given repeatedly.")
 ]
 Device = Annotated[str, typer.Option(help="Where models are trained: auto, cpu, cuda or mps.")]
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="Repeat to the bit on a GPU, at some cost of time; CPUs do so anyway.")
+]
 Results = Annotated[Path, typer.Option(help="Folder of the results.")]
 SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="A sweep file, for example sweeps/quick.toml.")]
 

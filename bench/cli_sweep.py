@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli_options import OK, SOME_FAILED, Device, Plugin, Results, SweepFile, out, say
+from bench.cli_options import OK, SOME_FAILED, Deterministic, Device, Plugin, Results, SweepFile, out, say
 
 if TYPE_CHECKING:
     from bench.sweep import Hire
@@ -70,11 +70,14 @@ def sweep(
     ] = None,
     plugin: Plugin = None,
     device: Device = "auto",
+    deterministic: Deterministic = False,
     results: Results = Path("results"),
 ) -> None:
     """Run what is left of a sweep, then write its tables and figures under results/NAME/."""
+    from bench import runtime
     from bench import sweep as sweeps
     from bench.config import read_sweep
+    from bench.errors import BenchError
     from bench.origin import remember, shared_by
     from bench.store import Store
 
@@ -82,6 +85,8 @@ def sweep(
     chosen = whole = read_sweep(file, plugins)
     for condition in only or []:
         chosen = sweeps.only(chosen, condition)
+    if deterministic and engine is Engine.ray:
+        raise BenchError("--deterministic: it does not reach the nodes of a Ray cluster; take --engine local or inline")
     place, hire = _crew_of(engine, device, address, resources, runtime_env)
     store = Store(results / whole.name)
     known = sweeps.records(chosen, store, plugins)
@@ -101,7 +106,8 @@ def sweep(
         store.prepare()
         remember(store.folder, file)
         limit = math.inf if stop_after is None else stop_after
-        with SweepDisplay(out, len(cells)) as display, Interruption() as interruption:
+        repeating = runtime.deterministic(deterministic)
+        with repeating, SweepDisplay(out, len(cells)) as display, Interruption() as interruption:
             ended = sweeps.run(
                 cells,
                 store,

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from bench.captured import CapturedEngine
 from bench.cell import Cell
 from bench.cost import peak_memory_bytes, reset_peak_memory
 from bench.evaluation import BatchScore, Score, batch_count, score_batches, total_score
@@ -124,9 +125,11 @@ class ParallelEngine:
 
 
 def open_engine(federation: Federation, plugins: Iterable[Path], workers: int) -> Engine:
-    """Return the engine for a number of worker processes; an accelerator is always driven from this process."""
+    """Return the engine for a device; on the CPU for a number of worker processes, which drive no accelerator."""
     if workers > 1 and federation.device.type == "cpu":
         return ParallelEngine(federation, plugins, workers)
+    if federation.device.type == "cuda":
+        return CapturedEngine(federation)
     return InlineEngine(federation)
 
 

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.precision import outputs_of
 
@@ -41,18 +40,24 @@ def score_batches(model: nn.Module, federation: Federation, batches: Iterable[in
     Batches are fixed: batch i holds the samples from ``i * evaluation_batch`` on, in the data set's order, so that
     models that normalise by the statistics of the batch are compared on the same batches.
     """
-    task, evaluated = federation.task, federation.evaluated
-    size = task.recipe.evaluation_batch
+    task, size = federation.task, federation.task.recipe.evaluation_batch
     model.eval()
-    scores = []
+    losses, correct, sizes = [], [], []
     for number in batches:
-        piece = slice(number * size, (number + 1) * size)
-        inputs = torch.from_numpy(np.array(evaluated.inputs[piece])).to(federation.device)
-        labels = torch.from_numpy(np.array(evaluated.labels[piece])).to(federation.device)
+        inputs, labels = federation.evaluated_samples[number * size : (number + 1) * size]
         outputs = outputs_of(model, task.prepare(inputs), task.recipe.precision)
-        loss = float(task.loss(outputs, labels)) * len(labels)
-        scores.append(BatchScore(loss, int(task.correct(outputs, labels)), len(labels)))
-    return scores
+        losses.append(task.loss(outputs, labels))
+        correct.append(task.correct(outputs, labels))
+        sizes.append(len(labels))
+    # Read all at once: a GPU would be waited for at every batch.
+    return [
+        BatchScore(loss * samples, int(right), samples)
+        for loss, right, samples in zip(_numbers(losses), _numbers(correct), sizes, strict=True)
+    ]
+
+
+def _numbers(scalars: list[Tensor]) -> list[float]:
+    return torch.stack(scalars).tolist() if scalars else []
 
 
 def batch_count(federation: Federation) -> int:

@@ -23,6 +23,7 @@ from bench.models.base import Model, blank
 from bench.precision import allow_tf32
 from bench.seeding import Streams, key_of, stream
 from bench.tasks.base import Task
+from bench.transfer import Samples
 
 
 @dataclass
@@ -107,10 +108,16 @@ class Federation:
 
     def client_data(self, number: int) -> tuple[Tensor, Tensor]:
         """Return a client's inputs (as stored) and labels on the device."""
-        chosen = self.partition.client(number)
-        inputs = torch.from_numpy(np.ascontiguousarray(self.dataset.train.inputs[chosen]))
-        labels = torch.from_numpy(np.ascontiguousarray(self.dataset.train.labels[chosen]))
-        return inputs.to(self.device), labels.to(self.device)
+        return self._training_samples[self.partition.client(number)]
+
+    @cached_property
+    def _training_samples(self) -> Samples:
+        return Samples(self.dataset.train, self.device)
+
+    @cached_property
+    def evaluated_samples(self) -> Samples:
+        """What models are evaluated on, to be picked in batches."""
+        return Samples(self.evaluated, self.device)
 
     def streams(self, purpose: str, round_number: int) -> Streams:
         """Return the random streams of one purpose in one round."""

@@ -23,6 +23,7 @@ PACKAGE = Path(__file__).parent
 SIMULATION_PATH = (
     "api.py",
     "capacity.py",
+    "captured.py",
     "cell.py",
     "cost.py",
     "data/dataset.py",
@@ -36,16 +37,20 @@ SIMULATION_PATH = (
     "families",
     "federation.py",
     "kernels",
+    "lanes.py",
     "models",
     "parameters.py",
     "precision.py",
     "registry.py",
+    "replica.py",
     "runtime.py",
     "seeding.py",
+    "shape.py",
     "simulator.py",
     "spectral",
     "tasks",
     "training.py",
+    "transfer.py",
 )
 """Files whose code can change the numbers; plots, store and command line cannot."""
 CODE = (".py", ".cpp")

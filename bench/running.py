@@ -22,7 +22,7 @@ from bench.errors import BenchError, StorageError, Unfinished
 from bench.failure import reason_of
 from bench.federation import Federation
 from bench.provenance import code_of, environment
-from bench.runtime import prepared
+from bench.runtime import is_deterministic, prepared
 from bench.schema import rank_rows, round_row
 from bench.simulator import Round, Simulation
 from bench.store import Store
@@ -161,7 +161,8 @@ class _Running:
                 rounds=self.journal.rounds,
                 ranks=self.journal.ranks,
                 facts=self.facts | {"seconds": round(self.journal.seconds, 3)},
-                environment=environment(self.device) | {"workers": self.workers, "data": self.facts["data"]},
+                environment=environment(self.device)
+                | {"workers": self.workers, "deterministic": is_deterministic(), "data": self.facts["data"]},
                 log=self.journal.log,
                 guard=self.hooks.guard,
             )
@@ -177,6 +178,7 @@ class _Running:
             "code": self.facts["code"],
             "data": self.facts["data"],
             "device": self.device,
+            "determinism": self.device != "cpu" and is_deterministic(),
             "torch": torch.__version__,
             "kernels": kernels.described(),
         }

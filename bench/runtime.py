@@ -16,6 +16,8 @@ from bench.errors import BenchError, choices
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEEP_BYTES = 1 << 30
 DEVICES = ("auto", "cpu", "cuda", "mps")
+DETERMINISTIC, CUBLAS_WORKSPACE = "BENCH_DETERMINISTIC", "CUBLAS_WORKSPACE_CONFIG"
+"""Environment variables by which processes know that they shall repeat themselves, and from which cuBLAS does."""
 
 
 def prepare_process() -> None:
@@ -25,10 +27,14 @@ def prepare_process() -> None:
     used by several processes instead. Numbers below 1e-38 count as zero: the gradient of an LSTM's last step falls
     below that within some 150 steps, and arithmetic on such numbers made its backward pass ten times slower. The C
     allocator is told to keep freed memory: by default it hands activations back to the kernel at every step, which
-    costs a quarter of the time of a small model's step.
+    costs a quarter of the time of a small model's step. On a GPU, cuDNN tries out which algorithms are fastest, unless
+    results are to repeat to the bit (:func:`deterministic`).
     """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
+    if torch.cuda.is_available():
+        torch.use_deterministic_algorithms(is_deterministic())
+        torch.backends.cudnn.benchmark = not is_deterministic()
     with contextlib.suppress(OSError, AttributeError):  # not glibc
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(M_MMAP_THRESHOLD, KEEP_BYTES)
@@ -53,6 +59,33 @@ def prepared() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
+        if torch.cuda.is_available():
+            torch.use_deterministic_algorithms(False)
+            torch.backends.cudnn.benchmark = False
+
+
+@contextlib.contextmanager
+def deterministic(wanted: bool = True) -> Iterator[None]:
+    """Let processes that are prepared for training meanwhile, this one and its own, repeat themselves to the bit.
+
+    It is to be entered before this process uses a GPU. Training on CPUs repeats anyway: there, nothing changes.
+    """
+    before = {name: os.environ.get(name) for name in (DETERMINISTIC, CUBLAS_WORKSPACE)}
+    if wanted:
+        os.environ[DETERMINISTIC], os.environ[CUBLAS_WORKSPACE] = "1", ":4096:8"
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def is_deterministic() -> bool:
+    """Return whether results on a GPU are to repeat to the bit."""
+    return os.environ.get(DETERMINISTIC) == "1"
 
 
 @contextlib.contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from bench.precision import outputs_of
+from bench.transfer import to_device
 
 if TYPE_CHECKING:
     from bench.api import Method
     from bench.federation import Federation
-    from bench.tasks.base import Recipe
+    from bench.tasks.base import Recipe, Task
 
 
 class Diverged(Exception):
@@ -28,7 +30,7 @@ class Job:
     Attributes:
         client: the client's number.
         round_number: the communication round, from 1.
-        submodel: its sub-model, trained in place.
+        submodel: its sub-model, not to be used afterwards: it is trained in place, or a replica in its stead.
         momentum: momentum buffers to start from, by parameter name; None starts from zero.
         learning_rates: of each local epoch; None for the recipe's.
         reference: train as FedAvg would, whatever the method.
@@ -69,67 +71,107 @@ def train_client(job: Job, federation: Federation) -> Trained:
     Raises:
         Diverged: the loss is not finite.
     """
+    method = method_of(job, federation)
+    submodel, lr = job.submodel.train(), learning_rate_on(federation.device)
+    optimiser = optimiser_of(submodel, lr, federation.task.recipe, method, job.momentum)
+    total, passes = torch.zeros((), device=federation.device), 0
+    for rate, samples, targets in local_batches(job, federation):
+        lr.fill_(rate)
+        total += local_step(submodel, optimiser, samples, targets, federation.task, method) * len(targets)
+        passes += len(targets)
+    loss = mean_loss(job, float(total), passes)
+    momentum = momentum_of(submodel, optimiser) if method.returns_momentum else {}
+    return Trained(method.upload(submodel), momentum, loss, passes)
+
+
+def method_of(job: Job, federation: Federation) -> Method:
+    """Return the method whose hooks take part in a client's training."""
+    return federation.reference if job.reference else federation.method
+
+
+def local_batches(job: Job, federation: Federation) -> Iterator[tuple[float, Tensor, Tensor]]:
+    """Yield learning rate, prepared samples and targets of each of a client's local steps."""
     task, recipe = federation.task, federation.task.recipe
-    method = federation.reference if job.reference else federation.method
-    submodel = job.submodel.train()
     inputs, labels = federation.client_data(job.client)
     learning_rates = job.learning_rates
     if learning_rates is None:
         learning_rates = [recipe.lr_of(job.round_number)] * recipe.local_epochs
-    optimiser = _optimiser(job, learning_rates[0], recipe, method)
     order_rng = federation.streams("batches", job.round_number).client(job.client)
     augment_rng = federation.streams("augmentation", job.round_number).client(job.client)
     batch = recipe.batch_size
-    drop_last = (recipe.drop_last or method.drop_last) and len(labels) >= batch
+    drop_last = (recipe.drop_last or method_of(job, federation).drop_last) and len(labels) >= batch
     used = len(labels) // batch * batch if drop_last else len(labels)
-    total = torch.zeros((), device=federation.device)
     for lr in learning_rates:
-        for group in optimiser.param_groups:
-            group["lr"] = lr
         # A whole epoch is gathered, augmented and converted at once; batches are then slices of it.
-        order = torch.from_numpy(order_rng.permutation(len(labels))).to(federation.device)
+        order = to_device(order_rng.permutation(len(labels)), federation.device)
         samples = task.prepare(task.augment(inputs[order], augment_rng))
         targets = labels[order]
         for start in range(0, used, batch):
             piece = slice(start, min(start + batch, used))
-            loss = task.loss(outputs_of(submodel, samples[piece], recipe.precision), targets[piece])
-            penalty = method.penalty(submodel)
-            (loss if penalty is None else loss + penalty).backward()
-            method.adjust_gradients(submodel)
-            if recipe.clip_norm is not None:
-                nn.utils.clip_grad_norm_(submodel.parameters(), recipe.clip_norm)
-            optimiser.step()
-            optimiser.zero_grad()
-            total += loss.detach() * (piece.stop - piece.start)
-    passes = used * len(learning_rates)
-    mean_loss = float(total) / passes if passes else 0.0
-    if not torch.isfinite(total):
-        raise Diverged(f"round {job.round_number}: the training loss of client {job.client} is {mean_loss}")
-    return Trained(method.upload(submodel), _buffers(submodel, optimiser, method.returns_momentum), mean_loss, passes)
+            yield lr, samples[piece], targets[piece]
 
 
-def _optimiser(job: Job, lr: float, recipe: Recipe, method: Method) -> torch.optim.SGD:
-    """Return SGD with the first epoch's learning rate; parameters the method exempts are not decayed by it."""
-    exempt = method.decay_free(job.submodel)
-    trained = [(name, tensor) for name, tensor in job.submodel.named_parameters() if tensor.requires_grad]
+def local_step(
+    submodel: nn.Module, optimiser: torch.optim.SGD, samples: Tensor, targets: Tensor, task: Task, method: Method
+) -> Tensor:
+    """Move a sub-model by one step of SGD on one batch; return the batch's mean loss, without the penalty."""
+    loss = task.loss(outputs_of(submodel, samples, task.recipe.precision), targets)
+    penalty = method.penalty(submodel)
+    (loss if penalty is None else loss + penalty).backward()
+    method.adjust_gradients(submodel)
+    if task.recipe.clip_norm is not None:
+        nn.utils.clip_grad_norm_(submodel.parameters(), task.recipe.clip_norm)
+    optimiser.step()
+    optimiser.zero_grad()
+    return loss.detach()
+
+
+def learning_rate_on(device: torch.device) -> Tensor:
+    """Return a scalar to hold the learning rate, in the type that the fused step reads it in on a device."""
+    return torch.zeros((), dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
+
+
+def optimiser_of(
+    submodel: nn.Module, lr: Tensor, recipe: Recipe, method: Method, momentum: Mapping[str, Tensor] | None
+) -> torch.optim.SGD:
+    """Return SGD; parameters the method exempts are not decayed by it.
+
+    Args:
+        submodel: what is trained.
+        lr: a scalar that is read anew at each step.
+        recipe, method: what it depends on.
+        momentum: buffers to start from, by parameter name, zeros where there is none; None for no buffers as yet.
+    """
+    exempt = method.decay_free(submodel)
+    trained = [(name, tensor) for name, tensor in submodel.named_parameters() if tensor.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [tensor for name, tensor in trained if name not in exempt]},
         {"params": [tensor for name, tensor in trained if name in exempt], "weight_decay": 0.0},
     ]
     optimiser = torch.optim.SGD(groups, lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
-    if job.momentum is not None:
+    if momentum is not None:
         for name, tensor in trained:
             # The fused step wants a buffer for all parameters or none, laid out in memory as the parameter is: it
             # would silently take the entries of a transposed buffer in the wrong order.
             buffer = optimiser.state[tensor]["momentum_buffer"] = torch.zeros_like(tensor, requires_grad=False)
-            if name in job.momentum:
-                buffer.copy_(job.momentum[name])
+            if name in momentum:
+                buffer.copy_(momentum[name])
     return optimiser
 
 
-def _buffers(submodel: nn.Module, optimiser: torch.optim.SGD, wanted: bool) -> dict[str, Tensor]:
+def momentum_of(submodel: nn.Module, optimiser: torch.optim.SGD) -> dict[str, Tensor]:
     """Return the momentum buffers by parameter name."""
-    if not wanted:
-        return {}
     buffers = {name: optimiser.state[tensor].get("momentum_buffer") for name, tensor in submodel.named_parameters()}
     return {name: buffer for name, buffer in buffers.items() if buffer is not None}
+
+
+def mean_loss(job: Job, total: float, passes: int) -> float:
+    """Return the mean of a client's losses from their sum.
+
+    Raises:
+        Diverged: it is not finite.
+    """
+    loss = total / passes if passes else 0.0
+    if not math.isfinite(total):
+        raise Diverged(f"round {job.round_number}: the training loss of client {job.client} is {loss}")
+    return loss

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from bench.tasks.base import Task
+from bench.transfer import to_device
 
 
 class ImageTask(Task):
@@ -36,8 +39,8 @@ def crop_and_flip(images: Tensor, rng: np.random.Generator, padding: int = 4) ->
     mirrored = rng.random(samples) < 0.5
     columns = np.where(mirrored[:, None], np.arange(width)[::-1], np.arange(width)) + draws[1]
     rows = np.arange(height) + draws[0]
-    place = torch.as_tensor(rows * (width + 2 * padding), device=images.device)[:, :, None]
-    index = (place + torch.as_tensor(columns, device=images.device)[:, None, :]).flatten(1)
+    place = to_device(rows * (width + 2 * padding), images.device)[:, :, None]
+    index = (place + to_device(columns, images.device)[:, None, :]).flatten(1)
     padded = functional.pad(images, (padding,) * 4).flatten(2)
     return padded.gather(2, index[:, None, :].expand(-1, images.shape[1], -1)).reshape(images.shape)
 
@@ -47,9 +50,13 @@ def normalise(images: Tensor, mean: tuple[float, ...], deviation: tuple[float, .
 
     The result is laid out channels last, which makes the convolutions of small models a third faster on CPUs.
     """
-    shift = torch.tensor(mean, device=images.device)[:, None, None]
-    scale = torch.tensor(deviation, device=images.device)[:, None, None]
+    shift, scale = _channels(mean, images.device), _channels(deviation, images.device)
     return images.to(torch.float32, memory_format=torch.channels_last).div_(255).sub_(shift).div_(scale)
+
+
+@functools.cache  # made once a device: each time, a GPU would be waited for
+def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    return torch.tensor(values, device=device)[:, None, None]
 
 
 def standardise(images: Tensor) -> Tensor:
