@@ -18,7 +18,7 @@ from helpers import (
 )
 
 from bench.api import Client
-from bench.families.averaging import CoverageMean
+from bench.families.averaging import CoverageMean, RowMean
 
 
 def test_coverage_mean_is_the_weighted_mean_of_the_holders() -> None:
@@ -54,6 +54,43 @@ def test_coverage_mean_leaves_base_and_values_alone() -> None:
     mean.add(values)
     mean.result()
     assert torch.equal(base, before[0]) and torch.equal(values, before[1])
+
+
+def test_clients_with_a_part_and_clients_with_all_of_a_tensor_have_one_mean() -> None:
+    base, everything = random_tensor(4, 5), [list(range(4)), list(range(5))]
+    blocks = [(random_tensor(4, 5, seed=1), tuple(everything)), (random_tensor(2, 5, seed=2), ([0, 2], everything[1]))]
+    for order in ((0, 1), (1, 0), (0, 1, 0)):
+        mean = CoverageMean(base)
+        for place in order:
+            values, (rows, _) = blocks[place]
+            mean.add(values, ... if place == 0 else torch.tensor(rows), 2.0 + place)
+        expected = entry_means(base, [blocks[place] for place in order], [2.0 + place for place in order])
+        assert_close(mean.result(), expected, 1e-6)
+        assert mean.held.shape == base.shape and mean.held.all()
+
+
+@pytest.mark.parametrize("columns", [5, 3])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_row_mean_is_the_coverage_mean_of_rows(columns: int, transposed: bool) -> None:
+    base = random_tensor(5, 6).T if transposed else random_tensor(6, 5)
+    rows = [[0, 2, 5], [2, 3], [2]]
+    blocks = [(random_tensor(len(held), columns, seed=held[0]), (held, list(range(columns)))) for held in rows]
+    mean = RowMean(base.clone())
+    for (values, (held, _)), weight in zip(blocks, (2.0, 0.5, 3.0), strict=True):
+        before = values.clone()
+        mean.add(values, torch.tensor(held), weight)
+        assert torch.equal(values, before)
+    assert_close(mean.result(), entry_means(base, blocks, (2.0, 0.5, 3.0)), 1e-6)
+    assert mean.held.tolist() == [True, False, True, True, False, True]
+    assert torch.equal(mean.result()[[1, 4]], base[[1, 4]]) and torch.equal(mean.base, base)
+
+
+def test_row_mean_of_unchanged_rows_is_exactly_the_base() -> None:
+    base = random_tensor(50, 7)
+    mean = RowMean(base)
+    for weight in (0.1, 0.3, 1 / 7):
+        mean.add(base[10:30], torch.arange(10, 30), weight)
+    assert torch.equal(mean.result(), base)
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -86,19 +86,48 @@ def test_groups_far_apart_are_drawn_one_group_after_the_other() -> None:
     np.testing.assert_allclose(exact, [1.0] * 20 + [0.5] * 10 + [0.0] * 20, atol=1e-12)
 
 
+HARD = [
+    (lognormal(512, 0.4, 4.0), 103),
+    (lognormal(256, 0.4, 2.5), 205),
+    (lognormal(300, 1.5, 2.5), 60),
+    (-5.0 * np.linspace(0, 3, 400), 80),
+    (np.zeros(128), 127),
+    (np.zeros(64), 32),
+    (np.r_[np.full(102, 300.0), np.zeros(98)], 103),
+    (-2.0 * np.arange(200), 103),
+    (np.array([7.0, 0.0, -1.0]), 2),
+]
+
+
 def test_more_nodes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    cases = [
-        (lognormal(512, 0.4, 4.0), 103),
-        (lognormal(256, 0.4, 2.5), 205),
-        (np.zeros(128), 127),
-        (np.r_[np.full(102, 300.0), np.zeros(98)], 103),
-        (-2.0 * np.arange(200), 103),
-        (np.array([7.0, 0.0, -1.0]), 2),
-    ]
-    ours = [sequential_inclusion(logs, size) for logs, size in cases]
-    monkeypatch.setattr(sequential, "_node_count", lambda width: 160)
-    for (logs, size), inclusion in zip(cases, ours, strict=True):
-        np.testing.assert_allclose(inclusion, sequential_inclusion(logs, size), atol=1e-12)
+    ours = [sequential_inclusion(logs, size) for logs, size in HARD]
+    monkeypatch.setattr(sequential, "_node_count", lambda *_: 320)
+    for (logs, size), inclusion in zip(HARD, ours, strict=True):
+        np.testing.assert_allclose(inclusion, sequential_inclusion(logs, size), atol=1e-13)
+
+
+@pytest.mark.parametrize(("logs", "size"), HARD)
+def test_outside_the_window_of_times_everything_is_certain(logs: np.ndarray, size: int) -> None:
+    low, high, _ = sequential._window(logs, size)
+    assert number_law(logs + low)[size + 1 :].sum() <= 1e-14
+    assert number_law(logs + high)[:size].sum() <= 1e-14
+
+
+def number_law(log_rates: np.ndarray) -> np.ndarray:
+    """Return the law of the number of units that have rung, by adding one unit after the other."""
+    law = np.ones(1)
+    for chance in -np.expm1(-np.exp(np.minimum(log_rates, 700.0))):
+        law = np.convolve(law, [1 - chance, chance])
+    return law
+
+
+@pytest.mark.parametrize("mean", [0.0, 1.0, 6.5, 12.0, 20.0])
+def test_tails_are_bounded_by_those_of_a_binomial_law_and_reach_it(mean: float) -> None:
+    law = stats.binom(20, mean / 20)
+    for count in range(21):
+        bound = float(np.exp(sequential._log_tail(count, np.array(mean), 20)))
+        tail = law.sf(count - 1) if count >= mean else law.cdf(count)
+        assert tail <= bound * (1 + 1e-12) and (bound <= 8 * tail or bound < 1e-300)
 
 
 def test_blocks_of_nodes_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

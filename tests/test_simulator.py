@@ -34,7 +34,7 @@ from bench.errors import BenchError
 from bench.evaluation import batch_count, score_batches, total_score
 from bench.federation import Federation
 from bench.runtime import prepared
-from bench.simulator import LAST_EVALUATIONS, Simulation
+from bench.simulator import LAST_EVALUATIONS, Simulation, _is_finite
 from bench.training import Diverged, Job, train_client
 
 METHODS: list[tuple[str, dict[str, Any]]] = [
@@ -209,6 +209,15 @@ def test_divergence_in_a_worker_reaches_the_parent() -> None:
     built = federation("fedavg", CNN, training={"lr": 1e20, "batch_size": 4})
     with pytest.raises(Diverged, match="training loss of client"):
         run_with(built, 2)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_one_entry_that_is_not_finite_is_found(bad: float) -> None:
+    model = nn.Sequential(nn.Linear(40, 30), nn.Linear(30, 1))
+    assert _is_finite(model)
+    with torch.no_grad():
+        model[1].weight[0, 17] = bad
+    assert not _is_finite(model)
 
 
 def test_a_method_that_forgets_a_client_is_told_so() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.models.base import Model, matrix
+from bench.spectral.decompose import singular_values
 
 
 @dataclass(frozen=True)
@@ -27,15 +28,14 @@ class LayerRank:
     required_kernels_renyi: float
 
 
-@torch.no_grad()
 def layer_ranks(model: Model) -> list[LayerRank]:
     """Return the effective rank of each factorable layer of a full model."""
     weights = dict(model.named_parameters())
-    ranks = []
-    for name in model.factorable:
-        sigma = torch.linalg.svdvals(matrix(weights[name])).cpu().double()
-        ranks.append(LayerRank(name, len(sigma), required_kernels(sigma), required_kernels_renyi(sigma)))
-    return ranks
+    spectra = singular_values({name: matrix(weights[name]) for name in model.factorable})
+    return [
+        LayerRank(name, len(sigma), required_kernels(sigma), required_kernels_renyi(sigma))
+        for name, sigma in spectra.items()
+    ]
 
 
 def required_kernels(sigma: Tensor, kappa: float = 2.0) -> float:

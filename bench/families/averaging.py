@@ -21,20 +21,67 @@ class CoverageMean:
     def __init__(self, base: Tensor) -> None:
         self.base = base
         self.change = torch.zeros_like(base)
-        self.weight = torch.zeros_like(base)
+        self.weight = base.new_zeros(())  # one number as long as every client holds the whole tensor
 
     @torch.no_grad()
     def add(self, values: Tensor, index: Any = ..., weight: float = 1.0) -> None:
         """Add a client's block: ``values`` are its entries ``base[index]``, each at most once."""
+        if index is ...:
+            self.change.add_(values.to(self.base) - self.base, alpha=weight)
+            self.weight += weight
+            return
+        if self.weight.ndim < self.base.ndim:
+            self.weight = self.weight.expand_as(self.base).clone()
         self.change[index] += weight * (values.to(self.base) - self.base[index])
         self.weight[index] += weight
 
     @property
     def held(self) -> Tensor:
         """Which entries some client held, boolean, the tensor's shape."""
-        return self.weight > 0
+        return (self.weight > 0).expand_as(self.base)
 
     @torch.no_grad()
     def result(self) -> Tensor:
         """Return the new tensor."""
-        return self.base + self.change / torch.where(self.held, self.weight, 1.0)
+        return _mean(self.base, self.change, self.weight)
+
+
+class RowMean:
+    """The same mean where clients hold whole rows of a matrix, many times as fast.
+
+    Args:
+        base: the server's matrix before the round, ``[rows, columns]``, best with rows that lie in memory as they are.
+    """
+
+    def __init__(self, base: Tensor) -> None:
+        self.base = base
+        self.change = torch.zeros_like(base)
+        self.weight = base.new_zeros(len(base))
+
+    @torch.no_grad()
+    def add(self, values: Tensor, rows: Tensor, weight: float = 1.0) -> None:
+        """Add a client's rows.
+
+        Args:
+            values: ``[held, columns]``; the last columns, if all clients leave them out, keep their value.
+            rows: which rows they are, int64 ``[held]``, each at most once.
+            weight: the client's weight in the mean.
+        """
+        columns = slice(values.shape[1])
+        before = self.base[:, columns].index_select(0, rows)
+        self.change[:, columns].index_add_(0, rows, before.sub_(values.to(before)), alpha=-weight)
+        self.weight[rows] += weight
+
+    @property
+    def held(self) -> Tensor:
+        """Which rows some client held, boolean ``[rows]``."""
+        return self.weight > 0
+
+    @torch.no_grad()
+    def result(self) -> Tensor:
+        """Return the new matrix."""
+        return _mean(self.base, self.change, self.weight[:, None])
+
+
+def _mean(base: Tensor, change: Tensor, weight: Tensor) -> Tensor:
+    return base + change / torch.where(weight > 0, weight, 1.0)

@@ -20,13 +20,13 @@ from torch import Tensor, nn
 
 from bench.api import Client, Cohort, Measures, Method, Selection, Server, Skip, Streams, Update
 from bench.families.choice import checked_choice
-from bench.families.spectral_averaging import MOMENTUM, Averages, place
+from bench.families.spectral_averaging import MOMENTUM, Averages, part
 from bench.families.spectral_errors import layer_errors
 from bench.families.spectral_params import SpectralParams
 from bench.models.base import Model, matrix
 from bench.models.factorise import factorised, low_rank_layers
 from bench.models.low_rank import Factors
-from bench.spectral.decompose import Spectrum, decompose, rank_of
+from bench.spectral.decompose import Spectrum, decompose_all, rank_of
 from bench.spectral.designs import Chosen, Design
 from bench.spectral.error import expected_error, expected_mean_error
 
@@ -48,7 +48,7 @@ class SpectralServer(Server):
         """The decomposition of each factorable weight by name."""
         assert isinstance(self.model, Model)
         weights = dict(self.model.named_parameters())
-        return {name: decompose(matrix(weights[name].detach())) for name in self.model.factorable}
+        return decompose_all({name: matrix(weights[name].detach()) for name in self.model.factorable})
 
     @cached_property
     def sigma(self) -> dict[str, np.ndarray]:
@@ -130,19 +130,19 @@ class Spectral(Method):
 
     def factors(self, server: SpectralServer, selection: Selection, name: str) -> Factors:
         """Return the factors a client gets of one weight: the server's, restricted to the kept kernels."""
-        spectrum, kept, omega = server.spectra[name], selection.indices[name], selection.multipliers.get(name)
-        u, v = self.server_factors(spectrum)
-        scale = spectrum.s[kept] if self.params.sigma == "frozen" else None
+        spectrum, omega = server.spectra[name].take(selection.indices[name]), selection.multipliers.get(name)
+        u, v = self.trained_factors(spectrum)
+        scale = spectrum.s if self.params.sigma == "frozen" else None
         if omega is not None:
             scale = omega if scale is None else scale * omega
-        return Factors(u[:, kept], v[kept], scale, None if omega is None else self.damping(omega))
+        return Factors(u, v, scale, None if omega is None else self.damping(omega))
 
     def damping(self, omega: Tensor) -> Tensor | None:
         """Return by what the gradients of kernels with these multipliers are scaled, ``[rank]``; None for ones."""
         return None
 
-    def server_factors(self, spectrum: Spectrum) -> tuple[Tensor, Tensor]:
-        """Return all kernels as the clients train them, ``[outputs, R]`` and ``[R, inputs]``."""
+    def trained_factors(self, spectrum: Spectrum) -> tuple[Tensor, Tensor]:
+        """Return kernels as the clients train them, ``[outputs, R]`` and ``[R, inputs]``."""
         if self.params.sigma == "frozen":
             return spectrum.u, spectrum.v
         root = spectrum.s.sqrt()
@@ -173,7 +173,7 @@ class Spectral(Method):
             name: tensor.detach() for name, tensor in server.model.named_parameters() if name not in server.spectra
         }
         for name, spectrum in server.spectra.items():
-            tensors[f"{name}_u"], tensors[f"{name}_v"] = self.server_factors(spectrum)
+            tensors[f"{name}_u"], tensors[f"{name}_v"] = self.trained_factors(spectrum)
         return tensors
 
     def _buffers(self, server: SpectralServer) -> dict[str, Tensor]:
@@ -184,9 +184,8 @@ class Spectral(Method):
         }
 
     def initial_momentum(self, server: Server, selection: Selection) -> Mapping[str, Tensor] | None:
-        carried = {name: tensor for name, tensor in server.memory.items() if name.startswith(MOMENTUM)}
-        names = {name: name.removeprefix(MOMENTUM) for name in carried}
-        return {names[name]: tensor[place(names[name], selection)].clone() for name, tensor in carried.items()} or None
+        names = {key.removeprefix(MOMENTUM): key for key in server.memory if key.startswith(MOMENTUM)}
+        return {name: part(name, server.memory[key], selection) for name, key in names.items()} or None
 
     def penalty(self, submodel: nn.Module) -> Tensor | None:
         if self.frobenius_decay == 0:
@@ -238,7 +237,7 @@ class Spectral(Method):
         weights = [self.weight(selection.client) for selection in selections]
         measures = {}
         for name, spectrum in server.spectra.items():
-            base = Factors(*self.server_factors(spectrum), spectrum.s if self.params.sigma == "frozen" else None)
+            base = Factors(*self.trained_factors(spectrum), spectrum.s if self.params.sigma == "frozen" else None)
             errors = layer_errors(
                 base,
                 [selection.indices[name] for selection in selections],

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from bench.api import Selection, Update
-from bench.families.averaging import CoverageMean
+from bench.families.averaging import CoverageMean, RowMean
 from bench.models.low_rank import Factors
 
 MOMENTUM = "momentum/"
@@ -58,6 +57,43 @@ class ProductMean:
         return torch.cat(us, 1) @ torch.cat(vs)
 
 
+class TensorMeans:
+    """The means of tensors by the names they have in a sub-model: factors kernel by kernel, all others as a whole.
+
+    Args:
+        tensors: the server's, at their full size.
+        factored: names of the factored weights.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], factored: Collection[str]) -> None:
+        self._factors = {
+            name: RowMean(kernel_rows(name, tensor)) for name, tensor in tensors.items() if name[:-2] in factored
+        }
+        self._others = {name: CoverageMean(tensor) for name, tensor in tensors.items() if name not in self._factors}
+
+    def add(self, values: Mapping[str, Tensor], selection: Selection, weight: float) -> None:
+        """Add what one client sent of these tensors."""
+        for name, tensor in values.items():
+            if name in self._factors:
+                self._factors[name].add(kernel_rows(name, tensor), selection.indices[name[:-2]], weight)
+            elif name in self._others:
+                self._others[name].add(tensor, weight=weight)
+
+    def held(self, factor: str) -> Tensor:
+        """Return which kernels of a factor some client held, boolean ``[R]``."""
+        return self._factors[factor].held
+
+    def result(self, name: str) -> Tensor:
+        """Return the mean of one tensor."""
+        if name in self._factors:
+            return kernel_rows(name, self._factors[name].result())
+        return self._others[name].result()
+
+    def results(self) -> dict[str, Tensor]:
+        """Return all means."""
+        return {name: self.result(name) for name in [*self._factors, *self._others]}
+
+
 class Averages:
     """The averages of one round.
 
@@ -79,8 +115,8 @@ class Averages:
     ) -> None:
         self.scales, self.keeps_tail = scales, keeps_tail
         whole = {name: tensor for name, tensor in trained.items() if not products or name[:-2] not in scales}
-        self._means = {name: CoverageMean(tensor) for name, tensor in whole.items()}
-        self._buffers = {name: CoverageMean(tensor) for name, tensor in (buffers or {}).items()}
+        self._means = TensorMeans(whole, scales)
+        self._buffers = TensorMeans(buffers or {}, scales)
         self._products: dict[str, ProductMean] = {}
         if products:
             self._products = {
@@ -90,48 +126,47 @@ class Averages:
 
     def add(self, update: Update, weight: float) -> None:
         """Add what one client sent, with its weight."""
-        for name, values in update.parameters.items():
-            if name in self._means:
-                self._means[name].add(values, place(name, update.selection, len(values)), weight)
+        self._means.add(update.parameters, update.selection, weight)
         for name, mean in self._products.items():
             kept = update.selection.indices[name]
             mean.add(update.parameters[f"{name}_u"], update.parameters[f"{name}_v"], kept, weight)
-        for name, values in update.momentum.items():
-            self._buffers[name].add(values, place(name, update.selection, len(values)), weight)
+        self._buffers.add(update.momentum, update.selection, weight)
 
     @torch.no_grad()
     def write(self, model: nn.Module) -> None:
         """Write the averages into the server model: ``W = sum_i s_i mean(u_i) mean(v_i)^T`` over all kernels."""
         for name, parameter in model.named_parameters():
             if name not in self.scales:
-                parameter.copy_(self._means[name].result())
+                parameter.copy_(self._means.result(name))
             elif name in self._products:
                 parameter.copy_(self._products[name].result(self.keeps_tail).reshape(parameter.shape))
             else:
                 parameter.copy_(self._of_factors(name).reshape(parameter.shape))
 
     def _of_factors(self, name: str) -> Tensor:
-        mean_u, mean_v = self._means[f"{name}_u"], self._means[f"{name}_v"]
-        u = mean_u.result()
+        u, v = self._means.result(f"{name}_u"), self._means.result(f"{name}_v")
         if not self.keeps_tail:
-            u = torch.where(mean_v.held[:, 0], u, 0.0)
-        return Factors(u, mean_v.result(), self.scales[name]).product()
+            u = torch.where(self._means.held(f"{name}_v"), u, 0.0)
+        return Factors(u, v, self.scales[name]).product()
 
     def momentum(self) -> dict[str, Tensor]:
         """Return the averaged momentum as the server remembers it."""
-        return {f"{MOMENTUM}{name}": mean.result() for name, mean in self._buffers.items()}
+        return {f"{MOMENTUM}{name}": mean for name, mean in self._buffers.results().items()}
 
 
-def place(name: str, selection: Selection, rows: int | None = None) -> Any:
-    """Return where a sub-model's parameter lies in the server's tensor of the same name.
+def kernel_rows(name: str, factor: Tensor) -> Tensor:
+    """Return a factor ``<weight>_u`` or ``<weight>_v`` with a kernel in each row, or the factor of such rows."""
+    return factor.mT if name.endswith("_u") else factor
+
+
+def part(name: str, tensor: Tensor, selection: Selection) -> Tensor:
+    """Return a copy of what a client holds of a server tensor.
 
     Args:
-        name: of the parameter, ``<weight>_u`` or ``<weight>_v`` where it is a factor.
+        name: of the sub-model's parameter, ``<weight>_u`` or ``<weight>_v`` where it is a factor.
+        tensor: the server's tensor of the same name, at its full size.
         selection: the kept kernels.
-        rows: how many rows of a ``u`` a client sent, the first ones; None for all.
     """
-    weight, side = name[:-2], name[-2:]
-    if weight not in selection.indices:
-        return ...
-    kept = selection.indices[weight]
-    return (slice(rows), kept) if side == "_u" else (kept,)
+    if name[:-2] not in selection.indices:
+        return tensor.clone()
+    return kernel_rows(name, kernel_rows(name, tensor).index_select(0, selection.indices[name[:-2]]))

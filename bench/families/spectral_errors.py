@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.families.averaging import CoverageMean
+from bench.families.averaging import RowMean
 from bench.families.spectral_averaging import ProductMean
 from bench.models.low_rank import Factors
 
@@ -56,14 +56,14 @@ def layer_errors(
         approximation = _double(factors).product()
         submodel_error += _squared_norm(weight - approximation) / len(sent)
         mean_sent += approximation / len(sent)
-    mean_u, mean_v, products = CoverageMean(base.u), CoverageMean(base.v), ProductMean(base)
+    mean_u, mean_v, products = RowMean(base.u.mT), RowMean(base.v), ProductMean(base)
     for kernels, (u, v), client_weight in zip(kept, trained, weights, strict=True):
         kernels = kernels.to(weight.device)
-        mean_u.add(u, (slice(len(u)), kernels), client_weight)
-        mean_v.add(v, (kernels,), client_weight)
+        mean_u.add(u.mT, kernels, client_weight)
+        mean_v.add(v, kernels, client_weight)
         products.add(u, v, kernels, client_weight)
     mean_of_products = products.result()
-    product_of_means = Factors(mean_u.result(), mean_v.result(), base.scale).product()
+    product_of_means = Factors(mean_u.result().mT, mean_v.result(), base.scale).product()
     return LayerErrors(
         weight_norm2=_squared_norm(weight),
         submodel_error=submodel_error,

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+SINGLE, DOUBLE = torch.finfo(torch.float32).eps, torch.finfo(torch.float64).eps
+LEAST_SQUARE = 8 * DOUBLE / SINGLE
+"""Smallest square of a singular value, as a share of the largest one's, that a Gram matrix tells well enough: 2^-26.
+
+A Gram matrix in double precision tells the squares up to some ``DOUBLE * s_1^2``, and so two kernels found from it are
+orthogonal up to ``DOUBLE * s_1^2 / (s_i s_j)``: within the rounding of single precision for singular values above this
+share. The factor 8 is what the sums of a decomposition add; up to 5 was seen with 512 kernels.
+"""
+
 
 @dataclass(frozen=True)
 class Spectrum:
     """A thin singular value decomposition ``W = U diag(s) V`` with ``R = min(outputs, inputs)`` terms.
+
+    Both factors lie in memory kernel by kernel, so that some kernels are taken from long runs of numbers: ``u`` is a
+    transposed view.
 
     Attributes:
         u: ``[outputs, R]``, orthonormal columns.
@@ -28,12 +42,91 @@ class Spectrum:
         """The number R of principal kernels."""
         return len(self.s)
 
+    def take(self, kept: Tensor) -> Spectrum:
+        """Return a copy of some kernels, int64 ``[rank]``."""
+        return Spectrum(self.u.mT.index_select(0, kept).mT, self.s.index_select(0, kept), self.v.index_select(0, kept))
 
-@torch.no_grad()
+
 def decompose(matrix: Tensor) -> Spectrum:
     """Return the thin singular value decomposition of a matrix ``[outputs, inputs]``."""
+    return decompose_all({"": matrix})[""]
+
+
+@torch.no_grad()
+def decompose_all(matrices: Mapping[str, Tensor]) -> dict[str, Spectrum]:
+    """Return the thin singular value decompositions of named matrices ``[outputs, inputs]``.
+
+    The vectors of the smaller side are the eigenvectors of its Gram matrix, and the others are the matrix projected on
+    them. In double precision that takes a sixth of the time of a singular value decomposition in single precision and
+    is more accurate for most matrices; the others (:data:`LEAST_SQUARE`: rank-deficient ones, and those in double
+    precision) go through the latter.
+    """
+    spectra = {}
+    for names in _alike(matrices):
+        squares, vectors = torch.linalg.eigh(_grams([matrices[name] for name in names]))
+        for name, values, columns in zip(names, squares.flip(-1), vectors.flip(-1).mT.contiguous(), strict=True):
+            if values[-1] > LEAST_SQUARE * values[0]:
+                spectra[name] = _projected(matrices[name], values.sqrt(), columns)
+    return {name: spectra[name] if name in spectra else _by_svd(matrix) for name, matrix in matrices.items()}
+
+
+@torch.no_grad()
+def singular_values(matrices: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the singular values of named matrices, float64 ``[R]`` on the CPU, descending.
+
+    From the Gram matrix they are off by some 1e-8 of the largest one at worst, where single precision's own
+    decomposition is off by 1e-7.
+    """
+    found: dict[str, Tensor] = {}
+    for names in _alike(matrices):
+        squares = torch.linalg.eigvalsh(_grams([matrices[name] for name in names]))
+        found |= dict(zip(names, squares.flip(-1).clamp(min=0).sqrt(), strict=True))
+    return {
+        name: (found[name] if name in found else torch.linalg.svdvals(matrix)).cpu().double()
+        for name, matrix in matrices.items()
+    }
+
+
+def _alike(matrices: Mapping[str, Tensor]) -> Iterator[list[str]]:
+    """Yield the names of the matrices whose Gram matrices tell enough, in groups of as many kernels."""
+    groups = defaultdict(list)
+    for name, matrix in matrices.items():
+        if matrix.dtype == torch.float32 and matrix.device.type != "mps":  # Apple's has no double precision
+            groups[min(matrix.shape)].append(name)
+    yield from groups.values()
+
+
+def _grams(matrices: list[Tensor]) -> Tensor:
+    """Return the Gram matrices of the smaller sides, float64 ``[matrices, R, R]``: one call decomposes them all."""
+    doubles = (_wide(matrix).double() for matrix in matrices)
+    return torch.stack([double @ double.mT for double in doubles])
+
+
+def _projected(matrix: Tensor, sigma: Tensor, own: Tensor) -> Spectrum:
+    """Return the decomposition that follows from that of the smaller side.
+
+    Args:
+        matrix: float32 ``[outputs, inputs]``.
+        sigma: its singular values, float64 ``[R]``, descending.
+        own: the vectors of its smaller side, float64 ``[R, R]``, one in each row.
+    """
+    other = (own @ _wide(matrix).double()).div_(sigma[:, None])
+    own, other = own.to(matrix), other.to(matrix)
+    u, v = (own, other) if _is_wide(matrix) else (other, own)
+    return Spectrum(u.mT, sigma.to(matrix), v)
+
+
+def _by_svd(matrix: Tensor) -> Spectrum:
     u, s, v = torch.linalg.svd(matrix, full_matrices=False)
-    return Spectrum(u, s, v)
+    return Spectrum(u.mT.contiguous().mT, s, v.contiguous())
+
+
+def _wide(matrix: Tensor) -> Tensor:
+    return matrix if _is_wide(matrix) else matrix.mT
+
+
+def _is_wide(matrix: Tensor) -> bool:
+    return matrix.shape[0] <= matrix.shape[1]
 
 
 def rank_of(keep: float, kernels: int) -> int:

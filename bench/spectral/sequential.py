@@ -13,9 +13,15 @@ from functools import cache
 
 import numpy as np
 
-NODES = 64
-"""Gauss-Legendre nodes, and so many more for a wide window of times (:func:`_node_count`)."""
-NODES_PER_E_FOLD = 6
+NODES, NODES_PER_E_FOLD, NODES_PER_SPREAD = 40, 6, 2.25
+"""Gauss-Legendre nodes: at least; for each e-fold of time; for each standard deviation of the time of the last ring.
+
+So many that the quadrature is off by no more than some 1e-14, as twice as many show.
+"""
+STEP = 8
+"""The number of nodes is a multiple, so that the nodes of one round are those of the next."""
+SEARCHES, SEARCHED = 3, 24
+"""How often the window of times is searched, each time at so many points of the last one."""
 TAIL = 1e-15
 """Probability of the events that are left out of the integral."""
 BLOCK = 4_000_000
@@ -85,15 +91,15 @@ def _fixed_time(logs: np.ndarray, size: int) -> np.ndarray:
 
 
 def _race(logs: np.ndarray, size: int) -> np.ndarray:
-    low, high = _window(logs, size)
-    points, quadrature = _gauss_legendre(_node_count(high - low))
+    low, high, spread = _window(logs, size)
+    points, quadrature = _gauss_legendre(_node_count(high - low, spread))
     log_times = low + (high - low) * points
     inclusion = -np.expm1(-_exp(logs + low))  # rung before the window, when there was room for all
-    blocks = math.ceil(len(points) * len(logs) * size / BLOCK)
+    blocks = math.ceil(len(points) * len(logs) * min(size, len(logs) - size) / BLOCK)
     for nodes in np.array_split(np.arange(len(points)), blocks):
-        rates = _exp(log_times[nodes, None] + logs)
+        rates = _exp(logs[:, None] + log_times[nodes])
         density = rates * np.exp(-rates)
-        inclusion += (high - low) * quadrature[nodes] @ (density * _room(rates, size))
+        inclusion += (density * _room(rates, size) * quadrature[nodes]).sum(axis=1) * (high - low)
     return np.minimum(inclusion, 1.0)
 
 
@@ -101,66 +107,83 @@ def _room(rates: np.ndarray, size: int) -> np.ndarray:
     """Return the probability that fewer than ``size`` of the other units have rung.
 
     Args:
-        rates: weight times time, ``[nodes, units]``.
-        size: number of units drawn.
+        rates: weight times time, ``[units, nodes]``.
+        size: number of units drawn, below ``units``.
 
     Returns:
-        ``[nodes, units]``.
+        ``[units, nodes]``.
     """
-    nodes, units = rates.shape
-    silent = np.exp(-rates).T[:, :, None]
-    rung = -np.expm1(-rates).T[:, :, None]
-    counts = np.empty((units, nodes, size))  # law of the number rung before unit i, as far as it is below size
-    counts[0] = 0.0
-    counts[0, :, 0] = 1.0
+    silent, rung = np.exp(-rates), -np.expm1(-rates)
+    if 2 * size <= len(rates):
+        return _fewer_others(rung, silent, size)
+    return 1 - _fewer_others(silent, rung, len(rates) - size)
+
+
+def _fewer_others(chance: np.ndarray, rest: np.ndarray, size: int) -> np.ndarray:
+    """Return for each unit the probability that an event happens to fewer than ``size`` of the others.
+
+    Args:
+        chance: probability that it happens to a unit, ``[units, nodes]``.
+        rest: one less that, ``[units, nodes]``.
+        size: 1 or more.
+
+    Returns:
+        ``[units, nodes]``.
+    """
+    units, nodes = chance.shape
+    counts = np.zeros((units, size, nodes))  # law of the number among the units before unit i, as far as below size
+    counts[0, 0] = 1.0
     for unit in range(units - 1):
-        np.multiply(counts[unit], silent[unit], out=counts[unit + 1])
-        counts[unit + 1, :, 1:] += rung[unit] * counts[unit, :, :-1]
-    room = np.empty((units, nodes))
-    fits = np.ones((nodes, size))  # probability that the units after i leave the count below size
+        np.multiply(counts[unit], rest[unit], out=counts[unit + 1])
+        counts[unit + 1, 1:] += counts[unit, :-1] * chance[unit]
+    fewer = np.empty((units, nodes))
+    fits = np.ones((size, nodes))  # probability that the units after i leave the count below size
     for unit in reversed(range(units)):
-        room[unit] = np.einsum("nk,nk->n", counts[unit], fits)
-        after = fits * silent[unit]
-        after[:, :-1] += rung[unit] * fits[:, 1:]
-        fits = after
-    return room.T
+        fewer[unit] = np.einsum("kn,kn->n", counts[unit], fits)
+        with_one_more = fits[1:] * chance[unit]
+        fits *= rest[unit]
+        fits[:-1] += with_one_more
+    return fewer
 
 
-def _window(logs: np.ndarray, size: int) -> tuple[float, float]:
-    """Return the logarithms of two times: before the first there is room for all, after the second for none.
+def _window(logs: np.ndarray, size: int) -> tuple[float, float, float]:
+    """Return the logarithms of two times, before the first of which there is room for all, after the second for none.
 
     The first search starts from bounds that hold for all weights: two of the units from rank ``size`` on must ring for
-    the count to exceed ``size``, and if all up to that rank have rung it has been reached.
+    the count to exceed ``size``, and if all up to that rank have rung it has been reached. The third number returned is
+    the standard deviation of the logarithm of the time at which the count reaches ``size``, to a first order.
     """
     ordered = np.sort(logs)[::-1]
     low = math.log(TAIL) / 2 - float(np.logaddexp.reduce(ordered[size - 1 :]))
     high = math.log(math.log(size / TAIL)) - float(ordered[size - 1])
-    for _ in range(2):
-        low, high = _narrowed(logs, size, low, high)
-    return low, high
+    for _ in range(SEARCHES):
+        log_times = np.linspace(low, high, SEARCHED)
+        rates = _exp(log_times[:, None] + logs)
+        mean = -np.expm1(-rates).sum(axis=1)
+        early = np.flatnonzero((mean < size + 1) & (_log_tail(size + 1, mean, len(logs)) <= math.log(TAIL)))
+        late = np.flatnonzero((mean > size - 1) & (_log_tail(size - 1, mean, len(logs)) <= math.log(TAIL)))
+        low = float(log_times[early[-1]]) if len(early) else low
+        high = float(log_times[late[0]]) if len(late) else high
+    nearest = rates[np.abs(mean - size).argmin()]
+    variance = -np.expm1(-nearest) @ np.exp(-nearest)
+    return low, high, float(np.sqrt(variance) / (nearest @ np.exp(-nearest)))
 
 
-def _narrowed(logs: np.ndarray, size: int, low: float, high: float) -> tuple[float, float]:
-    log_times = np.linspace(low, high, 24)
-    rates = _exp(log_times[:, None] + logs)
-    silent, rung = np.exp(-rates).T[:, :, None], -np.expm1(-rates).T
-    counts = np.zeros((len(log_times), size + 1))
-    counts[:, 0] = 1.0
-    exceeded = np.zeros(len(log_times))
-    for unit in range(len(logs)):
-        exceeded += rung[unit] * counts[:, -1]
-        step = counts * silent[unit]
-        step[:, 1:] += rung[unit][:, None] * counts[:, :-1]
-        counts = step
-    early = np.flatnonzero(exceeded <= TAIL)
-    late = np.flatnonzero(counts[:, :-1].sum(axis=1) <= TAIL)
-    low = float(log_times[early[-1]]) if len(early) else low
-    high = float(log_times[late[0]]) if len(late) else high
-    return low, max(low, high)
+def _log_tail(count: int, mean: np.ndarray, units: int) -> np.ndarray:
+    """Return a bound of the logarithm of the probability that at least, or at most, ``count`` units have rung.
+
+    At least where ``count`` is above the mean number, at most where it is below (Hoeffding, On the distribution of the
+    number of successes in independent trials, 1956).
+    """
+    with np.errstate(divide="ignore"):
+        rung = count * np.log(mean / count) if count > 0 else 0.0
+        silent = (units - count) * np.log((units - mean) / (units - count)) if count < units else 0.0
+    return np.asarray(rung + silent)
 
 
-def _node_count(width: float) -> int:
-    return max(NODES, math.ceil(NODES_PER_E_FOLD * width))
+def _node_count(width: float, spread: float) -> int:
+    nodes = max(NODES, math.ceil(width * max(NODES_PER_E_FOLD, NODES_PER_SPREAD / spread)))
+    return math.ceil(nodes / STEP) * STEP
 
 
 @cache
