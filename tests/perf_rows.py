@@ -18,7 +18,7 @@ OTHER, EVALUATE = 0.2, 4.0
 
 def plan(**changes: Any) -> Plan:
     """Return a plan of two workers, wherever the tests run."""
-    values = {**vars(plan_of("cpu")), "workers": 2, "repetitions": 3, **changes}
+    values = {**vars(plan_of("cpu")), "workers": 2, "cohort": 2, "repetitions": 3, **changes}
     return Plan(**values)
 
 

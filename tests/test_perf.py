@@ -17,7 +17,6 @@ from bench.perf import clients, command, keep, keep_figure, training, turns, who
 from bench.perf.contenders import Contender, contenders
 from bench.perf.plan import PARTS, plan_of
 from bench.perf.workloads import (
-    CLIENTS_PER_WORKER,
     KEEPS,
     PAPER_SAMPLES,
     WORKLOADS,
@@ -57,6 +56,7 @@ def test_everything_is_measured_where_nothing_is_named() -> None:
     whole = plan_of("cpu")
     assert (whole.parts, whole.tasks, whole.precisions) == (PARTS, tuple(WORKLOADS), ("fp32", "bf16"))
     assert plan_of("cuda").precisions == ("fp32", "bf16") and plan_of("cuda").workers == 1
+    assert (plan_of("cpu").cohort, plan_of("cuda").cohort) == (plan_of("cpu").workers, 20)
     some = plan_of("cuda", parts=["round", "keep", "round"], precisions=["tf32"], tasks=["lstm-imdb"])
     assert (some.parts, some.precisions, some.tasks) == (("keep", "round"), ("tf32",), ("lstm-imdb",))
 
@@ -80,7 +80,7 @@ def test_a_wrong_name_is_one_sentence(named: dict[str, Any], words: str) -> None
 
 @pytest.mark.parametrize("task", WORKLOADS)
 def test_a_workload_is_the_papers_model(task: str) -> None:
-    cell = training_cell(task, workers=3, keep=0.2, precision="bf16")
+    cell = training_cell(task, cohort=6, keep=0.2, precision="bf16")
     built = task_named(task).build(cell)
     paper = built.Params()
     different = {name for name, value in vars(built.params).items() if value != getattr(paper, name)}
@@ -88,7 +88,7 @@ def test_a_workload_is_the_papers_model(task: str) -> None:
     assert ("tokens" in WORKLOADS[task].note) == bool(different)
     assert built.recipe.cohort == built.recipe.clients == 6
     assert (cell.method, cell.keep, built.recipe.precision) == ("prism", 0.2, "bf16")
-    assert training_cell(task, workers=3).method == "fedavg"
+    assert training_cell(task, cohort=6).method == "fedavg"
 
 
 def test_the_round_is_the_papers_unless_scaled_down() -> None:
@@ -123,7 +123,7 @@ def test_training_rows_hold_medians_and_ratios() -> None:
     alone = rows["harness", 1, 1, 1.0, "fp32"]
     assert alone["time_ratio_to_bare"] == pytest.approx(2.0) and alone["time_ratio_target"] is None
     workload = WORKLOADS["resnet18-cifar10"]
-    passes = CLIENTS_PER_WORKER * 2 * workload.samples * workload.epochs
+    passes = 2 * workload.samples * workload.epochs
     assert full["samples_per_s"] == pytest.approx(passes / full["seconds"])
 
 

@@ -1,14 +1,9 @@
-"""What is timed: the bare loop and the harness train the same, rounds are real, processes end."""
+"""What is timed: the bare loop and the harness train the same, and rounds are real."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +12,9 @@ import torch
 from bench.cell import Cell
 from bench.config import make_cell
 from bench.cost import bytes_of, forward_macs
-from bench.errors import BenchError
 from bench.federation import Federation
 from bench.models.low_rank import LowRankLayer
 from bench.perf import clients, keep, training, workloads
-from bench.perf.apart import Apart
 from bench.perf.bare import BareLoop
 from bench.perf.clients import Size
 from bench.perf.contenders import Contender, trainer
@@ -159,86 +152,19 @@ def test_rounds_are_those_of_a_simulation() -> None:
     rounds.close()
 
 
-class Toy:
-    """At work in a process of its own."""
-
-    def __init__(self, word: str, mark: Path | None = None) -> None:
-        if word == "wrong":
-            raise BenchError("it cannot be made")
-        self.word, self.mark = word, mark
-
-    def say(self, number: int) -> tuple[str, int]:
-        return self.word * number, os.getpid()
-
-    def fail(self) -> None:
-        raise BenchError(f"no {self.word}")
-
-    def die(self) -> None:
-        os._exit(3)
-
-    def sleep(self) -> None:
-        time.sleep(60)
-
-    def close(self) -> None:
-        if self.mark is not None:
-            self.mark.write_text("closed")
-
-
-def test_an_object_works_in_another_process(tmp_path: Path) -> None:
-    toy = Apart(Toy, "ab", tmp_path / "mark")
-    said, process = toy.call("say", 2)
-    assert said == "abab" and process != os.getpid()
-    with pytest.raises(BenchError, match="no ab"):
-        toy.call("fail")
-    assert toy.call("say", 1) == ("ab", process)
-    toy.close()
-    assert (tmp_path / "mark").read_text() == "closed" and not alive(process)
-    with pytest.raises(BenchError, match="it cannot be made"):
-        Apart(Toy, "wrong")
-
-
-def test_a_process_that_dies_is_one_sentence() -> None:
-    toy = Apart(Toy, "ab")
-    with pytest.raises(BenchError, match="ended with exit code 3"):
-        toy.call("die")
-    toy.close()
-
-
-def test_an_interruption_from_the_keyboard_leaves_nothing_running() -> None:
-    toy = Apart(Toy, "ab")
-    process = toy.call("say", 1)[1]
-    main = threading.main_thread().ident
-    threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT)).start()
-    start = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        toy.call("sleep")
-    assert alive(process)  # it does not hear the keyboard itself
-    toy.close()
-    assert not alive(process) and time.monotonic() - start < 30
-
-
-def alive(process: int) -> bool:
-    """Return whether a process, which is not our zombie, is there."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 @pytest.mark.slow
 def test_the_parts_run_from_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """With real processes and tiny work: every contender, point and size gives a row."""
     said: list[str] = []
     monkeypatch.setitem(workloads.WORKLOADS, "cnn-femnist", Workload(8, 1, "tiny"))
-    plan = replace(plan_of("cpu", 1, tasks=["cnn-femnist"], precisions=["fp32"]), workers=1)
+    plan = replace(plan_of("cpu", 1, tasks=["cnn-femnist"], precisions=["fp32"]), workers=1, cohort=1)
     rows = training.measure(plan, said.append)
     assert {row["contender"] for row in rows} == {"bare loop", "harness"} and len(rows) == 4
     monkeypatch.setattr(clients, "SIZES", (Size(100, 20), Size(1000, 20)))
     monkeypatch.setattr(workloads, "FEDERATIONS", (100, 1000))
     sizes = clients.measure(plan, said.append)
     assert [(row["clients"], row["cohort"]) for row in sizes] == [(100, 20), (1000, 20)]
-    monkeypatch.setattr(keep, "keep_cell", lambda method, workers, precision: small_cell("cnn-femnist", method))
+    monkeypatch.setattr(keep, "keep_cell", lambda method, cohort, precision: small_cell("cnn-femnist", method))
     points = keep.measure(plan, said.append)
     assert len(points) == 1 + len(keep.METHODS) * len(workloads.KEEPS)
     assert points[0]["macs_ratio"] == 1 and all(row["seconds"] > 0 for row in points)

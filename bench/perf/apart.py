@@ -82,7 +82,7 @@ class Apart:
 
 def _serve(line: Connection, make: Callable[..., Closable], arguments: tuple[Any, ...]) -> None:
     """Answer calls until the line is closed or broken."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         at_work = make(*arguments)
     except Exception as error:

@@ -43,7 +43,7 @@ def _of_precision(plan: Plan, precision: str, say: Say) -> list[dict[str, Any]]:
     with ExitStack() as stack:
         turns, macs = {}, {}
         for method in ("fedavg", *METHODS):
-            cell = keep_cell(method, plan.workers, precision)
+            cell = keep_cell(method, plan.cohort, precision)
             runner = stack.enter_context(closing(Apart(harness, cell, plan.device, plan.workers)))
             for keep in (1.0,) if method == "fedavg" else KEEPS:
                 point = Point(method, keep, precision)

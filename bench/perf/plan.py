@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.errors import BenchError, choices
-from bench.perf.workloads import PAPER_SAMPLES, WORKLOADS
+from bench.perf.workloads import PAPER_SAMPLES, WORKLOADS, cohort_of
 from bench.runtime import cores
 
 PARTS = ("training", "keep", "round", "clients")
@@ -25,6 +25,7 @@ class Plan:
         precisions: of the harness.
         samples: of a client in the part "round".
         workers: processes that train.
+        cohort: clients of a cohort in the parts "training" and "keep".
     """
 
     device: str
@@ -34,6 +35,7 @@ class Plan:
     precisions: tuple[str, ...]
     samples: int
     workers: int
+    cohort: int
 
 
 def plan_of(
@@ -52,6 +54,7 @@ def plan_of(
     known = ("fp32", "tf32", "bf16") if device == "cuda" else DEFAULT_PRECISIONS
     if not 1 <= samples <= PAPER_SAMPLES:
         raise BenchError(f"--samples {samples} is not possible; allowed: 1 to the paper's {PAPER_SAMPLES}")
+    workers = cores() if device == "cpu" else 1
     return Plan(
         device,
         repetitions,
@@ -59,7 +62,8 @@ def plan_of(
         _chosen("--task", tasks, WORKLOADS, WORKLOADS),
         _chosen("--precision", precisions, known, DEFAULT_PRECISIONS, f" on {device}"),
         samples,
-        cores() if device == "cpu" else 1,
+        workers,
+        cohort_of(device, workers),
     )
 
 

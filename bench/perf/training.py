@@ -16,7 +16,7 @@ from bench.perf.plan import Plan
 from bench.perf.report import Say, heading, ranged, split_by
 from bench.perf.targets import SPEEDUPS, TIME_RATIOS, at_least, at_most
 from bench.perf.turns import spread_of, take_turns
-from bench.perf.workloads import CLIENTS_PER_WORKER, WORKLOADS, training_cell
+from bench.perf.workloads import WORKLOADS, training_cell
 
 Timings = Mapping[Contender, Sequence[float]]
 """Seconds in which each contender trained a cohort, one number a repetition."""
@@ -31,7 +31,7 @@ def _of_task(task: str, plan: Plan, say: Say) -> list[dict[str, Any]]:
     with ExitStack() as stack:
         turns = {}
         for who in contenders(plan.device, plan.workers, plan.precisions):
-            cell = training_cell(task, plan.workers, who.keep, who.precision)
+            cell = training_cell(task, plan.cohort, who.keep, who.precision)
             runner = stack.enter_context(closing(Apart(trainer, who, cell, plan.device)))
             turns[who] = partial(runner.call, "seconds")
         timings = take_turns(turns, plan.repetitions, lambda line: say(f"{task}: {line}"))
@@ -42,7 +42,7 @@ def rows_of(task: str, plan: Plan, timings: Timings) -> list[dict[str, Any]]:
     """Return the columns that follow from one task's timings, a row for each contender."""
     medians = {who: float(np.median(values)) for who, values in timings.items()}
     workload = WORKLOADS[task]
-    passes = CLIENTS_PER_WORKER * plan.workers * workload.samples * workload.epochs
+    passes = plan.cohort * workload.samples * workload.epochs
     return [
         {
             "task": task,
