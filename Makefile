@@ -49,7 +49,7 @@ lint: $(STAMP)  ## check style and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-perf: $(STAMP)  ## time the harness against a bare PyTorch loop
+perf: $(STAMP)  ## time the harness beside a bare PyTorch loop and against its targets, 15 to 20 minutes on two cores
 	@$(RUN) -m bench perf
 
 constraints: $(STAMP)  ## write constraints.txt anew from what is installed in .venv

@@ -192,16 +192,30 @@ def partition(
 def perf(
     device: Device = "cpu",
     repetitions: Annotated[int, typer.Option(min=1, help="Interleaved repetitions; the median counts.")] = 5,
-    task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given repeatedly.")] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this part: training, keep, round or clients; may be given repeatedly."),
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="Only this task in the part training; may be given repeatedly.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="Only this: fp32, bf16, or tf32 on CUDA; may be given repeatedly.")
+    ] = None,
+    samples: Annotated[
+        int, typer.Option(help="Samples of a client in the part round; fewer than the paper's are scaled up.")
+    ] = 500,
     deterministic: Deterministic = False,
     results: Results = Path("results"),
 ) -> None:
-    """Time the harness against a bare PyTorch loop on the same models and batches in the same run."""
+    """Time the harness beside a bare PyTorch loop in the same run, and how its cost grows with size."""
     from bench import runtime
-    from bench.perf import measure
+    from bench.perf.command import measure
+    from bench.perf.plan import plan_of
 
     with runtime.deterministic(deterministic):
-        out.print(measure(runtime.device_named(device), repetitions, task or [], results / "perf", out))
+        plan = plan_of(runtime.device_named(device), repetitions, part or [], task or [], precision or [], samples)
+        measure(plan, results / "perf", out)
 
 
 app.command()(check)

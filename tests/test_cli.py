@@ -66,7 +66,7 @@ COMMANDS = {
     ("results", "merge"): ["A", "B"],
     ("plot",): ["FILE", "--x", "round", "bytes", "--results"],
     ("partition",): ["--task", "--alpha", "--partition", "--seed", "--tier", "--data", "--results"],
-    ("perf",): ["--device", "--repetitions", "--task"],
+    ("perf",): ["--device", "--repetitions", "--part", "--task", "--precision", "--samples", "--results"],
     ("data",): ["list", "fetch", "import", "verify"],
     ("data", "list"): [],
     ("data", "fetch"): ["NAME"],

@@ -3,209 +3,267 @@
 from __future__ import annotations
 
 import io
-import os
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import torch
+from perf_rows import clients_rows, keep_rows, plan, round_rows, training_rows
 from rich.console import Console
 
-from bench import perf
-from bench.config import make_cell
 from bench.errors import BenchError
-from bench.federation import Federation
-from bench.perf.bare import BareLoop
-from bench.perf.contenders import Contender, Runner, contenders
-from bench.perf.harness import Harness
-from bench.perf.machine import Load, foreign_seconds
-from bench.perf.report import SCHEMA, rows_of
-from bench.perf.workloads import WORKLOADS, cell_of, chosen
+from bench.perf import clients, command, keep, keep_figure, training, turns, whole_round
+from bench.perf.contenders import Contender, contenders
+from bench.perf.plan import PARTS, plan_of
+from bench.perf.workloads import (
+    KEEPS,
+    PAPER_SAMPLES,
+    WORKLOADS,
+    clients_cell,
+    round_cell,
+    training_cell,
+)
 from bench.registry import task as task_named
-from bench.runtime import prepared
 
 BARE_1, BARE_2 = Contender("bare loop", 1, 1), Contender("bare loop", 1, 2)
-HARNESS_1, HARNESS_2 = Contender("harness", 1, 1), Contender("harness", 2, 1)
-SMALL = {
-    "clients": 3,
-    "cohort": 2,
-    "samples_per_client": 40,
-    "batch_size": 16,
-    "local_epochs": 2,
-    "standin_train": 400,
-    "standin_test": 10,
-}
+BARE_FACTORED = Contender("bare loop", 1, 2, 0.2)
+ROWS = {"training": training_rows, "keep": keep_rows, "round": round_rows, "clients": clients_rows}
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path_factory.getbasetemp() / "perf-data"))
-    with prepared():
-        yield
+def test_contenders_share_their_yardsticks() -> None:
+    of_two = contenders("cpu", 2, ("fp32", "bf16"))
+    assert of_two[:4] == [BARE_1, BARE_2, BARE_FACTORED, Contender("harness", 1, 1)]
+    assert set(of_two[4:]) == {
+        Contender("harness", 2, 1, keep, precision) for keep in (1.0, 0.2) for precision in ("fp32", "bf16")
+    }
+    assert contenders("cpu", 2, ("bf16",))[:3] == [BARE_1, BARE_2, BARE_FACTORED]
+    of_one = contenders("cpu", 1, ("fp32",))
+    assert len(of_one) == len(set(of_one)) == 4 and {who.workers for who in of_one} == {1}
 
 
-def small_federation(task: str, **model: object) -> Federation:
-    values = {"task": task, "method": "fedavg", "tier": "paper", "data": "stand-in", "partition": "iid"}
-    return Federation.build(make_cell({**values, "training": SMALL, "model": model}, "test"))
+def test_on_an_accelerator_the_bare_loop_has_all_precisions() -> None:
+    who = contenders("cuda", 1, ("tf32", "bf16"))
+    kinds = {(one.kind, one.keep, one.precision) for one in who}
+    assert kinds == {
+        *(("bare loop", keep, name) for keep in (1.0, 0.2) for name in ("fp32", "tf32", "bf16")),
+        *(("harness", keep, name) for keep in (1.0, 0.2) for name in ("tf32", "bf16")),
+    }
+    assert len(who) == len(kinds) and {one.workers for one in who} == {1}
 
 
-@pytest.mark.parametrize(("task", "model"), [("cnn-femnist", {}), ("lstm-imdb", {"hidden": 8, "length": 12})])
-def test_the_bare_loop_and_the_harness_train_the_same_models(task: str, model: dict[str, object]) -> None:
-    federation = small_federation(task, **model)
-    bare, harness = BareLoop(federation, threads=1), Harness(federation, workers=1)
-    initial = dict(harness.server.model.named_parameters())
-    trained = list(harness.engine.train(harness.jobs(3)))
-    for ours, theirs in zip(trained, bare.trained(3), strict=True):
-        for name, tensor in theirs.named_parameters():
-            torch.testing.assert_close(ours.parameters[name], tensor.detach(), rtol=1e-3, atol=1e-5)
-        assert any(not torch.equal(ours.parameters[name], tensor) for name, tensor in initial.items())
+def test_everything_is_measured_where_nothing_is_named() -> None:
+    whole = plan_of("cpu")
+    assert (whole.parts, whole.tasks, whole.precisions) == (PARTS, tuple(WORKLOADS), ("fp32", "bf16"))
+    assert plan_of("cuda").precisions == ("fp32", "bf16") and plan_of("cuda").workers == 1
+    assert (plan_of("cpu").cohort, plan_of("cuda").cohort) == (plan_of("cpu").workers, 20)
+    some = plan_of("cuda", parts=["round", "keep", "round"], precisions=["tf32"], tasks=["lstm-imdb"])
+    assert (some.parts, some.precisions, some.tasks) == (("keep", "round"), ("tf32",), ("lstm-imdb",))
 
 
-def test_both_count_every_sample_of_every_epoch() -> None:
-    federation = small_federation("resnet18-cifar10", width=2)
-    expected = 2 * 40 * 2
-    assert BareLoop(federation, threads=1).train(1) == expected
-    assert Harness(federation, workers=1).train(1) == expected
-
-
-def test_the_bare_loop_gets_the_threads_it_asks_for() -> None:
-    BareLoop(small_federation("lstm-imdb", hidden=2, length=5), threads=2)
-    assert torch.get_num_threads() == 2
-
-
-def test_contenders_take_turns_with_their_counterparts() -> None:
-    assert contenders("cpu", 2) == [BARE_1, BARE_2, HARNESS_1, HARNESS_2]
-    assert contenders("cpu", 1) == [BARE_1, HARNESS_1]
-    assert contenders("cuda", 8) == [BARE_1, HARNESS_1]
-
-
-def test_tasks_are_chosen_by_name() -> None:
-    assert chosen([]) == list(WORKLOADS)
-    assert chosen(["lstm-imdb", "cnn-femnist", "lstm-imdb"]) == ["lstm-imdb", "cnn-femnist"]
-    with pytest.raises(BenchError, match="did you mean 'cnn-femnist'"):
-        chosen(["cnn-femist"])
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ({"parts": ["trainin"]}, "--part 'trainin' cannot be measured; allowed: .*did you mean 'training'"),
+        ({"tasks": ["cnn-femist"]}, "--task 'cnn-femist' .*did you mean 'cnn-femnist'"),
+        ({"precisions": ["fp23"]}, "--precision 'fp23' .*did you mean 'fp32'"),
+        ({"precisions": ["tf32"]}, "--precision 'tf32' cannot be measured on cpu; allowed: 'fp32', 'bf16'"),
+        ({"samples": 501}, "--samples 501 is not possible; allowed: 1 to the paper's 500"),
+        ({"samples": 0}, "--samples 0"),
+    ],
+)
+def test_a_wrong_name_is_one_sentence(named: dict[str, Any], words: str) -> None:
+    with pytest.raises(BenchError, match=words) as refused:
+        plan_of("cpu", **named)
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("task", WORKLOADS)
 def test_a_workload_is_the_papers_model(task: str) -> None:
-    cell = cell_of(task, cores=3)
+    cell = training_cell(task, cohort=6, keep=0.2, precision="bf16")
     built = task_named(task).build(cell)
     paper = built.Params()
     different = {name for name, value in vars(built.params).items() if value != getattr(paper, name)}
     assert different <= {"length"}
     assert ("tokens" in WORKLOADS[task].note) == bool(different)
     assert built.recipe.cohort == built.recipe.clients == 6
+    assert (cell.method, cell.keep, built.recipe.precision) == ("prism", 0.2, "bf16")
+    assert training_cell(task, cohort=6).method == "fedavg"
 
 
-def test_rows_hold_medians_and_ratios() -> None:
-    rates = {BARE_1: [90.0, 100.0, 130.0], BARE_2: [150.0, 160.0, 10.0], HARNESS_2: [240.0, 200.0, 210.0]}
-    rows = {
-        (row["contender"], row["processes"], row["threads_per_process"]): row for row in rows_of("lstm-imdb", rates)
+def test_the_round_is_the_papers_unless_scaled_down() -> None:
+    task = task_named("resnet18-cifar10")
+    ours, paper = task.build(round_cell(PAPER_SAMPLES, "bf16")).recipe, task.kind.tiers["paper"]
+    same = {"precision", "standin_train", "standin_test", "evaluate_every"}
+    assert replace(ours, **{name: getattr(paper, name) for name in same}) == paper
+    assert (ours.standin_test, ours.evaluate_every, ours.precision) == (10_000, 1, "bf16")
+    assert task.build(round_cell(7, "fp32")).recipe.samples_per_client == 7
+
+
+def test_clients_differ_in_number_alone() -> None:
+    few, many = (clients_cell(number, 20, "fp32") for number in (100, 100_000))
+    assert replace(few, training={**few.training, "clients": 100_000}) == many
+
+
+def test_training_rows_hold_medians_and_ratios() -> None:
+    rows = {(row["contender"], row["processes"], row["threads_per_process"], row["keep"], row["precision"]): row
+            for row in training_rows()}  # fmt: skip
+    seconds = {key: row["seconds"] for key, row in rows.items()}
+    assert sorted(seconds.values()) == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    bare, factored = rows["bare loop", 1, 2, 1.0, "fp32"], rows["bare loop", 1, 2, 0.2, "fp32"]
+    assert bare["time_ratio_to_bare"] == factored["time_ratio_to_bare"] == 1
+    assert (bare["seconds_min"], bare["seconds_max"], bare["repetitions"]) == (1.5, 2.5, 3)
+    assert factored["speedup_over_full"] == pytest.approx(2 / 3)
+    full, small = rows["harness", 2, 1, 1.0, "bf16"], rows["harness", 2, 1, 0.2, "bf16"]
+    assert full["time_ratio_to_bare"] == pytest.approx(full["seconds"] / 2)
+    assert small["time_ratio_to_bare"] == pytest.approx(small["seconds"] / 3)
+    assert small["speedup_over_full"] == pytest.approx(full["seconds"] / small["seconds"])
+    assert (full["speedup_over_full"], full["speedup_target"], full["time_ratio_target"]) == (None, None, 0.50)
+    assert (small["time_ratio_target"], small["speedup_target"]) == (None, 2.8)
+    alone = rows["harness", 1, 1, 1.0, "fp32"]
+    assert alone["time_ratio_to_bare"] == pytest.approx(2.0) and alone["time_ratio_target"] is None
+    workload = WORKLOADS["resnet18-cifar10"]
+    passes = 2 * workload.samples * workload.epochs
+    assert full["samples_per_s"] == pytest.approx(passes / full["seconds"])
+
+
+def test_there_are_no_targets_on_an_accelerator() -> None:
+    timings = {who: [1.0] for who in contenders("cuda", 1, ("fp32", "bf16"))}
+    rows = training.rows_of("resnet18-cifar10", plan(device="cuda", workers=1), timings)
+    assert {row["time_ratio_target"] for row in rows} == {row["speedup_target"] for row in rows} == {None}
+    assert training.verdicts(rows) == []
+
+
+def test_training_verdicts_compare_with_each_target() -> None:
+    """The harness takes 5 s in fp32 and 6 s in bf16, the bare loop 2 s; sub-models take 7 and 8 s."""
+    assert training.verdicts(training_rows()) == [
+        "resnet18-cifar10, full fp32: time ratio 2.50, target 0.95: not met",
+        "resnet18-cifar10, full bf16: time ratio 3.00, target 0.50: not met",
+        "resnet18-cifar10, PriSM 0.2 fp32: speed-up 0.71, target 3.50: not met",
+        "resnet18-cifar10, PriSM 0.2 bf16: speed-up 0.75, target 2.80: not met",
+    ]
+    fast = {**training_rows()[-1], "speedup_over_full": 2.8}
+    assert training.verdicts([fast]) == ["resnet18-cifar10, PriSM 0.2 bf16: speed-up 2.80, target 2.80: met"]
+
+
+def test_keep_rows_hold_ratios_to_the_full_model_of_their_precision() -> None:
+    rows = keep_rows()
+    assert len(rows) == 2 * (1 + len(KEEPS) * len(keep.METHODS))
+    (row,) = [row for row in rows if (row["method"], row["keep"], row["precision"]) == ("prism", 0.4, "bf16")]
+    assert row["time_ratio_to_full"] == pytest.approx(1.7 / 4.2)
+    assert row["macs_ratio"] == pytest.approx(0.16)
+    assert (row["seconds_min"], row["seconds_max"]) == pytest.approx((1.68, 1.8))
+
+
+def test_round_rows_sum_up() -> None:
+    rows = {row["phase"]: row for row in round_rows() if row["precision"] == "fp32"}
+    assert set(rows) == {*whole_round.PHASES, "server", "round"}
+    server = 1.0 + 0.5 + 2.0 + 0.25 + 0.05 + 0.2
+    assert rows["other"]["seconds"] == pytest.approx(0.2)
+    assert rows["server"]["seconds"] == pytest.approx(server)
+    assert rows["server"]["share"] == pytest.approx(server / (20 + server + 4))
+    assert rows["evaluate"]["share"] == pytest.approx(4 / (20 + server + 4))
+    assert rows["evaluate"]["share_of_mean_round"] == pytest.approx(0.8 / (20 + server + 0.8))
+    assert rows["train"]["share_of_mean_round"] == pytest.approx(20 / (20 + server + 0.8))
+    assert rows["round"]["share"] == rows["round"]["share_of_mean_round"] == 1
+    assert (rows["train"]["seconds_min"], rows["train"]["seconds_max"]) == pytest.approx((18, 24))
+    assert {phase: row["share_target"] for phase, row in rows.items() if row["share_target"]} == {
+        "server": 0.05,
+        "evaluate": 0.03,
     }
-    harness = rows["harness", 2, 1]
-    assert (harness["samples_per_s"], harness["samples_per_s_min"], harness["samples_per_s_max"]) == (210, 200, 240)
-    assert harness["ratio_to_bare_one_thread"] == pytest.approx(2.1)
-    assert harness["ratio_to_bare_all_threads"] == pytest.approx(1.4)
-    assert rows["bare loop", 1, 2]["ratio_to_bare_one_thread"] == pytest.approx(1.5)
 
 
-def test_without_a_bare_loop_of_several_threads_there_is_no_ratio_to_it() -> None:
-    rows = rows_of("lstm-imdb", {BARE_1: [100.0], HARNESS_1: [95.0]})
-    assert [row["ratio_to_bare_all_threads"] for row in rows] == [None, None]
-    assert rows[1]["ratio_to_bare_one_thread"] == pytest.approx(0.95)
+def test_a_round_scaled_down_has_the_papers_shares() -> None:
+    whole, small = round_rows(), round_rows(50)
+    for row, scaled in zip(whole, small, strict=True):
+        assert scaled["seconds_at_paper"] == pytest.approx(row["seconds"])
+        assert scaled["share"] == pytest.approx(row["share"])
+    assert small[0]["phase"] == "train" and small[0]["seconds"] == pytest.approx(2.0)
 
 
-def test_foreign_time_leaves_out_this_process_and_its_descendants(tmp_path: Path) -> None:
-    own = os.getpid()
-    (tmp_path / "stat").write_text("cpu  1000 200 300 9999 8888 40 50 60 7 7\ncpu0 1 1 1 1 1 1 1 1 1 1\n")
-    for number, parent, ticks in [
-        (own, 1, (10, 20, 30, 40)),
-        (own + 1, own, (1, 2, 0, 0)),
-        (own + 2, own + 1, (5,) * 4),
-    ]:
-        write_process(tmp_path, number, parent, ticks)
-    write_process(tmp_path, own + 3, 1, (500, 0, 0, 0))
-    used = 1000 + 200 + 300 + 40 + 50 + 60
-    assert foreign_seconds(tmp_path) == pytest.approx((used - 100 - 3 - 20) / os.sysconf("SC_CLK_TCK"))
+def test_round_verdicts_speak_of_both_rounds() -> None:
+    server, rest = 4.0, 20 + 4.0
+    assert whole_round.verdicts(round_rows())[:4] == [
+        f"fp32, evaluate: share of an evaluated round {4 / (rest + 4):.3f}, target 0.030: not met",
+        f"fp32, evaluate: share of the mean round {0.8 / (rest + 0.8):.3f}, target 0.030: not met",
+        f"fp32, server: share of an evaluated round {server / (rest + 4):.3f}, target 0.050: not met",
+        f"fp32, server: share of the mean round {server / (rest + 0.8):.3f}, target 0.050: not met",
+    ]
 
 
-def write_process(proc: Path, number: int, parent: int, ticks: tuple[int, ...]) -> None:
-    """Write a process as the kernel shows it: the 2nd field is its name, the 14th to 17th its ticks."""
-    (proc / str(number)).mkdir()
-    times = " ".join(map(str, ticks))
-    (proc / str(number) / "stat").write_text(f"{number} (a (nasty) name) S {parent} 1 1 0 -1 0 0 0 0 0 {times} 20 0\n")
+def test_clients_rows_compare_with_20_of_100() -> None:
+    rows = {(row["clients"], row["cohort"]): row for row in clients_rows() if row["precision"] == "fp32"}
+    assert set(rows) == {(10**power, 20) for power in (2, 3, 4, 5)} | {(100, cohort) for cohort in (5, 10, 20, 40)}
+    usual = 2.0 + 1e-4
+    assert rows[100, 20]["seconds"] == pytest.approx(usual) and rows[100, 20]["time_ratio_to_usual"] == 1
+    assert rows[100_000, 20]["time_ratio_to_usual"] == pytest.approx(2.1 / usual)
+    assert rows[100_000, 20]["memory_ratio_to_usual"] == pytest.approx(3_100_000 / 3_000_100)
+    assert rows[100, 5]["time_ratio_per_client"] == pytest.approx((0.5 + 1e-4) / 5 / (usual / 20))
+    lines = [line for line in clients.verdicts(clients_rows()) if line.startswith("fp32")]
+    assert len(lines) == 3 * 2 + 1 and all(line.endswith(": met") for line in lines)
+    assert lines[-1] == "fp32, 40 of 100 clients: time ratio per client 1.00, target 1.10: met"
 
 
-def test_foreign_time_is_unknown_without_proc(tmp_path: Path) -> None:
-    assert foreign_seconds(tmp_path / "none") is None
+def test_those_who_are_compared_take_turns_after_a_warm_up() -> None:
+    calls: list[tuple[str, int]] = []
+
+    def turn(who: str) -> Any:
+        return lambda number: calls.append((who, number)) or float(number)
+
+    given = turns.take_turns({"a": turn("a"), "b": turn("b")}, 3, lambda line: None)
+    assert calls == [(who, number) for number in (1, 2, 3, 4) for who in "ab"]
+    assert given == {"a": [2.0, 3.0, 4.0], "b": [2.0, 3.0, 4.0]}
+    assert turns.spread_of([3.0, 1.0, 8.0]) == {"seconds": 3.0, "seconds_min": 1.0, "seconds_max": 8.0}
 
 
-def test_a_warning_names_what_kept_the_machine_busy() -> None:
-    assert Load(0.2, 2.0, 0.01).warning(cores=2) == ""
-    assert "load average was 1.30 before" in Load(1.3, 2.0, 0.01).warning(cores=2)
-    assert "others took 20% of the CPU time" in Load(0.1, 2.0, 0.2).warning(cores=2)
-    assert "does not tell" in Load(None, None, None).warning(cores=2)
+@pytest.mark.parametrize("part", PARTS)
+def test_a_part_is_written_drawn_and_printed(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    made = replace(command.PARTS[part], measure=lambda plan, say: asked.append(plan) or ROWS[part]())
+    monkeypatch.setitem(command.PARTS, part, made)
+    screen, chosen = io.StringIO(), plan(parts=(part,))
+    command.measure(chosen, tmp_path / "perf", Console(file=screen, width=80))
+    table = pq.read_table(tmp_path / "perf" / f"{part}.parquet")
+    assert table.schema.equals(made.columns) and len(table) == len(ROWS[part]()) and asked == [chosen]
+    assert set(table.column_names) == set(ROWS[part]()[0])
+    figures = {f"{part}.png", f"{part}.pdf"} if part in ("keep", "clients") else set()
+    assert {path.name for path in (tmp_path / "perf").iterdir()} == {f"{part}.parquet", *figures}
+    printed = screen.getvalue()
+    assert "stand-in data" in " ".join(printed.split()) and "…" not in printed
+    assert all(line in printed for line in made.verdicts(ROWS[part]()))
 
 
-class Scripted:
-    """A runner whose rates are known; it writes down when it was asked."""
-
-    calls: list[tuple[Contender, int]] = []
-
-    def __init__(self, contender: Contender, cell: object, device: str) -> None:
-        self.contender = contender
-
-    def samples_per_s(self, round_number: int) -> float:
-        self.calls.append((self.contender, round_number))
-        speed = 2.0 if self.contender.kind == "harness" else 1.0
-        return 1e6 if round_number == 1 else speed * self.contender.processes * round_number
-
-    def close(self) -> None:
-        self.calls.append((self.contender, -1))
-
-
-@pytest.fixture
-def scripted(monkeypatch: pytest.MonkeyPatch) -> type[Scripted]:
-    monkeypatch.setattr(perf, "Runner", Scripted)
-    monkeypatch.setattr(perf, "cores", lambda: 2)
-    monkeypatch.setattr(Scripted, "calls", [])
-    return Scripted
-
-
-def test_measure_warms_up_takes_turns_and_writes_the_table(tmp_path: Path, scripted: type[Scripted]) -> None:
-    everyone = [BARE_1, BARE_2, HARNESS_1, HARNESS_2]
-    screen = io.StringIO()
-    printed = perf.measure("cpu", 3, ["cnn-femnist"], tmp_path / "perf", Console(file=screen))
-    turns = [(who, number) for number in (1, 2, 3, 4) for who in everyone]
-    assert scripted.calls == turns + [(who, -1) for who in reversed(everyone)]
-    table = pq.read_table(tmp_path / "perf" / "perf.parquet")
-    assert table.schema.equals(SCHEMA)
-    rows = table.to_pylist()
-    assert [row["samples_per_s"] for row in rows] == [3, 3, 6, 12]
-    assert [row["ratio_to_bare_one_thread"] for row in rows] == [1, 1, 2, 4]
-    assert {row["repetitions"] for row in rows} == {3}
-    assert printed.row_count == 4
-    Console(file=screen, width=200).print(printed)
-    assert "paper's size" in screen.getvalue()
-    assert "4.00" in screen.getvalue()
+def test_figures_speak_of_stand_in_data_and_show_the_range() -> None:
+    figure = keep_figure.draw(keep_rows())
+    words = " ".join(text.get_text() for text in figure.texts)
+    assert "stand-in data" in words and "range of 3 repetitions" in " ".join(words.split())
+    panel = figure.axes[0]
+    assert panel.get_xlabel() == "keep ratio" and "%" in panel.get_ylabel()
+    bars = [path for collection in panel.collections for path in collection.get_paths()]
+    (first, *_), expected = [path.vertices[:, 1] for path in bars], [100 * 0.42 / 4.2, 100 * 0.6 / 4.2]
+    assert sorted(first) == pytest.approx(expected)
 
 
 def test_an_unwritable_folder_is_one_sentence_before_anything_is_timed(
-    tmp_path: Path, scripted: type[Scripted]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
+    never = replace(command.PARTS["keep"], measure=lambda plan, say: pytest.fail("it was measured"))
+    monkeypatch.setitem(command.PARTS, "keep", never)
     with pytest.raises(BenchError, match="cannot be written"):
-        perf.measure("cpu", 1, ["lstm-imdb"], blocked, Console(file=io.StringIO()))
-    assert scripted.calls == []
+        command.measure(plan(parts=("keep",)), blocked, Console(file=io.StringIO()))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("contender", [BARE_2, HARNESS_2])
-def test_a_runner_trains_in_its_own_process_and_ends(contender: Contender) -> None:
-    threads = torch.get_num_threads()
-    runner = Runner(contender, small_federation("lstm-imdb", hidden=2, length=5).cell, "cpu")
-    assert runner.samples_per_s(1) > 0
-    runner.close()
-    assert torch.get_num_threads() == threads
+def test_the_tables_of_earlier_parts_are_kept_when_it_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(plan: Any, say: Any) -> list[dict[str, Any]]:
+        raise KeyboardInterrupt
+
+    first = replace(command.PARTS["training"], measure=lambda plan, say: training_rows())
+    monkeypatch.setitem(command.PARTS, "training", first)
+    monkeypatch.setitem(command.PARTS, "keep", replace(command.PARTS["keep"], measure=interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        command.measure(plan(parts=("training", "keep")), tmp_path, Console(file=io.StringIO()))
+    assert [path.name for path in tmp_path.iterdir()] == ["training.parquet"]

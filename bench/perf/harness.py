@@ -4,36 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bench.api import Cohort
 from bench.engine import open_engine
 from bench.federation import Federation
+from bench.perf.trainer import Trainer
 from bench.runtime import prepare_process
 from bench.training import Job
 
 
-class Harness:
-    """Trains the cohort with the engine that runs use.
+class Harness(Trainer):
+    """Trains cohorts with the engine that runs use.
 
     Args:
-        federation: what is trained, always from the initial model.
+        federation: what is trained.
         workers: number of processes that train.
     """
 
     def __init__(self, federation: Federation, workers: int) -> None:
         prepare_process()
-        self.federation = federation
-        self.server = federation.method.setup(federation.initial_model(), federation.task)
+        super().__init__(federation)
         self.engine = open_engine(federation, (), workers)
 
-    def train(self, round_number: int) -> int:
-        """Train the cohort of a round and return the number of samples passed."""
-        return sum(trained.passes for trained in self.engine.train(self.jobs(round_number)))
+    def train(self, cohort: Cohort) -> int:
+        return sum(trained.passes for trained in self.engine.train(self.jobs(cohort)))
 
-    def jobs(self, round_number: int) -> Iterator[Job]:
-        """Yield what each client of a round's cohort is asked to do, in the cohort's order."""
-        method, streams = self.federation.method, self.federation.streams("selection", round_number)
-        for selection in method.select(self.server, self.federation.cohort(round_number), streams):
-            yield Job(selection.client.number, round_number, method.extract(self.server, selection))
+    def jobs(self, cohort: Cohort) -> Iterator[Job]:
+        """Yield what each client of a cohort is asked to do, in the cohort's order."""
+        for selection in self.selections(cohort):
+            submodel = self.method.extract(self.server, selection)
+            yield Job(selection.client.number, cohort.round_number, submodel)
 
     def close(self) -> None:
-        """End the workers, if there are any."""
         self.engine.close()

@@ -7,6 +7,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from bench.provenance import environment
 
 PROC = Path("/proc")
 QUIET_LOAD_PER_CORE = 0.25
@@ -18,7 +21,7 @@ class Load:
     """How busy the machine was; None where the system does not tell.
 
     Attributes:
-        before: 1-minute load average before the start.
+        before: 1-minute load average before the command did anything.
         during: 1-minute load average at the end, our own processes included.
         others_share: CPU time of other processes and of other virtual machines, as a share of all cores' time.
     """
@@ -44,10 +47,14 @@ class LoadMeter:
 
     Processes that this one starts must still run, or have been waited for, when the meter is read: their time is
     taken off.
+
+    Args:
+        cores: of this machine that may be used.
+        before: 1-minute load average before this command did anything; later ones would count its own work.
     """
 
-    def __init__(self, cores: int) -> None:
-        self._cores, self._before = cores, _load_average()
+    def __init__(self, cores: int, before: float | None) -> None:
+        self._cores, self._before = cores, before
         self._start, self._busy = time.perf_counter(), foreign_seconds()
 
     def read(self) -> Load:
@@ -56,7 +63,23 @@ class LoadMeter:
         share = None
         if busy is not None and self._busy is not None:
             share = max(busy - self._busy, 0.0) / (elapsed * self._cores)
-        return Load(self._before, _load_average(), share)
+        return Load(self._before, load_average(), share)
+
+
+def facts_of(load: Load, device: str, cores: int) -> dict[str, Any]:
+    """Return the columns that all rows of a part share: how busy the machine was and what it is."""
+    here = environment(device)
+    return {
+        "load_before": load.before,
+        "load_during": load.during,
+        "others_cpu_share": load.others_share,
+        "quiet": not load.warning(cores),
+        "device": device,
+        "cores": cores,
+        "processor": here["processor"],
+        "accelerator": here["accelerator"],
+        "torch": here["packages"]["torch"],
+    }
 
 
 def foreign_seconds(proc: Path = PROC) -> float | None:
@@ -96,7 +119,8 @@ def _descends(number: int, ancestor: int, parents: Mapping[int, int]) -> bool:
     return number == ancestor
 
 
-def _load_average() -> float | None:
+def load_average() -> float | None:
+    """Return the 1-minute load average; None where the system does not tell."""
     try:
         return os.getloadavg()[0]
     except (OSError, AttributeError):

@@ -1,16 +1,26 @@
-"""What is timed: a cohort of full models of each task, small enough that a repetition takes seconds."""
+"""What is timed: cells on stand-in data, of the paper's models where nothing else is said."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench.cell import Cell
 from bench.config import make_cell
-from bench.errors import BenchError, choices
 
-CLIENTS_PER_CORE = 2
+RESNET, CNN, LSTM = "resnet18-cifar10", "cnn-femnist", "lstm-imdb"
+SUBMODEL_KEEP = 0.2
+"""The keep ratio of the paper's headline, for PriSM's sub-models."""
+KEEPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+
+PAPER_CLIENTS, PAPER_COHORT, PAPER_SAMPLES = 100, 20, 500
+TEST_IMAGES = 10_000
+
+COHORTS = (5, 10, 20, 40)
+FEDERATIONS = (100, 1_000, 10_000, 100_000)
+USUAL_CLIENTS, USUAL_COHORT = PAPER_CLIENTS, PAPER_COHORT
+SAMPLES_OF_MANY, EPOCHS_OF_MANY = 2, 10
 
 
 @dataclass(frozen=True)
@@ -20,8 +30,8 @@ class Workload:
     Attributes:
         samples: training samples of a client.
         epochs: a client's passes over them.
-        model: the task's parameters where they differ from the paper's.
         note: model and input in words, with whatever differs from the paper.
+        model: the task's parameters where they differ from the paper's.
     """
 
     samples: int
@@ -31,37 +41,75 @@ class Workload:
 
 
 WORKLOADS: dict[str, Workload] = {
-    "cnn-femnist": Workload(300, 2, "paper's size"),
-    "resnet18-cifar10": Workload(64, 1, "paper's size (width 64)"),
-    "lstm-imdb": Workload(96, 1, "paper's size, reviews of 100 tokens instead of 500", {"length": 100}),
+    CNN: Workload(400, 2, "paper's size"),
+    RESNET: Workload(96, 1, "paper's size (width 64)"),
+    LSTM: Workload(192, 1, "paper's size, reviews of 100 tokens instead of 500", {"length": 100}),
 }
 
 
-def chosen(tasks: Sequence[str]) -> list[str]:
-    """Return the tasks to time, each once; all of them where none is named.
+def cohort_of(device: str, workers: int) -> int:
+    """Return the clients of a cohort that is trained in seconds: one a worker, on an accelerator the paper's 20.
 
-    Raises:
-        BenchError: a task is unknown.
+    Few clients with more samples, since a client of the paper has some hundreds, beside which handing out its
+    sub-model counts for little.
     """
-    for name in tasks:
-        if name not in WORKLOADS:
-            raise BenchError(f"--task {name!r} cannot be timed; {choices(name, WORKLOADS)}")
-    return list(dict.fromkeys(tasks)) or list(WORKLOADS)
+    return workers if device == "cpu" else PAPER_COHORT
 
 
-def cell_of(task: str, cores: int) -> Cell:
-    """Return the cell whose cohort is one repetition: FedAvg's full models on stand-in data.
-
-    The cohort grows with the number of cores, so that every worker process has the same number of clients.
-    """
+def training_cell(task: str, cohort: int, keep: float = 1.0, precision: str = "fp32") -> Cell:
+    """Return the cell whose cohort is one repetition: FedAvg's full models, or PriSM's where ``keep`` is below 1."""
     workload = WORKLOADS[task]
-    clients = CLIENTS_PER_CORE * cores
     training = {
-        "clients": clients,
-        "cohort": clients,
+        "clients": cohort,
+        "cohort": cohort,
         "samples_per_client": workload.samples,
         "local_epochs": workload.epochs,
-        "standin_train": max(clients * workload.samples, 1000),
+        "standin_train": max(cohort * workload.samples, 1000),
     }
-    values = {"task": task, "method": "fedavg", "tier": "paper", "data": "stand-in", "partition": "iid"}
-    return make_cell({**values, "training": training, "model": workload.model}, "perf")
+    method = "fedavg" if keep == 1 else "prism"
+    return _cell(task, method, keep, training | {"precision": precision}, workload.model)
+
+
+def keep_cell(method: str, cohort: int, precision: str) -> Cell:
+    """Return the cell in which sub-models of any keep ratio are timed: ResNet-18, two batches a client."""
+    training = {"clients": cohort, "cohort": cohort, "samples_per_client": 64, "local_epochs": 1}
+    return _cell(RESNET, method, 1.0, training | {"standin_train": max(cohort * 64, 1000), "precision": precision})
+
+
+def round_cell(samples: int, precision: str) -> Cell:
+    """Return the paper's setting, PriSM on ResNet-18 at keep ratio 0.2 with 20 of 100 clients, evaluated each round.
+
+    Args:
+        samples: of a client; the paper's clients have :data:`PAPER_SAMPLES`.
+        precision: of training and evaluation.
+    """
+    training = {
+        "samples_per_client": samples,
+        "evaluate_every": 1,
+        "standin_train": PAPER_CLIENTS * samples,
+        "standin_test": TEST_IMAGES,
+        "precision": precision,
+    }
+    return _cell(RESNET, "prism", SUBMODEL_KEEP, training)
+
+
+def clients_cell(clients: int, cohort: int, precision: str) -> Cell:
+    """Return a small cell, PriSM on the CNN, with any number of clients; all read the same data set."""
+    training = {
+        "clients": clients,
+        "cohort": cohort,
+        "samples_per_client": SAMPLES_OF_MANY,
+        "local_epochs": EPOCHS_OF_MANY,
+        "evaluate_every": 300,
+        "standin_train": max(FEDERATIONS) * SAMPLES_OF_MANY,
+        "standin_test": 128,
+        "precision": precision,
+    }
+    return _cell(CNN, "prism", SUBMODEL_KEEP, training)
+
+
+def _cell(
+    task: str, method: str, keep: float, training: Mapping[str, Any], model: Mapping[str, Any] | None = None
+) -> Cell:
+    values = {"task": task, "method": method, "keep": keep, "tier": "paper", "data": "stand-in", "partition": "iid"}
+    return make_cell({**values, "training": training, "model": model or {}}, "perf")
