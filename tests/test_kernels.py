@@ -26,6 +26,7 @@ find: Callable[[], ctypes.CDLL | None] = kernels.library.__wrapped__  # without 
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give every test a cache folder of its own, and return where libraries are kept."""
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "cache"))
+    monkeypatch.delenv("BENCH_KERNELS", raising=False)
     return tmp_path / "cache" / "kernels"
 
 
