@@ -15,6 +15,7 @@ from torch.nn import functional
 from bench.api import Cohort, Selection, Server, Skip, Streams, Update, parameter
 from bench.families.averaging import CoverageMean
 from bench.families.width import Width
+from bench.models.convolution import convolve
 from bench.models.factorise import with_layers
 from bench.spectral.decompose import rank_of
 from bench.spectral.designs import Design, Leading
@@ -42,7 +43,7 @@ class PaddedConv2d(nn.Module):
         self.bias = None if dense.bias is None else nn.Parameter(dense.bias.detach()[:kept].clone())
 
     def forward(self, inputs: Tensor) -> Tensor:
-        outputs = functional.conv2d(inputs, self.weight, self.bias, self.stride, self.padding)
+        outputs = convolve(inputs, self.weight, self.bias, self.stride, self.padding)  # rounds as the dense layer does
         return functional.pad(outputs, (0, 0, 0, 0, 0, self.missing))
 
 

@@ -2,7 +2,8 @@
 
 PyTorch runs normalisation, shortcut and ReLU one after the other, each a pass over memory; ``torch.compile`` takes half
 a minute for each shape of sub-model and was no faster here. The library is kept in the cache folder under a name made
-of source, compiler and processor, so that it is built once a machine; where there is no compiler, or
+of source, compiler and processor, so that it is built once a machine, and of its own bytes, so that a damaged one is
+built anew; where there is no compiler, or
 ``BENCH_KERNELS=off`` is set, PyTorch's own operations do the same.
 """
 
@@ -31,17 +32,23 @@ def library() -> ctypes.CDLL | None:
     if compiler is None or os.environ.get("BENCH_KERNELS") == "off":
         return None
     try:
-        path = _folder() / f"kernels-{_fingerprint(compiler)}.so"
-        if not path.exists():
-            _build(compiler, path)
-        return ctypes.CDLL(str(path))
-    except (OSError, subprocess.SubprocessError):
+        return ctypes.CDLL(str(_built(compiler)))
+    except (OSError, RuntimeError, subprocess.SubprocessError):  # RuntimeError: a user without a home folder
         return None
 
 
 def described() -> str:
     """Return in words what the CPU's normalisation is computed by, for the record of a result."""
     return "PyTorch" if library() is None else f"compiled {_source_hash()}"
+
+
+def _built(compiler: str) -> Path:
+    """Return the library's path, after building it where it is missing or damaged."""
+    folder, name = _folder(), f"kernels-{_fingerprint(compiler)}"
+    for path in folder.glob(f"{name}-*.so"):
+        if path.stem == f"{name}-{_hash(path.read_bytes())}":
+            return path
+    return _build(compiler, folder, name)
 
 
 def _folder() -> Path:
@@ -55,11 +62,15 @@ def _fingerprint(compiler: str) -> str:
     """Return a hash of what the library's code depends on: source, flags, compiler and processor."""
     version = subprocess.run([compiler, "--version"], capture_output=True, timeout=BUILD_SECONDS, check=True).stdout
     about = [_source_hash(), *FLAGS, compiler, version.decode(errors="replace"), platform.machine(), _processor()]
-    return hashlib.sha256("\n".join(about).encode()).hexdigest()[:16]
+    return _hash("\n".join(about).encode())
 
 
 def _source_hash() -> str:
-    return hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:10]
+    return _hash(SOURCE.read_bytes())[:10]
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _processor() -> str:
@@ -71,10 +82,10 @@ def _processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "Features"))}))
 
 
-def _build(compiler: str, path: Path) -> None:
+def _build(compiler: str, folder: Path, name: str) -> Path:
     """Build the library beside its place and rename it: several processes may do so at once."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        fresh = Path(folder) / path.name
+    with tempfile.TemporaryDirectory(dir=folder) as beside:
+        fresh = Path(beside) / "kernels.so"
         command = [compiler, *FLAGS, str(SOURCE), "-o", str(fresh)]
         subprocess.run(command, capture_output=True, timeout=BUILD_SECONDS, check=True)
-        fresh.replace(path)
+        return fresh.replace(folder / f"{name}-{_hash(fresh.read_bytes())}.so")

@@ -7,29 +7,21 @@
 //   y = max(0, (z - mean) * inverse_deviation * gain + bias + shortcut)
 //
 // Sums are taken in single precision over blocks of rows and in double precision over the blocks. Comparisons are
-// written so that a NaN passes through: it tells that a run has diverged.
+// written so that a NaN passes through: it tells that a run has diverged. Each segment has at least one row.
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
-
-namespace {
 
 constexpr int64_t BLOCK = 64;   // rows summed in single precision
 constexpr int64_t NARROW = 64;  // channels below which several rows are taken as one
 
+// Outside the unnamed namespace, for the exported functions take them.
 struct bfloat16 {
     uint16_t bits;
 };
-
-inline float wide(float value) { return value; }
-inline float wide(bfloat16 value) { return __builtin_bit_cast(float, uint32_t(value.bits) << 16); }
-inline void narrow(float value, float& result) { result = value; }
-inline void narrow(float value, bfloat16& result) {
-    const uint32_t bits = __builtin_bit_cast(uint32_t, value);
-    result.bits = uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);  // to the nearest, ties to even
-}
 
 struct Shape {
     int64_t segments, rows, channels, groups;  // rows of one segment
@@ -44,6 +36,16 @@ struct Shape {
     }
     int64_t lanes() const { return rows_a_line() * channels; }
 };
+
+namespace {
+
+inline float wide(float value) { return value; }
+inline float wide(bfloat16 value) { return __builtin_bit_cast(float, uint32_t(value.bits) << 16); }
+inline void narrow(float value, float& result) { result = value; }
+inline void narrow(float value, bfloat16& result) {
+    const uint32_t bits = __builtin_bit_cast(uint32_t, value);
+    result.bits = uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);  // to the nearest, ties to even
+}
 
 using Floats = std::vector<float>;
 using Doubles = std::vector<double>;
@@ -98,6 +100,8 @@ void statistics(const Shape& shape, const T* z, float epsilon, float* mean, floa
             const double offset = centre - origin[c];
             scatter += square[c] - 2 * offset * sum[c] + double(shape.rows) * offset * offset;
         }
+        // Squares too large for single precision: of a run that has diverged so far no constant channel is to be made.
+        if (std::isinf(scatter)) scatter = std::numeric_limits<double>::quiet_NaN();
         mean[g] = float(centre);
         inverse[g] = float(1 / std::sqrt(std::max(scatter, 0.0) / shape.count() + epsilon));
     }

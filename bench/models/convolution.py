@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 FEW_POSITIONS = 16
@@ -13,7 +14,12 @@ FEW_POSITIONS = 16
 
 
 class Conv2d(nn.Conv2d):
-    """A convolution by :func:`convolve`."""
+    """A convolution by :func:`convolve`, of square kernels without groups and dilation."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, bias: bool = True
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, stride, padding, bias=bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
         return convolve(inputs, self.weight, self.bias, self.stride, self.padding)
@@ -39,10 +45,10 @@ def convolve(
 
 
 def _is_small(inputs: Tensor, weight: Tensor, stride: tuple[int, ...], padding: tuple[int, ...]) -> bool:
-    if inputs.device.type != "cpu" or weight.shape[2:].numel() == 1:
+    if inputs.device.type != "cpu" or inputs.ndim != 4 or weight.shape[2:].numel() == 1:
         return False
     height, width = _size(inputs, weight, stride, padding)
-    return height * width <= FEW_POSITIONS
+    return min(height, width) > 0 and height * width <= FEW_POSITIONS
 
 
 def _size(inputs: Tensor, weight: Tensor, stride: tuple[int, ...], padding: tuple[int, ...]) -> tuple[int, int]:
@@ -68,6 +74,7 @@ class _Product(torch.autograd.Function):
         return (windows @ rows.T).unflatten(0, (len(inputs), *size)).permute(0, 3, 1, 2)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         windows, rows = ctx.saved_tensors
         samples, channels, height, width = ctx.inputs

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from bench import kernels
@@ -24,7 +25,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, inputs: Tensor, shortcut: Tensor | None = None, relu: bool = False) -> Tensor:
         """Return the normalised inputs plus the shortcut, behind a ReLU if that is asked for."""
-        if _fusable(inputs):
+        if _fusable(inputs, self.weight, self.bias, shortcut):
             return _Fused.apply(inputs, self.weight, self.bias, shortcut, None, self.eps, relu)
         return _followed(super().forward(inputs), shortcut, relu)
 
@@ -34,7 +35,7 @@ class GroupNorm(nn.GroupNorm):
 
     def forward(self, inputs: Tensor, shortcut: Tensor | None = None, relu: bool = False) -> Tensor:
         """Return the normalised inputs plus the shortcut, behind a ReLU if that is asked for."""
-        if _fusable(inputs):
+        if _fusable(inputs, self.weight, self.bias, shortcut):
             return _Fused.apply(inputs, self.weight, self.bias, shortcut, self.num_groups, self.eps, relu)
         if inputs.device.type == "cpu":
             # PyTorch's takes four times as long on channels-last tensors.
@@ -51,8 +52,21 @@ def _followed(normalised: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor
     return functional.relu_(normalised) if relu else normalised
 
 
-def _fusable(inputs: Tensor) -> bool:
-    return inputs.device.type == "cpu" and inputs.dtype in _SUFFIX and kernels.library() is not None
+def _fusable(inputs: Tensor, gain: Tensor, bias: Tensor, shortcut: Tensor | None) -> bool:
+    """Tell whether the loops can take these tensors: they see memory only, and no errors.
+
+    All others are left to PyTorch's operations, which compute them or say what is wrong with them (a single value a
+    channel has no deviation).
+    """
+    if inputs.device.type != "cpu" or inputs.dtype not in _SUFFIX or inputs.ndim != 4:
+        return False
+    channels = inputs.shape[1]
+    vectors = all(
+        tensor.shape == (channels,) and tensor.dtype == torch.float32 and tensor.device == inputs.device
+        for tensor in (gain, bias)
+    )
+    alike = shortcut is None or (shortcut.shape == inputs.shape and shortcut.device == inputs.device)
+    return vectors and alike and inputs.numel() > channels and kernels.library() is not None
 
 
 _SUFFIX = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
@@ -78,9 +92,9 @@ class _Fused(torch.autograd.Function):
         epsilon: float,
         relu: bool,
     ) -> Tensor:
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        inputs, gain, bias = _channels_last(inputs), gain.contiguous(), bias.contiguous()
         if shortcut is not None:
-            shortcut = shortcut.to(inputs.dtype, memory_format=torch.channels_last)
+            shortcut = _channels_last(shortcut.to(inputs.dtype))
         samples, channels, height, width = inputs.shape
         positions = height * width
         if groups is None:
@@ -88,7 +102,7 @@ class _Fused(torch.autograd.Function):
         else:
             shape = _Shape(samples, positions, channels, groups)
         outputs = torch.empty_like(inputs)
-        mean, inverse = torch.empty(2, shape.segments * shape.groups).unbind()
+        mean, inverse = inputs.new_empty((2, shape.segments * shape.groups), dtype=torch.float32).unbind()
         _call("forward", inputs, shape, inputs, shortcut, outputs, gain, bias, epsilon, relu, mean, inverse)
         needed = outputs if relu and shortcut is not None else None  # else the ReLU's sign follows from the inputs
         ctx.save_for_backward(inputs, needed, gain, bias, mean, inverse)
@@ -96,14 +110,20 @@ class _Fused(torch.autograd.Function):
         return outputs
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         inputs, outputs, gain, bias, mean, inverse = ctx.saved_tensors
-        arriving = gradients[0].to(inputs.dtype, memory_format=torch.channels_last)
+        arriving = _channels_last(gradients[0].to(inputs.dtype))
         d_shortcut = torch.empty_like(inputs) if ctx.with_shortcut else None
         d_inputs, d_gain, d_bias = torch.empty_like(inputs), torch.empty_like(gain), torch.empty_like(bias)
         _call("backward", inputs, ctx.shape, arriving, inputs, outputs, d_shortcut, d_inputs, mean, inverse, gain, bias,
               ctx.relu, d_gain, d_bias)  # fmt: skip
         return d_inputs, d_gain, d_bias, d_shortcut, None, None, None
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    """Return a tensor as rows of channels; ``Tensor.to`` would leave slices of such a tensor as they are."""
+    return tensor.contiguous(memory_format=torch.channels_last)
 
 
 def _call(pass_: str, like: Tensor, *arguments: Any) -> None:
