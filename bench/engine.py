@@ -28,7 +28,7 @@ from bench.cell import Cell
 from bench.cost import peak_memory_bytes, reset_peak_memory
 from bench.evaluation import BatchScore, Score, batch_count, score_batches, total_score
 from bench.federation import Federation
-from bench.runtime import prepare_process
+from bench.runtime import ask_for_huge_pages, prepare_process
 from bench.training import Job, Trained, train_client
 
 
@@ -88,6 +88,7 @@ class ParallelEngine:
         self.federation, self.workers = federation, workers
         reset_peak_memory(federation.device)
         self._peaks: dict[int, int] = {}
+        ask_for_huge_pages()
         self._pool = ProcessPoolExecutor(
             workers,
             mp_context=multiprocessing.get_context("spawn"),

@@ -26,7 +26,7 @@ from bench.launch.packing import Packing, Share, kind_of, measured
 from bench.launch.serving import STOP, Job, serve
 from bench.leases import Lease, LeaseLost, Leases
 from bench.running import record_failure
-from bench.runtime import cores, interrupts_held
+from bench.runtime import ask_for_huge_pages, cores, interrupts_held
 from bench.store import Store
 
 TRACKER = "ignore:resource_tracker"
@@ -150,6 +150,7 @@ class _Process:
         self.process: SpawnProcess = context.Process(
             target=serve, args=(theirs, crew.store.folder, crew.plugins, crew.device), daemon=False
         )
+        ask_for_huge_pages()
         with interrupts_held():
             self.process.start()
         theirs.close()

@@ -19,7 +19,7 @@ from bench.errors import BenchError, Unfinished
 from bench.failure import exit_words
 from bench.leases import Leases
 from bench.placing import sweep_up
-from bench.runtime import interrupts_held
+from bench.runtime import ask_for_huge_pages, interrupts_held
 from bench.store import Store
 from bench.tuning.claims import FOLDER, counted, folder_token
 from bench.tuning.events import Begun, Broken, Done, Event, Left, Note
@@ -207,6 +207,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process: SpawnProcess = context.Process(target=serve, args=(theirs,), daemon=False)
+        ask_for_huge_pages()
         with interrupts_held():
             self.process.start()
         theirs.close()

@@ -1,0 +1,31 @@
+"""Settings of processes that train."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from bench.runtime import ask_for_huge_pages
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, "glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.check=1", "glibc.malloc.check=1:glibc.malloc.hugetlb=1"),
+        ("glibc.malloc.hugetlb=0", "glibc.malloc.hugetlb=0"),  # what a user has chosen stays
+    ],
+)
+def test_processes_are_started_with_huge_pages(before: str | None, after: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if before is not None:
+        monkeypatch.setenv("GLIBC_TUNABLES", before)
+    ask_for_huge_pages()
+    ask_for_huge_pages()
+    assert os.environ["GLIBC_TUNABLES"] == after
+    script = "import os; print(os.environ['GLIBC_TUNABLES'])"
+    child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert child.stdout.strip() == after
