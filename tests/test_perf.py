@@ -163,8 +163,8 @@ def test_round_rows_sum_up() -> None:
     assert rows["server"]["seconds"] == pytest.approx(server)
     assert rows["server"]["share"] == pytest.approx(server / (20 + server + 4))
     assert rows["evaluate"]["share"] == pytest.approx(4 / (20 + server + 4))
-    assert rows["evaluate"]["share_of_mean_round"] == pytest.approx(0.8 / (20 + server + 0.8))
-    assert rows["train"]["share_of_mean_round"] == pytest.approx(20 / (20 + server + 0.8))
+    assert rows["evaluate"]["share_of_mean_round"] == pytest.approx(0.2 / (20 + server + 0.2))
+    assert rows["train"]["share_of_mean_round"] == pytest.approx(20 / (20 + server + 0.2))
     assert rows["round"]["share"] == rows["round"]["share_of_mean_round"] == 1
     assert (rows["train"]["seconds_min"], rows["train"]["seconds_max"]) == pytest.approx((18, 24))
     assert {phase: row["share_target"] for phase, row in rows.items() if row["share_target"]} == {
@@ -185,9 +185,9 @@ def test_round_verdicts_speak_of_both_rounds() -> None:
     server, rest = 4.0, 20 + 4.0
     assert whole_round.verdicts(round_rows())[:4] == [
         f"fp32, evaluate: share of an evaluated round {4 / (rest + 4):.3f}, target 0.030: not met",
-        f"fp32, evaluate: share of the mean round {0.8 / (rest + 0.8):.3f}, target 0.030: not met",
+        f"fp32, evaluate: share of the mean round {0.2 / (rest + 0.2):.3f}, target 0.030: met",
         f"fp32, server: share of an evaluated round {server / (rest + 4):.3f}, target 0.050: not met",
-        f"fp32, server: share of the mean round {server / (rest + 0.8):.3f}, target 0.050: not met",
+        f"fp32, server: share of the mean round {server / (rest + 0.2):.3f}, target 0.050: not met",
     ]
 
 

@@ -34,6 +34,8 @@ class Axis:
             kept: the kept channels, int64 ``[kept]``.
             size: the number of channels of the whole group.
         """
+        if self.outer == self.inner == 1:
+            return kept
         outer = torch.arange(self.outer, device=kept.device)[:, None, None]
         inner = torch.arange(self.inner, device=kept.device)[None, None, :]
         return ((outer * size + kept[None, :, None]) * self.inner + inner).flatten()
