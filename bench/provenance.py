@@ -53,7 +53,7 @@ SIMULATION_PATH = (
     "transfer.py",
 )
 """Files whose code can change the numbers; plots, store and command line cannot."""
-CODE = (".py", ".cpp")
+CODE = (".py", ".cpp", ".h")
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow", "pydantic")
 
 

@@ -1,10 +1,10 @@
 """Compiled loops for the CPU, built on first use where there is a C++ compiler.
 
-PyTorch runs normalisation, shortcut and ReLU one after the other, each a pass over memory; ``torch.compile`` takes half
-a minute for each shape of sub-model and was no faster here. The library is kept in the cache folder under a name made
-of source, compiler and processor, so that it is built once a machine, and of its own bytes, so that a damaged one is
-built anew; where there is no compiler, or
-``BENCH_KERNELS=off`` is set, PyTorch's own operations do the same.
+PyTorch runs normalisation, shortcut and ReLU, and the element-wise work of an LSTM's step, one operation after the
+other, each a pass over memory; ``torch.compile`` takes half a minute for each shape of sub-model and was no faster. The
+library is kept in the cache folder under a name made of source, compiler and processor, so that it is built once a
+machine, and of its own bytes, so that a damaged one is built anew. Where there is no compiler, or ``BENCH_KERNELS=off``
+is set, PyTorch's own operations do the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("normalisation.cpp")
+FOLDER = Path(__file__).parent
+SOURCES, HEADERS = sorted(FOLDER.glob("*.cpp")), sorted(FOLDER.glob("*.h"))
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
          "-shared", "-fPIC")  # fmt: skip
 BUILD_SECONDS = 120
@@ -38,7 +39,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def described() -> str:
-    """Return in words what the CPU's normalisation is computed by, for the record of a result."""
+    """Return in words what the CPU's normalisation and recurrence are computed by, for the record of a result."""
     return "PyTorch" if library() is None else f"compiled {_source_hash()}"
 
 
@@ -66,7 +67,7 @@ def _fingerprint(compiler: str) -> str:
 
 
 def _source_hash() -> str:
-    return _hash(SOURCE.read_bytes())[:10]
+    return _hash(b"".join(file.read_bytes() for file in (*HEADERS, *SOURCES)))[:10]
 
 
 def _hash(content: bytes) -> str:
@@ -86,6 +87,6 @@ def _build(compiler: str, folder: Path, name: str) -> Path:
     """Build the library beside its place and rename it: several processes may do so at once."""
     with tempfile.TemporaryDirectory(dir=folder) as beside:
         fresh = Path(beside) / "kernels.so"
-        command = [compiler, *FLAGS, str(SOURCE), "-o", str(fresh)]
+        command = [compiler, *FLAGS, *map(str, SOURCES), "-o", str(fresh)]
         subprocess.run(command, capture_output=True, timeout=BUILD_SECONDS, check=True)
         return fresh.replace(folder / f"{name}-{_hash(fresh.read_bytes())}.so")

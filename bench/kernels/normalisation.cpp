@@ -11,18 +11,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
 #include <limits>
 #include <vector>
+
+#include "numbers.h"
 
 constexpr int64_t BLOCK = 64;   // rows summed in single precision
 constexpr int64_t NARROW = 64;  // channels below which several rows are taken as one
 
-// Outside the unnamed namespace, for the exported functions take them.
-struct bfloat16 {
-    uint16_t bits;
-};
-
+// Outside the unnamed namespace, for the exported functions take it.
 struct Shape {
     int64_t segments, rows, channels, groups;  // rows of one segment
     int64_t size() const { return rows * channels; }
@@ -38,14 +35,6 @@ struct Shape {
 };
 
 namespace {
-
-inline float wide(float value) { return value; }
-inline float wide(bfloat16 value) { return __builtin_bit_cast(float, uint32_t(value.bits) << 16); }
-inline void narrow(float value, float& result) { result = value; }
-inline void narrow(float value, bfloat16& result) {
-    const uint32_t bits = __builtin_bit_cast(uint32_t, value);
-    result.bits = uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);  // to the nearest, ties to even
-}
 
 using Floats = std::vector<float>;
 using Doubles = std::vector<double>;
