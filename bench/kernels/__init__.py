@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("normalisation.cpp")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("normalisation.cpp", "recurrence.cpp"))
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
          "-shared", "-fPIC")  # fmt: skip
 BUILD_SECONDS = 120
@@ -40,7 +40,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def described() -> str:
-    """Return in words what the CPU's normalisation is computed by, for the record of a result."""
+    """Return in words what the CPU's normalisation and recurrence are computed by, for the record of a result."""
     return "PyTorch" if library() is None else f"compiled {_source_hash()}"
 
 
@@ -59,7 +59,7 @@ def _fingerprint(compiler: str) -> str:
 
 
 def _source_hash() -> str:
-    return hashlib.sha256(SOURCE.read_bytes()).hexdigest()[:10]
+    return hashlib.sha256(b"".join(source.read_bytes() for source in SOURCES)).hexdigest()[:10]
 
 
 def _processor() -> str:
@@ -75,6 +75,6 @@ def _build(compiler: str, path: Path) -> None:
     """Build the library beside its place and rename it: several processes may do so at once."""
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         fresh = Path(folder) / path.name
-        command = [compiler, *FLAGS, str(SOURCE), "-o", str(fresh)]
+        command = [compiler, *FLAGS, *map(str, SOURCES), "-o", str(fresh)]
         subprocess.run(command, capture_output=True, timeout=BUILD_SECONDS, check=True)
         fresh.replace(path)
