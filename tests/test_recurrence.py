@@ -19,7 +19,7 @@ PRECISIONS = {"fp32": 1e-5, "bf16": 1.5e-2}
 """The relative error, in the norm of a tensor, that is let pass."""
 
 FEW = 5
-"""How much more of it where there are so few units or samples that a gradient may be one number, the rest of a sum."""
+"""How many times that where units or samples are so few that a gradient is a sum of which little is left."""
 
 NAMES = ("sequence", "input U", "input V", "recurrent U", "recurrent V", "bias")
 
