@@ -30,7 +30,7 @@ def draw(rows: Sequence[Mapping[str, Any]]) -> Figure:
             panel.plot(*_columns(shares), color=colour, linestyle=MACS_LINE, marker=marker, fillstyle="none")
         panel.axhline(100, color="#000000", linestyle=DASHED, linewidth=1)
         panel.set_title(f"{precision}: full model {full['seconds']:.3g} s")
-        panel.set_ylim(bottom=0)
+    axes[0, 0].set_ylim(bottom=0)  # now that all panels, which share it, have their lines
     label_edges(axes, "keep ratio", "share of the full model (%)")
     entries = [Line2D([], [], label=name, color=method_look(name)[0], marker=method_look(name)[1]) for name in METHODS]
     entries += [

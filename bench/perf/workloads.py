@@ -42,7 +42,7 @@ class Workload:
 
 WORKLOADS: dict[str, Workload] = {
     CNN: Workload(400, 2, "paper's size"),
-    RESNET: Workload(96, 1, "paper's size (width 64)"),
+    RESNET: Workload(256, 1, "paper's size (width 64)"),
     LSTM: Workload(192, 1, "paper's size, reviews of 100 tokens instead of 500", {"length": 100}),
 }
 
@@ -71,9 +71,9 @@ def training_cell(task: str, cohort: int, keep: float = 1.0, precision: str = "f
 
 
 def keep_cell(method: str, cohort: int, precision: str) -> Cell:
-    """Return the cell in which sub-models of any keep ratio are timed: ResNet-18, two batches a client."""
-    training = {"clients": cohort, "cohort": cohort, "samples_per_client": 64, "local_epochs": 1}
-    return _cell(RESNET, method, 1.0, training | {"standin_train": max(cohort * 64, 1000), "precision": precision})
+    """Return the cell in which sub-models of any keep ratio are timed: ResNet-18, five batches a client."""
+    training = {"clients": cohort, "cohort": cohort, "samples_per_client": 160, "local_epochs": 1}
+    return _cell(RESNET, method, 1.0, training | {"standin_train": max(cohort * 160, 1000), "precision": precision})
 
 
 def round_cell(samples: int, precision: str) -> Cell:
