@@ -61,12 +61,12 @@ def test_the_server_multiplies_in_single_precision(precision: str) -> None:
     """A client that learns nothing leaves the server's layers as they are, but for that rounding."""
     built = on_gpu(build("prism", RESNET, training={"precision": precision}))
     server = built.method.setup(built.initial_model(), built.task)
-    before = {name: value.clone() for name, value in server.model.named_parameters()}
+    before = {name: value.detach().clone() for name, value in server.model.named_parameters()}
     selections = built.method.select(server, built.cohort(1), built.streams("selection", 1))
     updates = [Update(one, built.method.upload(built.method.extract(server, one))) for one in selections]
     after = dict(built.method.aggregate(server, updates, built.streams("aggregation", 1)).model.named_parameters())
     for name, value in before.items():
-        assert float((after[name] - value).norm() / value.norm().clamp(min=1e-30)) < 2e-6, name
+        assert float((after[name].detach() - value).norm() / value.norm().clamp(min=1e-30)) < 2e-6, name
 
 
 @ON_GPU
