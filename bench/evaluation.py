@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from bench.precision import outputs_of
+from bench.precision import outputs_of, products_in
 
 if TYPE_CHECKING:
     from bench.federation import Federation
@@ -45,7 +45,8 @@ def score_batches(model: nn.Module, federation: Federation, batches: Iterable[in
     losses, correct, sizes = [], [], []
     for number in batches:
         inputs, labels = federation.evaluated_samples[number * size : (number + 1) * size]
-        outputs = outputs_of(model, task.prepare(inputs), task.recipe.precision)
+        with products_in(task.recipe.precision):
+            outputs = outputs_of(model, task.prepare(inputs), task.recipe.precision)
         losses.append(task.loss(outputs, labels))
         correct.append(task.correct(outputs, labels))
         sizes.append(len(labels))

@@ -20,7 +20,6 @@ from bench.data.holdout import hold_out
 from bench.data.partition import Partition, split
 from bench.errors import BenchError
 from bench.models.base import Model, blank
-from bench.precision import allow_tf32
 from bench.seeding import Streams, key_of, stream
 from bench.tasks.base import Task
 from bench.transfer import Samples
@@ -60,7 +59,6 @@ class Federation:
             BenchError: the data is not here, or the partition is impossible.
         """
         task = registry.task(cell.task).build(cell)
-        allow_tf32(task.recipe.precision)
         method = registry.method(cell.method, plugins).build(cell)
         dataset = task.data(cell.data)
         partition, evaluated = partition_of(cell, task, dataset), dataset.test

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -10,7 +12,8 @@ from torch import Tensor, nn
 Precision = Literal["fp32", "tf32", "bf16"]
 """``fp32``: single precision throughout. ``tf32``: matrix products and convolutions round their factors to 10 bits
 where a GPU has units for that; elsewhere the same as fp32. ``bf16``: the model computes in bfloat16 where PyTorch's
-autocast does; weights, their updates, losses, statistics and all of the server's work stay in single precision."""
+autocast does; weights, their updates, losses and statistics stay in single precision. All of the server's work is in
+single precision in each of them."""
 
 
 def outputs_of(model: nn.Module, inputs: Tensor, precision: Precision) -> Tensor:
@@ -24,6 +27,16 @@ def outputs_of(model: nn.Module, inputs: Tensor, precision: Precision) -> Tensor
     return outputs.float() if outputs.dtype == torch.bfloat16 else outputs
 
 
-def allow_tf32(precision: Precision) -> None:
-    """Let a GPU's products round as a precision says; PyTorch's own default rounds in convolutions."""
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+@contextlib.contextmanager
+def products_in(precision: Precision) -> Iterator[None]:
+    """Let a GPU's products round as a precision says: in a model's passes, not in the server's work beside them.
+
+    PyTorch's own default rounds in convolutions.
+    """
+    cudnn, cublas = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, cublas.allow_tf32
+    cudnn.allow_tf32 = cublas.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32, cublas.allow_tf32 = before

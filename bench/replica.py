@@ -33,7 +33,7 @@ class Unrecordable(Exception):
     """A sub-model's local step cannot be recorded.
 
     Attributes:
-        broken: recording began and was broken off, after which nothing should be recorded in this process.
+        broken: recording began and was broken off, after which nothing more is recorded in this run.
     """
 
     def __init__(self, reason: str, broken: bool = False) -> None:

@@ -56,6 +56,8 @@ def ask_for_huge_pages() -> None:
 def release_memory() -> None:
     """Give back what earlier work in this process left allocated, so that peak memory is that of what follows."""
     gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
     with contextlib.suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bench.precision import outputs_of
+from bench.precision import outputs_of, products_in
 from bench.transfer import to_device
 
 if TYPE_CHECKING:
@@ -115,9 +115,10 @@ def local_step(
     submodel: nn.Module, optimiser: torch.optim.SGD, samples: Tensor, targets: Tensor, task: Task, method: Method
 ) -> Tensor:
     """Move a sub-model by one step of SGD on one batch; return the batch's mean loss, without the penalty."""
-    loss = task.loss(outputs_of(submodel, samples, task.recipe.precision), targets)
-    penalty = method.penalty(submodel)
-    (loss if penalty is None else loss + penalty).backward()
+    with products_in(task.recipe.precision):
+        loss = task.loss(outputs_of(submodel, samples, task.recipe.precision), targets)
+        penalty = method.penalty(submodel)
+        (loss if penalty is None else loss + penalty).backward()
     method.adjust_gradients(submodel)
     if task.recipe.clip_norm is not None:
         nn.utils.clip_grad_norm_(submodel.parameters(), task.recipe.clip_norm)

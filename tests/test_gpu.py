@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import torch
+from helpers import RESNET
 from torch import nn
 from trained import CASES, ON_GPU, build, jobs_of
 
 from bench import runtime
+from bench.api import Update
 from bench.captured import CapturedEngine
 from bench.federation import Federation
 from bench.training import Job, train_client
@@ -37,6 +39,34 @@ def test_graphs_give_the_numbers_of_plain_training(method: str, task: str, value
 def on_gpu(built: Federation) -> Federation:
     built.device = torch.device("cuda")
     return built
+
+
+@ON_GPU
+def test_the_peak_of_a_cell_holds_nothing_of_an_earlier_one() -> None:
+    peaks = []
+    for samples in (64, 20_000, 64):
+        with runtime.prepared():
+            built = on_gpu(build("fedavg"))
+            engine = CapturedEngine(built, clients_at_once=1)
+            torch.zeros(samples, 1 << 12, device="cuda")
+            list(engine.train(jobs_of(built)))
+            peaks.append(engine.peak_memory_bytes())
+            engine.close()
+    assert peaks[1] > 20_000 << 14 and peaks[2] < 2 * peaks[0]
+
+
+@ON_GPU
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_the_server_multiplies_in_single_precision(precision: str) -> None:
+    """A client that learns nothing leaves the server's layers as they are, but for that rounding."""
+    built = on_gpu(build("prism", RESNET, training={"precision": precision}))
+    server = built.method.setup(built.initial_model(), built.task)
+    before = {name: value.detach().clone() for name, value in server.model.named_parameters()}
+    selections = built.method.select(server, built.cohort(1), built.streams("selection", 1))
+    updates = [Update(one, built.method.upload(built.method.extract(server, one))) for one in selections]
+    after = dict(built.method.aggregate(server, updates, built.streams("aggregation", 1)).model.named_parameters())
+    for name, value in before.items():
+        assert float((after[name].detach() - value).norm() / value.norm().clamp(min=1e-30)) < 2e-6, name
 
 
 @ON_GPU

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -113,6 +114,15 @@ def test_a_compiler_that_does_not_start_is_done_without(tmp_path: Path, monkeypa
     (tmp_path / "compiler").chmod(0o755)
     monkeypatch.setenv("CXX", str(tmp_path / "compiler"))
     assert find() is None
+
+
+@compiled
+@pytest.mark.parametrize("words", ["a compiler with options", "no-such-compiler", ""])
+def test_the_usual_compilers_stand_in_for_one_that_is_not_there(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", words)
+    monkeypatch.setattr(kernels, "_built", lambda compiler: Path(compiler))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: name)
+    assert str(find()) in {shutil.which("g++"), shutil.which("clang++")} - {None}
 
 
 def test_no_compiler_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:

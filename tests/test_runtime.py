@@ -7,8 +7,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
-from bench.runtime import ask_for_huge_pages
+from bench.runtime import ask_for_huge_pages, prepared
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,13 @@ def test_processes_are_started_with_huge_pages(before: str | None, after: str, m
     script = "import os; print(os.environ['GLIBC_TUNABLES'])"
     child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert child.stdout.strip() == after
+
+
+@pytest.mark.parametrize("used", [False, True])
+def test_a_gpu_that_was_used_gets_back_what_earlier_work_left(used: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the peak of a small cell behind a large one would be the large one's."""
+    given_back: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: used)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: given_back.append(True))
+    with prepared():
+        assert given_back == [True] * used

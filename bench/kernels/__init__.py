@@ -29,7 +29,7 @@ BUILD_SECONDS = 120
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """Return the compiled loops, built if need be; None where they cannot be had."""
-    compiler = shutil.which(os.environ.get("CXX") or "g++") or shutil.which("clang++")
+    compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++"))), None)
     if compiler is None or os.environ.get("BENCH_KERNELS") == "off":
         return None
     try:

@@ -1,8 +1,8 @@
 """Packs cells onto accelerators by the memory that cells of their kind were measured to need.
 
 A kind is a cell but for its seed, partition and alpha, which change no shape. A kind that was never measured, and a
-cell that ran out of memory beside others, has a device to itself. What is measured are tensors at their peak; an
-allocator keeps more than that, and a process has its context: hence a margin, and a limit that each process is held to.
+cell that ran out of memory beside others, has a device to itself. What is measured is what the allocator took at its
+peak; that differs from run to run, and a process has its context: hence a margin, and a limit for each process.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from torch import nn
 from bench.api import Cohort
 from bench.federation import Federation
 from bench.perf.trainer import Trainer
-from bench.precision import outputs_of
+from bench.precision import outputs_of, products_in
 
 
 class BareLoop(Trainer):
@@ -61,9 +61,10 @@ class BareLoop(Trainer):
                 # PyTorch's default layout is part of the yardstick; the copy is a thousandth of the batch's time.
                 samples = prepared.clone(memory_format=torch.contiguous_format)
                 optimiser.zero_grad()
-                loss = task.loss(outputs_of(model, samples, recipe.precision), labels[batch])
-                penalty = self.method.penalty(model)
-                (loss if penalty is None else loss + penalty).backward()
+                with products_in(recipe.precision):
+                    loss = task.loss(outputs_of(model, samples, recipe.precision), labels[batch])
+                    penalty = self.method.penalty(model)
+                    (loss if penalty is None else loss + penalty).backward()
                 optimiser.step()
 
     def _groups(self, model: nn.Module) -> list[dict[str, Any]]:

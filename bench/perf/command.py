@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,9 +86,10 @@ def measure(plan: Plan, folder: Path, console: Console) -> None:
 
 
 def _make(folder: Path) -> None:
-    """Make the folder before minutes are spent on what could not be written."""
+    """Make the folder, and a file in it, before minutes are spent on what could not be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise BenchError(f"{folder}: results cannot be written here: {error.strerror}") from None
 

@@ -69,7 +69,7 @@ ROUND = pa.schema(
     ]
 )
 """Seconds of a round by phase. ``seconds_at_paper``: with the paper's 500 samples a client. ``share``: of a round that
-is evaluated; ``share_of_mean_round``: of the mean over rounds of which the recipe evaluates every 5th."""
+is evaluated; ``share_of_mean_round``: of the mean over rounds of which the recipe evaluates every 20th."""
 
 CLIENTS = pa.schema(
     [

@@ -1,0 +1,99 @@
+"""The numbers that models compute in: asked for by name, in a model's passes and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from helpers import CNN, LSTM, RESNET, federation, numbers, run
+from torch import Tensor, nn
+
+from bench.config import make_cell
+from bench.errors import BenchError
+from bench.precision import outputs_of, products_in
+
+
+def flags() -> tuple[bool, bool]:
+    return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.parametrize(("precision", "rounds"), [("fp32", False), ("tf32", True), ("bf16", False)])
+def test_products_round_meanwhile_only(precision: Any, rounds: bool) -> None:
+    before = flags()
+    with products_in(precision):
+        assert flags() == (rounds, rounds)
+    with pytest.raises(ValueError, match="it fails"), products_in(precision):
+        raise ValueError("it fails")
+    assert flags() == before
+
+
+def test_the_server_works_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a tf32 cell the models' passes may round, forward and backward; the server's products of factors may not."""
+    built = federation("prism", CNN, keep=0.4, training={"precision": "tf32"})
+    before = flags()
+    seen: dict[str, set[tuple[bool, bool]]] = {"passes": set(), "server": set()}
+    loss_of, aggregate, extract = built.task.loss, built.method.aggregate, built.method.extract
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        seen["passes"].add(flags())
+        if outputs.requires_grad:
+            outputs.register_hook(lambda gradient: seen["passes"].add(flags()))
+        return loss_of(outputs, targets)
+
+    def aggregated(*arguments: Any) -> Any:
+        result = aggregate(*arguments)
+        seen["server"].add(flags())
+        return result
+
+    def extracted(*arguments: Any) -> Any:
+        seen["server"].add(flags())
+        return extract(*arguments)
+
+    monkeypatch.setattr(built.task, "loss", loss)
+    monkeypatch.setattr(built.method, "aggregate", aggregated)
+    monkeypatch.setattr(built.method, "extract", extracted)
+    run(built)
+    # A loss of an evaluation is taken behind the model's passes.
+    assert seen == {"passes": {(True, True), before}, "server": {before}} and flags() == before
+
+
+@pytest.mark.parametrize("task", [CNN, LSTM, RESNET])
+def test_a_cpu_has_no_units_for_tf32(task: str) -> None:
+    """There it gives the numbers of fp32, and bf16 gives others."""
+    ends = [
+        numbers(run(federation("prism", task, keep=0.4, training={"precision": name}))[0])
+        for name in ("fp32", "tf32", "bf16")
+    ]
+    assert ends[0] == ends[1] != ends[2]
+
+
+def test_outputs_are_never_narrower_than_single_precision() -> None:
+    model, inputs = nn.Linear(3, 2), torch.ones(1, 3)
+    outputs = outputs_of(model, inputs, "bf16")
+    assert outputs.dtype == torch.float32 and torch.equal(outputs, outputs.bfloat16().float())
+    assert not torch.equal(outputs, outputs_of(model, inputs, "fp32"))
+    double = model.double()
+    assert outputs_of(double, inputs.double(), "fp32").dtype == torch.float64
+
+
+def test_the_weights_of_a_step_are_read_anew() -> None:
+    model, inputs = nn.Linear(3, 2), torch.ones(1, 3)
+    before = outputs_of(model, inputs, "bf16")
+    with torch.no_grad():
+        model.weight += 1
+    torch.testing.assert_close(outputs_of(model, inputs, "bf16"), before + 3, rtol=2**-6, atol=2**-6)
+
+
+def test_an_outer_autocast_does_not_reach_a_model_in_single_precision() -> None:
+    model, inputs = nn.Linear(3, 2), torch.ones(1, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        inner = outputs_of(model, inputs, "fp32")
+    assert torch.equal(inner, model(inputs))
+
+
+@pytest.mark.parametrize("name", ["fp23", "bfloat16", "FP32", 16])
+def test_another_precision_is_refused_in_a_sentence(name: Any) -> None:
+    with pytest.raises(BenchError, match=r"precision.*(fp32|'bf16')") as error:
+        make_cell({"task": CNN, "method": "fedavg", "training": {"precision": name}}, "the file")
+    assert "\n" not in str(error.value)
