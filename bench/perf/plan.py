@@ -11,6 +11,8 @@ from bench.runtime import cores
 
 PARTS = ("training", "keep", "round", "clients")
 DEFAULT_PRECISIONS = ("fp32", "bf16")
+MOST_WORKERS = 8
+"""Those who take turns live at the same time, each with its workers: more would not fit the memory of usual machines."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Plan:
         tasks: of the part "training".
         precisions: of the harness.
         samples: of a client in the part "round".
-        workers: processes that train.
+        workers: processes that train, and threads of the bare loop: all cores, up to :data:`MOST_WORKERS`.
         cohort: clients of a cohort in the parts "training" and "keep".
     """
 
@@ -54,7 +56,7 @@ def plan_of(
     known = ("fp32", "tf32", "bf16") if device == "cuda" else DEFAULT_PRECISIONS
     if not 1 <= samples <= PAPER_SAMPLES:
         raise BenchError(f"--samples {samples} is not possible; allowed: 1 to the paper's {PAPER_SAMPLES}")
-    workers = cores() if device == "cpu" else 1
+    workers = min(cores(), MOST_WORKERS) if device == "cpu" else 1
     return Plan(
         device,
         repetitions,
