@@ -12,7 +12,7 @@ from bench.runtime import cores
 PARTS = ("training", "keep", "round", "clients")
 DEFAULT_PRECISIONS = ("fp32", "bf16")
 MOST_WORKERS = 8
-"""Those who take turns live at the same time, each with its workers: more would not fit the memory of usual machines."""
+"""All who take turns live at the same time, each with its workers: more would not fit the memory of usual machines."""
 
 
 @dataclass(frozen=True)
