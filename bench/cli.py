@@ -58,7 +58,7 @@ def main() -> None:
         sys.exit(WRONG_USAGE)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:  # so typer ends a command that is interrupted
-            words = "interrupted; finished cells are kept, and the same command goes on from the others' checkpoints"
+            words = "interrupted; what is finished is kept, and a run or sweep goes on from its cells' checkpoints"
             Console(stderr=True).print(words, soft_wrap=True)
         raise
 
@@ -143,7 +143,7 @@ def run(
         values["training"] = {**values["training"], "rounds": rounds}
     cell = make_cell(values, "command line", plugins)
     place, workers = device_named(device), workers or cores()
-    check_possible([cell])
+    check_possible([cell], place)
     store = Store(results / "runs")
     store.prepare()
     title = f"{cell.task}, {cell.label}" if cell.capacities else f"{cell.task}, {cell.label}, keep ratio {cell.keep:g}"

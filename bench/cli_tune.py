@@ -65,7 +65,7 @@ def tune(
     path = out_file or Path("sweeps") / "tuned" / f"{study.name}.toml"
     check_place(path)
     seed, share = study.seeds[0], study.budget.validation
-    check_possible(search.cell(search.paper, seed, share, plugins) for search in study.searches)
+    check_possible((search.cell(search.paper, seed, share, plugins) for search in study.searches), place)
     before = ended(trials_of(study, folder, storage, plugins))
     total = study.budget.trials * len(study.searches)
     spent = f"{several(len(study.searches), 'method')} of {several(study.budget.trials, 'trial')} each"

@@ -1,4 +1,4 @@
-"""Whether the data and partitions of cells are possible, before any of them is run."""
+"""Whether the data, partitions and precisions of cells are possible, before any of them is run."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from bench.cell import Cell
 from bench.data.holdout import hold_out
 from bench.errors import at
 from bench.federation import partition_of
+from bench.precision import check_precision
 
 OF_THE_DATA = ("standin_train", "standin_test")
+OF_THE_MODEL = ("precision",)
 OF_THE_PARTITION = ("clients", "cohort", "samples_per_client", "users_per_client", "validation")
 
 
-def check_possible(cells: Iterable[Cell]) -> None:
-    """Find what is wrong with the data and partitions of cells.
+def check_possible(cells: Iterable[Cell], device: str = "cuda") -> None:
+    """Find what is wrong with the data and partitions of cells, and with their precision on a device.
 
     Of cells that ask for the same data and for partitions of the same kind and numbers of clients, samples and users,
     one is looked at. Those that are left may differ in the seed and in alpha, which no partition is impossible for; the
     smallest alpha is taken.
 
     Raises:
-        BenchError: data is not here or damaged, or a partition is impossible.
+        BenchError: data is not here or damaged, a partition is impossible, or the device cannot compute so.
     """
     unlike: dict[tuple[object, ...], Cell] = {}
     for cell in cells:
@@ -34,6 +36,7 @@ def check_possible(cells: Iterable[Cell]) -> None:
     for cell in unlike.values():
         task = registry.task(cell.task).build(cell)
         with at(f"cell {cell.folder}"):
+            check_precision(task.recipe.precision, device)
             partition = partition_of(cell, task, task.data(cell.data))
             if task.recipe.validation:
                 hold_out(partition, task.recipe.validation, cell.seed)
@@ -43,5 +46,5 @@ def _asked(cell: Cell) -> tuple[object, ...]:
     """Return what a cell asks of its data and partition."""
     recipe = registry.task(cell.task).build(cell).recipe
     named = "samples_per_client" in cell.training  # a number that the user gave may be refused
-    numbers = attrgetter(*OF_THE_DATA, *OF_THE_PARTITION)(recipe)
+    numbers = attrgetter(*OF_THE_DATA, *OF_THE_MODEL, *OF_THE_PARTITION)(recipe)
     return cell.task, cell.data, repr(cell.model), cell.tier, cell.partition, named, numbers

@@ -9,11 +9,23 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from bench.errors import BenchError
+
 Precision = Literal["fp32", "tf32", "bf16"]
 """``fp32``: single precision throughout. ``tf32``: matrix products and convolutions round their factors to 10 bits
-where a GPU has units for that; elsewhere the same as fp32. ``bf16``: the model computes in bfloat16 where PyTorch's
+where a CUDA GPU has units for that. ``bf16``: the model computes in bfloat16 where PyTorch's
 autocast does; weights, their updates, losses and statistics stay in single precision. All of the server's work is in
 single precision in each of them."""
+
+
+def check_precision(precision: Precision, device: str) -> None:
+    """Refuse tf32 where it would be fp32 under another name.
+
+    Raises:
+        BenchError: the device is no CUDA GPU.
+    """
+    if precision == "tf32" and not device.startswith("cuda"):
+        raise BenchError(f"precision = 'tf32' is for CUDA GPUs; on the device {device!r} allowed: fp32, bf16")
 
 
 def outputs_of(model: nn.Module, inputs: Tensor, precision: Precision) -> Tensor:

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import CNN, LSTM, RESNET, federation, numbers, run
+from helpers import CNN, LSTM, RESNET, federation, numbers, run, small_cell
 from torch import Tensor, nn
 
 from bench.config import make_cell
 from bench.errors import BenchError
+from bench.possible import check_possible
 from bench.precision import outputs_of, products_in
 
 
@@ -66,6 +67,13 @@ def test_a_cpu_has_no_units_for_tf32(task: str) -> None:
         for name in ("fp32", "tf32", "bf16")
     ]
     assert ends[0] == ends[1] != ends[2]
+
+
+def test_tf32_is_refused_where_it_would_be_fp32() -> None:
+    cell = small_cell("fedavg", training={"precision": "tf32"})
+    check_possible([cell], "cuda:1")
+    with pytest.raises(BenchError, match=f"cell {cell.folder}: precision = 'tf32' is for CUDA GPUs; .*'cpu' allowed"):
+        check_possible([cell], "cpu")
 
 
 def test_outputs_are_never_narrower_than_single_precision() -> None:
