@@ -58,7 +58,7 @@ def main() -> None:
         sys.exit(WRONG_USAGE)
     except SystemExit as ended:
         if ended.code == INTERRUPTED:  # so typer ends a command that is interrupted
-            words = "interrupted; what is finished is kept, and a run or sweep goes on from its cells' checkpoints"
+            words = "interrupted; finished cells are kept, and a run or sweep goes on from the others' checkpoints"
             Console(stderr=True).print(words, soft_wrap=True)
         raise
 

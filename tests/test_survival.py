@@ -141,7 +141,7 @@ def test_one_interruption_leaves_checkpoints(
         out, err = process.communicate(timeout=60)
         assert time.monotonic() - begun < 30
     assert process.returncode == 130 and "Traceback" not in err
-    assert err.count("stopping: ") == err.count("interrupted; what is finished is kept") == 1
+    assert err.count("stopping: ") == err.count("interrupted; finished cells are kept") == 1
     assert states(file).keys() <= {"done", "to do"}
     if number == signal.SIGINT or not whole_group:
         assert out.count(" after round ") == len(list((file.parent / "results").rglob("checkpoint.pt"))) > 0
