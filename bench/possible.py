@@ -18,7 +18,7 @@ OF_THE_MODEL = ("precision",)
 OF_THE_PARTITION = ("clients", "cohort", "samples_per_client", "users_per_client", "validation")
 
 
-def check_possible(cells: Iterable[Cell], device: str = "cuda") -> None:
+def check_possible(cells: Iterable[Cell], device: str) -> None:
     """Find what is wrong with the data and partitions of cells, and with their precision on a device.
 
     Of cells that ask for the same data and for partitions of the same kind and numbers of clients, samples and users,

@@ -111,7 +111,7 @@ def test_one_spoilt_file_among_many_is_noticed(bench: CommandLine) -> None:
 
 def test_partitions_are_made_once_for_cells_that_ask_for_alike_ones(count: Any, tmp_path: Path) -> None:
     made = count(possible, "partition_of")
-    check_possible(read_sweep(many(tmp_path, CELLS)).cells)
+    check_possible(read_sweep(many(tmp_path, CELLS)).cells, "cpu")
     assert sorted((cell.partition, cell.alpha) for cell, *_ in made) == [("iid", float("inf")), ("lda", 0.1)]
     made.clear()
     cell = cell_of("fedavg", alpha=0.5)
@@ -121,7 +121,7 @@ def test_partitions_are_made_once_for_cells_that_ask_for_alike_ones(count: Any, 
     ]
     unlike += [replace(cell, partition="lda-prior"), replace(cell, task="lstm-imdb"), replace(cell, tier="paper")]
     alike = [replace(cell, seed=9), replace(cell, training={**cell.training, "lr": 0.5}), replace(cell, keep=0.5)]
-    check_possible([cell, *alike, *unlike])
+    check_possible([cell, *alike, *unlike], "cpu")
     assert len(made) == 1 + len(unlike) and {cell.task for cell, *_ in made} == {CNN, "lstm-imdb"}
 
 

@@ -19,11 +19,15 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import torch
+
 FOLDER = Path(__file__).parent
 SOURCES, HEADERS = sorted(FOLDER.glob("*.cpp")), sorted(FOLDER.glob("*.h"))
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
          "-shared", "-fPIC")  # fmt: skip
 BUILD_SECONDS = 120
+SUFFIXES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+"""What the names of the functions for tensors of a type end with; there are none for other types."""
 
 
 @functools.cache

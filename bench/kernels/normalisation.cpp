@@ -1,6 +1,6 @@
 // Normalisation, shortcut and ReLU of a channels-last tensor in two passes forward and two passes backward.
 //
-// PyTorch makes nine: each of its operations is bound by memory, not by arithmetic. A tensor is read as rows of
+// PyTorch makes twice as many: each of its operations is bound by memory, not by arithmetic. A tensor is read as rows of
 // channels. Rows come in segments, channels in groups; each segment of a group has its own mean and deviation:
 // batch normalisation has one segment and as many groups as channels, group normalisation a segment for each sample.
 //

@@ -21,13 +21,12 @@ from torch import Tensor
 
 from bench import kernels
 
-_SUFFIX = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 _CHUNK = 16  # steps whose gradients of gates stay in the processor's cache until the gradients of U are made of them
 
 
 def compiles(device: torch.device, dtype: torch.dtype) -> bool:
     """Return whether there are compiled loops for tensors of a type on a device."""
-    return device.type == "cpu" and dtype in _SUFFIX and kernels.library() is not None
+    return device.type == "cpu" and dtype in kernels.SUFFIXES and kernels.library() is not None
 
 
 def compiled_layer(
@@ -106,7 +105,7 @@ class _CompiledRecurrence(torch.autograd.Function):
 
 def _loop(pass_: str, dtype: torch.dtype, tensors: _Tensors) -> Callable[[int], object]:
     """Return the compiled loop over one step of a pass; it takes the step's index."""
-    function = getattr(kernels.library(), f"lstm_{pass_}_{_SUFFIX[dtype]}")
+    function = getattr(kernels.library(), f"lstm_{pass_}_{kernels.SUFFIXES[dtype]}")
     return functools.partial(function, ctypes.byref(tensors))
 
 

@@ -58,7 +58,7 @@ def _fusable(inputs: Tensor, gain: Tensor, bias: Tensor, shortcut: Tensor | None
     All others are left to PyTorch's operations, which compute them or say what is wrong with them (a single value a
     channel has no deviation).
     """
-    if inputs.device.type != "cpu" or inputs.dtype not in _SUFFIX or inputs.ndim != 4:
+    if inputs.device.type != "cpu" or inputs.dtype not in kernels.SUFFIXES or inputs.ndim != 4:
         return False
     channels = inputs.shape[1]
     vectors = all(
@@ -67,9 +67,6 @@ def _fusable(inputs: Tensor, gain: Tensor, bias: Tensor, shortcut: Tensor | None
     )
     alike = shortcut is None or (shortcut.shape == inputs.shape and shortcut.device == inputs.device)
     return vectors and alike and inputs.numel() > channels and kernels.library() is not None
-
-
-_SUFFIX = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 
 
 class _Shape(ctypes.Structure):
@@ -128,7 +125,7 @@ def _channels_last(tensor: Tensor) -> Tensor:
 
 def _call(pass_: str, like: Tensor, *arguments: Any) -> None:
     """Call the loop of a pass for a tensor's type; tensors go as pointers, None as a null pointer."""
-    function = getattr(kernels.library(), f"{pass_}_{_SUFFIX[like.dtype]}")
+    function = getattr(kernels.library(), f"{pass_}_{kernels.SUFFIXES[like.dtype]}")
     function(*map(_argument, arguments))
 
 

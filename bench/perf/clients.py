@@ -14,8 +14,8 @@ from rich.table import Table
 from bench import registry
 from bench.perf.apart import Apart
 from bench.perf.plan import Plan
-from bench.perf.report import Say, heading, ranged, split_by
-from bench.perf.rounds import Footing, Passed, Rounds
+from bench.perf.report import Say, filled, ranged, split_by
+from bench.perf.rounds import Footing, Passed, Rounds, next_round
 from bench.perf.targets import CLIENTS_MEMORY_RATIO, CLIENTS_TIME_RATIO, COHORT_TIME_RATIO, at_most
 from bench.perf.turns import spread_of, take_turns
 from bench.perf.workloads import (
@@ -64,15 +64,10 @@ def _of_precision(plan: Plan, precision: str, say: Say) -> list[dict[str, Any]]:
             say(f"{size}, {precision} starts")
             cell = clients_cell(size.clients, size.cohort, precision)
             runners[size] = stack.enter_context(closing(Apart(Rounds, cell, plan.device, plan.workers)))
-        turns = {size: partial(_next, runner) for size, runner in runners.items()}
+        turns = {size: partial(next_round, runner) for size, runner in runners.items()}
         rounds = take_turns(turns, plan.repetitions, lambda line: say(f"{line}, {precision}"))
         footings = {size: runner.call("footing") for size, runner in runners.items()}
     return rows_of(precision, plan, rounds, footings)
-
-
-def _next(runner: Apart, number: int) -> Passed:
-    """Return the runner's next round; it counts them itself."""
-    return runner.call("run")
 
 
 def rows_of(
@@ -109,7 +104,7 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
     tables = []
     for precision, here in split_by("precision", rows):
         first = here[0]
-        table = heading(
+        table = filled(
             f"Rounds of federations and cohorts of all sizes, PriSM on the CNN, keep {SUBMODEL_KEEP:g}, {precision}",
             here,
             ("clients", "cohort", "seconds", "ratio", "per client", "peak memory"),
@@ -117,18 +112,15 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
             f"{USUAL}. Memory: {first['processes']} processes together, of which each takes "
             f"{_mb(first['runtime_bytes'])} before any work; the server's model has {_mb(first['server_bytes'])}, a "
             f"sub-model {_mb(first['submodel_bytes'])}, the mapped data {_mb(first['data_bytes'])}.",
+            _line,
         )
-        for row in here:
-            table.add_row(
-                f"{row['clients']:,}",
-                str(row["cohort"]),
-                ranged(row),
-                f"{row['time_ratio_to_usual']:.2f}",
-                f"{row['time_ratio_per_client']:.2f}",
-                _mb(row["peak_memory_bytes"]),
-            )
         tables.append(table)
     return tables
+
+
+def _line(row: Mapping[str, Any]) -> list[str]:
+    ratios = [f"{row[name]:.2f}" for name in ("time_ratio_to_usual", "time_ratio_per_client")]
+    return [f"{row['clients']:,}", str(row["cohort"]), ranged(row), *ratios, _mb(row["peak_memory_bytes"])]
 
 
 def verdicts(rows: Sequence[Mapping[str, Any]]) -> list[str]:

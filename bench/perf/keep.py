@@ -15,7 +15,7 @@ from bench.federation import Federation
 from bench.perf.apart import Apart
 from bench.perf.harness import Harness
 from bench.perf.plan import Plan
-from bench.perf.report import Say, heading, ranged, split_by
+from bench.perf.report import Say, filled, ranged, split_by
 from bench.perf.turns import spread_of, take_turns
 from bench.perf.workloads import KEEPS, RESNET, keep_cell
 
@@ -84,25 +84,21 @@ def rows_of(macs: Mapping[Point, int], timings: Mapping[Point, Sequence[float]])
 
 def shown(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
     """Return the tables that are printed, one a precision."""
-    tables = []
-    for precision, here in split_by("precision", rows):
-        table = heading(
+    return [
+        filled(
             f"Training a cohort against the keep ratio, ResNet-18 of the paper's size, {precision}",
             here,
             ("method", "keep", "seconds", "time ratio", "MACs ratio", "overhead"),
             "Ratios are to the full model. Overhead: the ratio of times over that of multiply-accumulates (MACs).",
+            _line,
         )
-        for row in here:
-            table.add_row(
-                row["method"],
-                f"{row['keep']:g}",
-                ranged(row),
-                f"{row['time_ratio_to_full']:.3f}",
-                f"{row['macs_ratio']:.3f}",
-                f"{row['time_ratio_to_full'] / row['macs_ratio']:.2f}",
-            )
-        tables.append(table)
-    return tables
+        for precision, here in split_by("precision", rows)
+    ]
+
+
+def _line(row: Mapping[str, Any]) -> list[str]:
+    time, macs = row["time_ratio_to_full"], row["macs_ratio"]
+    return [row["method"], f"{row['keep']:g}", ranged(row), f"{time:.3f}", f"{macs:.3f}", f"{time / macs:.2f}"]
 
 
 def verdicts(rows: Sequence[Mapping[str, Any]]) -> list[str]:

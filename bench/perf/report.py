@@ -20,8 +20,14 @@ def split_by(column: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[s
         yield value, list(group)
 
 
-def heading(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str], note: str) -> Table:
-    """Return a table without rows: what it shows and on which machine, and a note on how to read it.
+def filled(
+    title: str,
+    rows: Sequence[Mapping[str, Any]],
+    columns: Sequence[str],
+    note: str,
+    line: Callable[[Mapping[str, Any]], Sequence[str]],
+) -> Table:
+    """Return a table: what it shows and on which machine, a line for each row, and a note on how to read it.
 
     All columns but the first hold numbers.
     """
@@ -38,6 +44,8 @@ def heading(title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str
     )
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*line(row))
     return table
 
 

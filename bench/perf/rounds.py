@@ -11,6 +11,7 @@ from bench.cell import Cell
 from bench.cost import bytes_of, peak_memory_bytes
 from bench.engine import open_engine
 from bench.federation import Federation
+from bench.perf.apart import Apart
 from bench.runtime import prepare_process
 from bench.simulator import Simulation
 
@@ -88,3 +89,8 @@ class Rounds:
     def close(self) -> None:
         """End the workers, if there are any."""
         self.engine.close()
+
+
+def next_round(rounds: Apart, number: int) -> Passed:
+    """Return the next round of :class:`Rounds` at work in a process of its own; they count themselves."""
+    return rounds.call("run")

@@ -13,7 +13,7 @@ from rich.table import Table
 from bench.perf.apart import Apart
 from bench.perf.contenders import Contender, contenders, trainer
 from bench.perf.plan import Plan
-from bench.perf.report import Say, heading, ranged, split_by
+from bench.perf.report import Say, filled, ranged, split_by
 from bench.perf.targets import SPEEDUPS, TIME_RATIOS, at_least, at_most
 from bench.perf.turns import spread_of, take_turns
 from bench.perf.workloads import WORKLOADS, training_cell
@@ -78,26 +78,23 @@ def _compared(task: str, plan: Plan, who: Contender, medians: Mapping[Contender,
 
 def shown(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
     """Return the tables that are printed, one a task."""
-    tables = []
-    for task, here in split_by("task", rows):
-        table = heading(
+    return [
+        filled(
             f"Training a cohort, {task}, {here[0]['workload']}",
             here,
             ("contender", "model", "seconds", "time ratio", "speed-up"),
             "Contenders are processes x threads. Time ratio: to the bare fp32 loop with all threads over the same "
             "(sub-)models, smaller is better. Speed-up: over full models by the same contender.",
+            _line,
         )
-        for row in here:
-            speedup = row["speedup_over_full"]
-            table.add_row(
-                f"{row['contender']} {row['processes']} x {row['threads_per_process']}",
-                _model(row),
-                ranged(row),
-                f"{row['time_ratio_to_bare']:.2f}",
-                "" if speedup is None else f"{speedup:.2f}",
-            )
-        tables.append(table)
-    return tables
+        for task, here in split_by("task", rows)
+    ]
+
+
+def _line(row: Mapping[str, Any]) -> list[str]:
+    who, speedup = f"{row['contender']} {row['processes']} x {row['threads_per_process']}", row["speedup_over_full"]
+    ratios = [f"{row['time_ratio_to_bare']:.2f}", "" if speedup is None else f"{speedup:.2f}"]
+    return [who, _model(row), ranged(row), *ratios]
 
 
 def verdicts(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from bench.perf.apart import Apart
 from bench.perf.plan import Plan
-from bench.perf.report import Say, heading, ranged, split_by
-from bench.perf.rounds import Passed, Rounds
+from bench.perf.report import Say, filled, ranged, split_by
+from bench.perf.rounds import Passed, Rounds, next_round
 from bench.perf.targets import ROUND_SHARES, at_most
 from bench.perf.turns import spread_of, take_turns
 from bench.perf.workloads import PAPER_SAMPLES, SUBMODEL_KEEP, TEST_IMAGES, round_cell
@@ -36,18 +36,13 @@ def measure(plan: Plan, say: Say) -> list[dict[str, Any]]:
             say(f"{precision}: the initial model is evaluated")
             runner = Apart(Rounds, round_cell(plan.samples, precision), plan.device, plan.workers)
             stack.enter_context(closing(runner))
-            turns[precision] = partial(_next, runner)
+            turns[precision] = partial(next_round, runner)
         if plan.samples == PAPER_SAMPLES:
             say("one round at the paper's setting in each precision, which takes minutes")
             passed = {precision: [turn(1)] for precision, turn in turns.items()}
         else:
             passed = take_turns(turns, plan.repetitions, say)
     return [row for precision, rounds in passed.items() for row in rows_of(precision, plan, rounds)]
-
-
-def _next(runner: Apart, number: int) -> Passed:
-    """Return the runner's next round; it counts them itself."""
-    return runner.call("run")
 
 
 def rows_of(precision: str, plan: Plan, rounds: Sequence[Passed]) -> list[dict[str, Any]]:
@@ -98,7 +93,7 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
     tables = []
     for precision, here in split_by("precision", rows):
         samples = here[0]["samples_per_client"]
-        table = heading(
+        table = filled(
             f"A round at the paper's setting, PriSM on ResNet-18, keep {SUBMODEL_KEEP:g}, {precision}",
             here,
             ("phase", "seconds", "at paper's size", "share", "of mean round"),
@@ -106,17 +101,15 @@ def shown(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
             f"{', '.join(SERVER)}; select has the decomposition in it. The mean round is of rounds of which every "
             f"{EVALUATE_EVERY}th is evaluated, as in the paper's recipe."
             + ("" if samples == PAPER_SAMPLES else f" Training was measured with {samples} samples a client."),
+            _line,
         )
-        for row in here:
-            table.add_row(
-                row["phase"],
-                ranged(row),
-                f"{row['seconds_at_paper']:.2f}",
-                f"{row['share']:.3f}",
-                f"{row['share_of_mean_round']:.3f}",
-            )
         tables.append(table)
     return tables
+
+
+def _line(row: Mapping[str, Any]) -> list[str]:
+    shares = [f"{row[name]:.3f}" for name in ("share", "share_of_mean_round")]
+    return [row["phase"], ranged(row), f"{row['seconds_at_paper']:.2f}", *shares]
 
 
 def verdicts(rows: Sequence[Mapping[str, Any]]) -> list[str]:
