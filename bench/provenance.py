@@ -48,6 +48,7 @@ SIMULATION_PATH = (
     "shape.py",
     "simulator.py",
     "spectral",
+    "static_norm.py",
     "tasks",
     "training.py",
     "transfer.py",
