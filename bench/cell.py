@@ -68,6 +68,11 @@ class Cell:
         return ",".join(f"{keep:.12g}:{share:.12g}" for keep, share in self.capacities)
 
     @property
+    def levels(self) -> tuple[float, ...]:
+        """The keep ratios of the federation's clients, ascending."""
+        return tuple(keep for keep, _ in self.capacities) or (self.keep,)
+
+    @property
     def label(self) -> str:
         """What a figure calls the series: the method, its parameters that are not the default, and the profile."""
         return self.label_with({})
