@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench import registry
 from bench.api import Client, Cohort, Method
-from bench.capacity import capacities_of
+from bench.capacity import capacities_of, capacity_of_round
 from bench.cell import Cell
 from bench.data.dataset import Dataset, Split
 from bench.data.holdout import hold_out
@@ -69,8 +69,14 @@ class Federation:
 
     @cached_property
     def capacities(self) -> np.ndarray:
-        """The keep ratio of each client, float64 ``[clients]``, fixed for the whole run."""
+        """The keep ratio of each client, float64 ``[clients]``, where it is fixed for the whole run."""
         return capacities_of(self.cell, len(self.partition))
+
+    def keep_of(self, number: int, round_number: int) -> float:
+        """Return the keep ratio of a client in a round, the same for every method."""
+        if self.cell.capacity == "dynamic":
+            return capacity_of_round(self.cell, number, round_number)
+        return float(self.capacities[number])
 
     @cached_property
     def reference(self) -> Method:
@@ -102,7 +108,9 @@ class Federation:
         rng = stream(self.cell.seed, "cohort", round_number)
         numbers = rng.choice(len(self.partition), self.task.recipe.cohort, replace=False)
         sizes = self.partition.sizes
-        return Cohort(round_number, tuple(Client(int(n), int(sizes[n]), float(self.capacities[n])) for n in numbers))
+        return Cohort(
+            round_number, tuple(Client(int(n), int(sizes[n]), self.keep_of(int(n), round_number)) for n in numbers)
+        )
 
     def client_data(self, number: int) -> tuple[Tensor, Tensor]:
         """Return a client's inputs (as stored) and labels on the device."""
