@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -45,11 +45,13 @@ class Client:
         number: index of the client in the federation, from 0.
         samples: number of training samples it holds.
         keep: keep ratio of the sub-model it can train, in (0, 1].
+        labels: the classes among its samples, ascending; what it would tell the server of them.
     """
 
     number: int
     samples: int
     keep: float
+    labels: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,13 @@ class Selection:
         indices: for each named piece of the model (a factored weight, a channel group) the kept indices, int64 and
             ascending. Empty for the full model.
         multipliers: for each named piece frozen factors of the kept units, where a method weighs them; empty for ones.
+        draws: what else was drawn for the client, by name, for example the width of each of its local steps.
     """
 
     client: Client
     indices: Mapping[str, Tensor] = field(default_factory=dict)
     multipliers: Mapping[str, Tensor] = field(default_factory=dict)
+    draws: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,11 +93,14 @@ class Update:
         selection: the part it was given.
         parameters: the trained tensors of its sub-model by name, those of :meth:`Method.upload`.
         momentum: the optimiser's momentum buffers by parameter name; empty unless :attr:`Method.returns_momentum`.
+        local: what the client does not send and keeps for its next round, see :meth:`Method.local_state`. It is here
+            because the simulation stores it, in the server's memory, for that client; no other use may be made of it.
     """
 
     selection: Selection
     parameters: Mapping[str, Tensor]
     momentum: Mapping[str, Tensor] = field(default_factory=dict)
+    local: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -102,8 +109,8 @@ class Server:
 
     Attributes:
         model: the full model in its original space; it is what is evaluated unless a method says otherwise.
-        memory: further tensors that a method carries across rounds, by name. Model and memory are what a checkpoint
-            holds; anything else must follow from them.
+        memory: further tensors that a method carries across rounds, by name; what clients keep for themselves is in it
+            too. Model and memory are what a checkpoint holds; anything else must follow from them.
     """
 
     model: nn.Module
@@ -118,8 +125,9 @@ class NoParams:
 class Method(ABC):
     """A way of giving each client a part of the server model.
 
-    Where clients are trained in worker processes, ``penalty``, ``decay_free``, ``adjust_gradients`` and ``upload`` are
-    called on another instance there, which has seen ``setup`` alone: what they need belongs into the sub-model.
+    Where clients are trained in worker processes, ``local_loss``, ``penalty``, ``decay_free``, ``adjust_gradients``,
+    ``upload`` and ``local_state`` are called on another instance there, which has seen ``setup`` alone: what they need
+    belongs into the sub-model.
 
     Class attributes:
         name: what users type; by default the module's name.
@@ -129,6 +137,9 @@ class Method(ABC):
         deviations: named deviations from the paper or its released code, shown by ``bench list``.
         Params: a frozen dataclass whose fields are made with :func:`parameter`; the defaults are the paper's values.
         uses_keep: False for a method that trains the full model whatever the keep ratio.
+        needs_full_clients: True for a method that is not defined unless some clients have keep ratio 1.
+        reduces: which costs of a sub-model grow with the keep ratio, as fields of :class:`bench.cost.Cost`; ``bench
+            check`` holds a method to it. A method that cuts nothing but what is sent says so here.
         equals_fedavg: True if at keep ratio 1 a whole run equals FedAvg's; False where local training has other
             dynamics, as factors have. ``bench check`` holds a method to it.
         unbiased: True if the mean of a client's sub-model over all selections is the server's model; ``bench check``
@@ -136,6 +147,14 @@ class Method(ABC):
         returns_momentum: True where clients send their momentum buffers with their update.
         drop_last: True to leave out each client's last, smaller batch whatever the task's recipe says; like the hooks
             that touch training it is for departures that a paper or its code makes, under a name of their own.
+        cohort_rounds: rounds for which a cohort stays together, where the method's own rule needs that.
+        static_statistics: True where batch normalisation is evaluated with the statistics of one pass over the training
+            samples of all clients (HeteroFL's static batch normalisation).
+
+    Attributes that the harness sets before :meth:`setup`:
+        levels: the keep ratios of the federation's clients, ascending.
+        seed: the cell's seed, for what a method draws once a run (:func:`bench.seeding.stream` with a purpose of its
+            own); what is drawn in a round comes from the streams given to the hooks.
     """
 
     name: ClassVar[str] = ""
@@ -145,10 +164,16 @@ class Method(ABC):
     deviations: ClassVar[Sequence[str]] = ()
     Params: ClassVar[type] = NoParams
     uses_keep: ClassVar[bool] = True
-    equals_fedavg: ClassVar[bool] = True
+    needs_full_clients: ClassVar[bool] = False
+    reduces: ClassVar[Sequence[str]] = ("parameters", "down_bytes", "macs")
+    equals_fedavg: bool = True
     unbiased: bool = False
     returns_momentum: bool = False
     drop_last: bool = False
+    cohort_rounds: int = 1
+    static_statistics: bool = False
+    levels: tuple[float, ...] = (1.0,)
+    seed: int = 0
 
     def __init__(self, params: Any = None) -> None:
         self.params = self.Params() if params is None else params
@@ -161,6 +186,11 @@ class Method(ABC):
             task: the task, for facts such as its weight decay.
         """
         self.task = task
+        if self.needs_full_clients and max(self.levels) < 1:
+            raise Skip(
+                f"no client trains the full model (the largest keep ratio is {max(self.levels):g}), and what only full "
+                "clients train would keep its initial values"
+            )
         return Server(model)
 
     @classmethod
@@ -190,6 +220,27 @@ class Method(ABC):
         """Return the model to evaluate on the test set."""
         return server.model
 
+    def nested_models(self, server: Server) -> Iterator[tuple[float, nn.Module]]:
+        """Yield (keep ratio, model) for the sub-models that lie in one another, to be evaluated beside the full model.
+
+        Empty for methods whose clients of one keep ratio do not all get the same part.
+        """
+        return iter(())
+
+    def personal_model(self, server: Server, client: Client) -> nn.Module | None:
+        """Return the model that a client of the last cohort uses for itself; None where that is the server's."""
+        return None
+
+    def local_loss(self, submodel: nn.Module, forward: Callable[[], Tensor], targets: Tensor) -> Tensor | None:
+        """Return the mean loss of a batch, a scalar; None for the task's loss of the sub-model's outputs.
+
+        Args:
+            submodel: in training mode; may be changed between calls of ``forward``.
+            forward: returns the sub-model's outputs for the batch, each time it is called.
+            targets: the labels, int64 ``[batch]``.
+        """
+        return None
+
     def penalty(self, submodel: nn.Module) -> Tensor | None:
         """Return a scalar added to a client's loss, or None."""
         return None
@@ -212,6 +263,17 @@ class Method(ABC):
     def upload(self, submodel: nn.Module) -> dict[str, Tensor]:
         """Return the tensors a client sends back: by default all trainable parameters."""
         return {name: tensor.detach() for name, tensor in submodel.named_parameters() if tensor.requires_grad}
+
+    def local_state(self, submodel: nn.Module) -> dict[str, Tensor]:
+        """Return the tensors that a client keeps for its next round and does not send; they cost no bytes."""
+        return {}
+
+    def received(self, server: Server, selection: Selection, submodel: nn.Module) -> Iterable[Tensor]:
+        """Return the tensors of a sub-model that are sent to the client: by default all parameters and buffers.
+
+        What a client has kept from its last round is not sent.
+        """
+        return submodel.state_dict().values()
 
     def designs(self, server: Server, selections: Sequence[Selection]) -> dict[str, list[Design]]:
         """Return for each piece of the model how each client's units were drawn; empty where that is not known.

@@ -21,6 +21,7 @@ from bench.federation import Federation
 from bench.lanes import Lane, lane_on
 from bench.replica import Replica, Unrecordable, kind_of
 from bench.shape import Incomparable
+from bench.static_norm import calibrated
 from bench.training import Job, Trained, train_client
 
 CLIENTS_AT_ONCE = 4
@@ -86,8 +87,11 @@ class CapturedEngine:
         self.refused[reason] = self.refused.get(reason, 0) + 1
         return partial(train_client, job, self.federation)
 
-    def evaluate(self, model: nn.Module) -> Score:
-        return total_score(score_batches(model, self.federation, range(batch_count(self.federation))))
+    def evaluate(self, model: nn.Module, by_class: bool = False) -> Score:
+        return total_score(score_batches(model, self.federation, range(batch_count(self.federation)), by_class))
+
+    def calibrated(self, model: nn.Module) -> nn.Module:
+        return calibrated(model, self.federation)
 
     def peak_memory_bytes(self) -> int:
         device = self.federation.device

@@ -76,6 +76,11 @@ class Cell:
         return f"{self.mixture} {self.capacity}" if self.capacities and self.capacity != "fixed" else self.mixture
 
     @property
+    def levels(self) -> tuple[float, ...]:
+        """The keep ratios of the federation's clients, ascending."""
+        return tuple(keep for keep, _ in self.capacities) or (self.keep,)
+
+    @property
     def label(self) -> str:
         """What a figure calls the series: the method, its parameters that are not the default, and the profile."""
         return self.label_with({})

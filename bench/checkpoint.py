@@ -37,7 +37,7 @@ class Journal:
     """What a cell has written down so far; a resumed cell adds to it.
 
     Attributes:
-        rounds, ranks: rows of the tables of rounds and ranks.
+        rounds, ranks, levels, clients: rows of the tables of these names.
         log: lines of the log.
         last_line: the last evaluated round in words.
         seconds: how long the interrupted runs took up to their last checkpoints.
@@ -48,6 +48,12 @@ class Journal:
     log: list[str] = field(default_factory=list)
     last_line: str = ""
     seconds: float = 0.0
+    levels: list[dict[str, Any]] = field(default_factory=list)
+    clients: list[dict[str, Any]] = field(default_factory=list)
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the rows by the name of their table."""
+        return {"rounds": self.rounds, "ranks": self.ranks, "levels": self.levels, "clients": self.clients}
 
 
 class Checkpoint:

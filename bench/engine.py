@@ -29,6 +29,7 @@ from bench.cost import peak_memory_bytes, reset_peak_memory
 from bench.evaluation import BatchScore, Score, batch_count, score_batches, total_score
 from bench.federation import Federation
 from bench.runtime import ask_for_huge_pages, prepare_process
+from bench.static_norm import batch_statistics, calibrated, has_statistics, statistics_batches, with_statistics
 from bench.training import Job, Trained, train_client
 
 
@@ -39,8 +40,12 @@ class Engine(Protocol):
         """Train the clients' sub-models; results come in the order of the jobs, which are drawn as needed."""
         ...
 
-    def evaluate(self, model: nn.Module) -> Score:
-        """Return a model's score on all that the federation evaluates on."""
+    def evaluate(self, model: nn.Module, by_class: bool = False) -> Score:
+        """Return a model's score on all that the federation evaluates on, where asked for that of each class too."""
+        ...
+
+    def calibrated(self, model: nn.Module) -> nn.Module:
+        """Return a copy of a model that is evaluated with statistics of the clients' training samples."""
         ...
 
     def peak_memory_bytes(self) -> int:
@@ -63,8 +68,11 @@ class InlineEngine:
         for job in jobs:
             yield train_client(job, self.federation)
 
-    def evaluate(self, model: nn.Module) -> Score:
-        return total_score(score_batches(model, self.federation, range(batch_count(self.federation))))
+    def evaluate(self, model: nn.Module, by_class: bool = False) -> Score:
+        return total_score(score_batches(model, self.federation, range(batch_count(self.federation)), by_class))
+
+    def calibrated(self, model: nn.Module) -> nn.Module:
+        return calibrated(model, self.federation)
 
     def peak_memory_bytes(self) -> int:
         return peak_memory_bytes(self.federation.device)
@@ -109,14 +117,25 @@ class ParallelEngine:
     def _unpacked(self, future: Future[tuple[bytes, tuple[int, int]]]) -> Trained:
         packed, (process, peak) = future.result()
         self._peaks[process] = peak
-        parameters, momentum, loss, passes = pickle.loads(packed)
-        return Trained(_tensors(parameters), _tensors(momentum), loss, passes)
+        parameters, momentum, local, loss, passes = pickle.loads(packed)
+        return Trained(_tensors(parameters), _tensors(momentum), loss, passes, _tensors(local))
 
-    def evaluate(self, model: nn.Module) -> Score:
-        shares = np.array_split(np.arange(batch_count(self.federation)), self.workers)
+    def evaluate(self, model: nn.Module, by_class: bool = False) -> Score:
         packed = _packed(model)
-        futures = [self._pool.submit(_evaluate, packed, share.tolist()) for share in shares]
+        shares = self._shares(batch_count(self.federation))
+        futures = [self._pool.submit(_evaluate, packed, share, by_class) for share in shares]
         return total_score(score for future in futures for score in future.result())
+
+    def calibrated(self, model: nn.Module) -> nn.Module:
+        if not has_statistics(model):
+            return model
+        packed = _packed(model)
+        shares = self._shares(statistics_batches(self.federation))
+        futures = [self._pool.submit(_statistics, packed, share) for share in shares]
+        return with_statistics(model, [torch.from_numpy(part) for future in futures for part in future.result()])
+
+    def _shares(self, batches: int) -> list[list[int]]:
+        return [share.tolist() for share in np.array_split(np.arange(batches), self.workers)]
 
     def peak_memory_bytes(self) -> int:
         return peak_memory_bytes(self.federation.device) + sum(self._peaks.values())
@@ -159,14 +178,20 @@ def _end_with_parent(parent: int) -> None:
 def _train(packed: bytes) -> tuple[bytes, tuple[int, int]]:
     assert _federation is not None
     trained = train_client(_loads(packed), _federation)
-    result = (_arrays(trained.parameters), _arrays(trained.momentum), trained.loss, trained.passes)
+    tensors = [_arrays(part) for part in (trained.parameters, trained.momentum, trained.local)]
+    result = (*tensors, trained.loss, trained.passes)
     process = multiprocessing.current_process().pid or 0
     return pickle.dumps(result, protocol=5), (process, peak_memory_bytes(torch.device("cpu")))
 
 
-def _evaluate(packed: bytes, batches: list[int]) -> list[BatchScore]:
+def _evaluate(packed: bytes, batches: list[int], by_class: bool) -> list[BatchScore]:
     assert _federation is not None
-    return score_batches(_loads(packed), _federation, batches)
+    return score_batches(_loads(packed), _federation, batches, by_class)
+
+
+def _statistics(packed: bytes, batches: list[int]) -> list[np.ndarray]:
+    assert _federation is not None
+    return [part.numpy() for part in batch_statistics(_loads(packed), _federation, batches)]
 
 
 class _Pickler(pickle.Pickler):

@@ -73,7 +73,7 @@ class Federation:
         return capacities_of(self.cell, len(self.partition))
 
     def keep_of(self, number: int, round_number: int) -> float:
-        """Return the keep ratio of a client in a round, the same for every method."""
+        """Return the keep ratio of a client in a cohort that is drawn in this round, the same for every method."""
         if self.cell.capacity == "dynamic":
             return capacity_of_round(self.cell, number, round_number)
         return float(self.capacities[number])
@@ -104,13 +104,50 @@ class Federation:
         return self.task.recipe.validation > 0
 
     def cohort(self, round_number: int) -> Cohort:
-        """Return the clients of a round: drawn uniformly without replacement, the same for every method."""
-        rng = stream(self.cell.seed, "cohort", round_number)
+        """Return the clients of a round: drawn uniformly without replacement, the same for every method.
+
+        A cohort that stays for some rounds is the one that is drawn in the first of them, with the capacities of then.
+        """
+        drawn_in = round_number - (round_number - 1) % self.cohort_rounds
+        rng = stream(self.cell.seed, "cohort", drawn_in)
         numbers = rng.choice(len(self.partition), self.task.recipe.cohort, replace=False)
-        sizes = self.partition.sizes
-        return Cohort(
-            round_number, tuple(Client(int(n), int(sizes[n]), self.keep_of(int(n), round_number)) for n in numbers)
-        )
+        return Cohort(round_number, tuple(self._client(int(number), drawn_in) for number in numbers))
+
+    def _client(self, number: int, drawn_in: int) -> Client:
+        labels = tuple(np.flatnonzero(self.label_counts(number)).tolist())
+        return Client(number, int(self.partition.sizes[number]), self.keep_of(number, drawn_in), labels)
+
+    @property
+    def cohort_rounds(self) -> int:
+        """For how many rounds a cohort stays: as many as the recipe says, and no fewer than the method needs.
+
+        Raises:
+            BenchError: the method needs another number, and the recipe's is no multiple of it.
+        """
+        wanted, needed = self.task.recipe.cohort_rounds, self.method.cohort_rounds
+        if wanted > 1 and wanted % needed:
+            raise BenchError(
+                f"cohort_rounds = {wanted} is not possible for the method {self.method.name!r}, whose cohorts stay for "
+                f"{needed} rounds; allowed: 1 or a multiple of {needed}"
+            )
+        return max(wanted, needed)
+
+    def label_counts(self, number: int) -> np.ndarray:
+        """Return how many training samples of each class a client holds, int64 ``[classes]``."""
+        if number not in self._label_counts:
+            labels = np.asarray(self.dataset.train.labels)[self.partition.client(number)]
+            self._label_counts[number] = np.bincount(labels, minlength=self.dataset.classes)
+        return self._label_counts[number]
+
+    @cached_property
+    def _label_counts(self) -> dict[int, np.ndarray]:
+        return {}
+
+    @cached_property
+    def training_samples(self) -> Samples:
+        """The samples that the clients train on, in the data set's order: those of all clients together."""
+        chosen = np.sort(np.concatenate([self.partition.client(number) for number in range(len(self.partition))]))
+        return Samples(Split(self.dataset.train.inputs[chosen], self.dataset.train.labels[chosen]), self.device)
 
     def client_data(self, number: int) -> tuple[Tensor, Tensor]:
         """Return a client's inputs (as stored) and labels on the device."""

@@ -56,7 +56,9 @@ class MethodEntry:
     def build(self, cell: Cell) -> Method:
         """Return an instance with the cell's parameters, which are expected to be checked."""
         assert self.kind is not None
-        return self.kind(self.kind.Params(**cell.parameters))
+        method = self.kind(self.kind.Params(**cell.parameters))
+        method.levels, method.seed = cell.levels, cell.seed
+        return method
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -110,16 +110,16 @@ class Replica:
             self.lr.fill_(rate)
             self._step(samples, targets)
             passes += len(targets)
-        parameters = {name: tensor.detach().clone() for name, tensor in self.method.upload(self.model).items()}
-        returned = self.momentum if self.method.returns_momentum else {}
-        momentum = {name: buffer.clone() for name, buffer in returned.items()}
+        parameters = _copies(self.method.upload(self.model))
+        local = _copies(self.method.local_state(self.model))
+        momentum = _copies(self.momentum if self.method.returns_momentum else {})
         total = self.total.clone().to("cpu", non_blocking=True)
-        wait = self.lane.done([*parameters.values(), *momentum.values()])
+        wait = self.lane.done([*parameters.values(), *momentum.values(), *local.values()])
 
         def trained() -> Trained:
             wait()
             # Only now may what the job holds be given up: the lane has read it.
-            return Trained(parameters, momentum, mean_loss(job, float(total), passes), passes)
+            return Trained(parameters, momentum, mean_loss(job, float(total), passes), passes, local)
 
         return trained
 
@@ -197,6 +197,10 @@ class Replica:
         """Return whether weights, buffers and momentum are still the tensors that they were."""
         now = [*self.model.parameters(), *self.model.buffers(), *momentum_of(self.model, self.optimiser).values()]
         return [id(tensor) for tensor in now] == [id(tensor) for tensor in (*self.weights, *self.momentum.values())]
+
+
+def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
 
 def _first_line(error: BaseException) -> str:

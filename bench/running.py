@@ -22,9 +22,10 @@ from bench.errors import BenchError, StorageError, Unfinished
 from bench.failure import reason_of
 from bench.federation import Federation
 from bench.provenance import code_of, environment
+from bench.round import Round
 from bench.runtime import is_deterministic, prepared
-from bench.schema import rank_rows, round_row
-from bench.simulator import Round, Simulation
+from bench.schema import client_rows, level_rows, rank_rows, round_row
+from bench.simulator import Simulation
 from bench.store import Store
 from bench.training import Diverged
 
@@ -158,8 +159,7 @@ class _Running:
                 self.cell,
                 status=status,
                 reason=reason,
-                rounds=self.journal.rounds,
-                ranks=self.journal.ranks,
+                tables=self.journal.tables(),
                 facts=self.facts | {"seconds": round(self.journal.seconds, 3)},
                 environment=environment(self.device)
                 | {"workers": self.workers, "deterministic": is_deterministic(), "data": self.facts["data"]},
@@ -213,6 +213,9 @@ class _Running:
         line = describe(this, federation)
         self.journal.rounds.append(round_row(this))
         self.journal.ranks.extend(rank_rows(this))
+        self.journal.levels.extend(level_rows(this))
+        if self.cell.capacities:  # where all clients are alike, the cell's keep ratio says it
+            self.journal.clients.extend(client_rows(this))
         self._write(line)
         self.journal.last_line = line if this.score else self.journal.last_line
         self.hooks.on_round(federation, this)
@@ -234,8 +237,7 @@ def record_failure(cell: Cell, store: Store, reason: str, plugins: Iterable[Path
         cell,
         status="failed",
         reason=reason,
-        rounds=[],
-        ranks=[],
+        tables={},
         facts={"code": code_of(cell, plugins), "data": None, "seconds": 0.0},
         environment=environment(device),
         log=[f"{_now()} failed {reason}" + (", stand-in data" if cell.data == "stand-in" else "")],

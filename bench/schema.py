@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from bench.simulator import Round
+from bench.round import Round
 
-VERSION = 3
+VERSION = 4
 WORD = pa.dictionary(pa.int32(), pa.string())
 
 CELL_FIELDS = [
@@ -43,6 +43,7 @@ ROUND_FIELDS = [
     pa.field("test_acc", pa.float64()),
     pa.field("validation_loss", pa.float64()),
     pa.field("validation_acc", pa.float64()),
+    pa.field("personal_acc", pa.float64()),
     pa.field("coverage", pa.float64()),
     pa.field("coverage_expected", pa.float64()),
     pa.field("cosine_fedavg", pa.float64()),
@@ -96,11 +97,40 @@ FOOTPRINT_FIELDS = [
     pa.field("full_macs", pa.int64(), nullable=False),
 ]
 
+LEVEL_FIELDS = [
+    pa.field("round", pa.int32(), nullable=False),
+    pa.field("level", pa.float64(), nullable=False),
+    pa.field("level_loss", pa.float64(), nullable=False),
+    pa.field("level_acc", pa.float64(), nullable=False),
+    pa.field("validates", pa.bool_(), nullable=False),
+    pa.field("parameters", pa.int64(), nullable=False),
+    pa.field("macs", pa.int64(), nullable=False),
+]
+"""The nested sub-model of a keep ratio, ``level``, in an evaluated round; ``validates``: on held-out samples."""
+CLIENT_FIELDS = [
+    pa.field("round", pa.int32(), nullable=False),
+    pa.field("client", pa.int32(), nullable=False),
+    pa.field("capacity", pa.float64(), nullable=False),
+    pa.field("samples", pa.int64(), nullable=False),
+    pa.field("parameters", pa.int64(), nullable=False),
+    pa.field("macs", pa.int64(), nullable=False),
+    pa.field("down_bytes", pa.int64(), nullable=False),
+    pa.field("up_bytes", pa.int64(), nullable=False),
+    pa.field("train_loss", pa.float64(), nullable=False),
+]
+"""A client of a round's cohort, where clients differ in capacity; ``capacity`` is its keep ratio in this round."""
+
 _METADATA = {"schema_version": str(VERSION)}
 ROUNDS = pa.schema(ROUND_FIELDS, metadata=_METADATA)
 RANKS = pa.schema(RANK_FIELDS, metadata=_METADATA)
-ALL_ROUNDS = pa.schema([*CELL_FIELDS, *ROUND_FIELDS], metadata=_METADATA)
-ALL_RANKS = pa.schema([*CELL_FIELDS, *RANK_FIELDS], metadata=_METADATA)
+LEVELS = pa.schema(LEVEL_FIELDS, metadata=_METADATA)
+CLIENTS = pa.schema(CLIENT_FIELDS, metadata=_METADATA)
+TABLES = {"rounds": ROUNDS, "ranks": RANKS, "levels": LEVELS, "clients": CLIENTS}
+"""The tables of a cell by name."""
+OPTIONAL = ("levels", "clients")
+"""Those that a cell without such rows does not have."""
+ALL_TABLES = {name: pa.schema([*CELL_FIELDS, *table], metadata=_METADATA) for name, table in TABLES.items()}
+"""The tables of a sweep by name: those of its cells, one below the other."""
 CELLS = pa.schema(
     [
         *CELL_FIELDS,
@@ -135,6 +165,7 @@ def round_row(this: Round) -> dict[str, Any]:
         "test_acc": test[1],
         "validation_loss": validation[0],
         "validation_acc": validation[1],
+        "personal_acc": this.personal_acc,
         "coverage": this.coverage,
         "coverage_expected": this.coverage_expected,
         "cosine_fedavg": this.cosine_fedavg,
@@ -161,6 +192,40 @@ def rank_rows(this: Round) -> list[dict[str, Any]]:
             **{name: this.layers.get(rank.layer, {}).get(name) for name in LAYER_MEASURES},
         }
         for rank in this.ranks
+    ]
+
+
+def level_rows(this: Round) -> list[dict[str, Any]]:
+    """Return the nested sub-models of an evaluated round as rows of ``LEVELS``."""
+    return [
+        {
+            "round": this.number,
+            "level": level.keep,
+            "level_loss": level.score.loss,
+            "level_acc": level.score.acc,
+            "validates": this.validates,
+            "parameters": level.cost.parameters,
+            "macs": level.cost.macs,
+        }
+        for level in this.levels
+    ]
+
+
+def client_rows(this: Round) -> list[dict[str, Any]]:
+    """Return the clients of a round as rows of ``CLIENTS``."""
+    return [
+        {
+            "round": this.number,
+            "client": member.client.number,
+            "capacity": member.client.keep,
+            "samples": member.client.samples,
+            "parameters": member.cost.parameters,
+            "macs": member.cost.macs,
+            "down_bytes": member.down_bytes,
+            "up_bytes": member.up_bytes,
+            "train_loss": member.loss,
+        }
+        for member in this.members
     ]
 
 

@@ -3,70 +3,29 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
-from bench.api import Measures, Selection, Server, Update
-from bench.cost import Cost, CostMeter, bytes_of
+from bench.api import Selection, Server, Update
+from bench.cost import CostMeter, bytes_of
 from bench.diagnostics.observer import Observer
-from bench.diagnostics.rank import LayerRank, layer_ranks
+from bench.diagnostics.rank import layer_ranks
 from bench.engine import Engine
 from bench.errors import BenchError
-from bench.evaluation import Score
+from bench.evaluation import Score, expected_acc
 from bench.federation import Federation
 from bench.models.base import Model
+from bench.round import Level, Member, Round
 from bench.training import Diverged, Job
 
 LAST_EVALUATIONS = 3
-
-
-@dataclass
-class Round:
-    """What is known of one communication round; round 0 is the initial model, before any training.
-
-    Attributes:
-        number: rounds completed.
-        lr: learning rate of the round.
-        clients: size of the cohort.
-        train_loss: mean training loss over all samples passed by the cohort; None in round 0.
-        score: loss and accuracy on the whole test set, or on all that is held out for validation; None where the round
-            was not evaluated.
-        validates: True where the score is one of validation.
-        coverage: share of kernels or channels trained so far; None where a method has nothing to cover.
-        coverage_expected: the share to be expected by the laws of the draws; None where they are not known.
-        cosine_fedavg: cosine between the server's update and the one FedAvg would have made; None where not measured.
-        ranks: effective rank of each factorable layer; empty where the round was not evaluated.
-        layers: further measures of each piece of the model by name; empty where the round was not evaluated.
-        costs: cost of each client's sub-model.
-        up_bytes, down_bytes: bytes the cohort sent and received in this round.
-        forward_macs: multiply-accumulates of all forward passes of the cohort's training.
-        peak_memory_bytes: largest so far, of all processes, diagnostics included.
-        seconds: time spent in each phase.
-    """
-
-    number: int
-    lr: float = 0.0
-    clients: int = 0
-    train_loss: float | None = None
-    score: Score | None = None
-    validates: bool = False
-    coverage: float | None = None
-    coverage_expected: float | None = None
-    cosine_fedavg: float | None = None
-    ranks: list[LayerRank] = field(default_factory=list)
-    layers: Measures = field(default_factory=dict)
-    costs: list[Cost] = field(default_factory=list)
-    up_bytes: int = 0
-    down_bytes: int = 0
-    forward_macs: int = 0
-    peak_memory_bytes: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Simulation:
@@ -83,6 +42,8 @@ class Simulation:
         self.meter = CostMeter(federation.task)
         self.observer = Observer(self.method, engine, federation.cell.diagnostics)
         self.completed = 0
+        self._down_bytes: deque[int] = deque()
+        """Of the clients whose sub-models were handed out and who have not reported yet."""
 
     def rounds(self, resume: Mapping[str, Any] | None = None) -> Iterator[Round]:
         """Run the federation and yield each round when it is complete, round 0 (the initial model) first.
@@ -107,6 +68,7 @@ class Simulation:
                 self.server = self._round(self.server, this)
                 if self._evaluates(number):
                     self._evaluate(self.server, this)
+                    self._evaluate_personal(self.server, this)
             this.peak_memory_bytes = self.engine.peak_memory_bytes()
             self.completed = number
             yield this
@@ -169,9 +131,14 @@ class Simulation:
             # The engine asks for the next sub-model while it trains: that time is the server's.
             this.seconds["train"] -= this.seconds["extract"] + this.seconds["count"] - before
             passes, loss = passes + result.passes, loss + result.loss * result.passes
-            this.up_bytes += bytes_of(result.parameters.values()) + bytes_of(result.momentum.values())
-            this.forward_macs += this.costs[place].macs * result.passes
-            update = Update(selection, result.parameters, result.momentum)
+            up_bytes, cost = (
+                bytes_of(result.parameters.values()) + bytes_of(result.momentum.values()),
+                this.costs[place],
+            )
+            this.up_bytes += up_bytes
+            this.forward_macs += cost.macs * result.passes
+            this.members.append(Member(selection.client, cost, self._down_bytes.popleft(), up_bytes, result.loss))
+            update = Update(selection, result.parameters, result.momentum, result.local)
             self.observer.keep(update)
             yield update
         this.train_loss = loss / passes if passes else None
@@ -191,8 +158,11 @@ class Simulation:
                     )
             with _timed(this, "count"):
                 cost = self.meter.of(submodel)
+                sent = self.method.received(server, selection, submodel)
+                down_bytes = bytes_of(sent) + bytes_of((momentum or {}).values())
             this.costs.append(cost)
-            this.down_bytes += cost.down_bytes + bytes_of((momentum or {}).values())
+            this.down_bytes += down_bytes
+            self._down_bytes.append(down_bytes)
             yield Job(selection.client.number, this.number, submodel, momentum, learning_rates)
 
     def _check_apart(self, server: Server, submodel: nn.Module) -> None:
@@ -211,13 +181,34 @@ class Simulation:
 
     def _evaluate(self, server: Server, this: Round) -> None:
         with _timed(this, "evaluate"):
-            this.score = self.engine.evaluate(self.method.full_model(server))
+            this.score = self._score(self.method.full_model(server))
+            for keep, model in self.method.nested_models(server):
+                this.levels.append(Level(keep, self._score(model), self.meter.of(model)))
         this.validates = self.federation.validates
         if not math.isfinite(this.score.loss):
             raise Diverged(f"round {this.number}: the loss on {self.federation.evaluated_on} is {this.score.loss}")
         with _timed(this, "diagnose"):
             if isinstance(server.model, Model):
                 this.ranks = layer_ranks(server.model)
+
+    def _score(self, model: nn.Module, by_class: bool = False) -> Score:
+        if self.method.static_statistics:
+            model = self.engine.calibrated(model)
+        return self.engine.evaluate(model, by_class)
+
+    def _evaluate_personal(self, server: Server, this: Round) -> None:
+        """Score the models that clients use for themselves, each on the classes that its client has."""
+        accs = []
+        with _timed(this, "evaluate"):
+            for member in this.members:
+                model = self.method.personal_model(server, member.client)
+                if model is not None:
+                    score, counts = (
+                        self._score(model, by_class=True),
+                        self.federation.label_counts(member.client.number),
+                    )
+                    accs.append(expected_acc(score.class_acc, counts.tolist()))
+        this.personal_acc = statistics.fmean(accs) if accs else None
 
 
 def _is_finite(model: nn.Module) -> bool:

@@ -1,6 +1,6 @@
 """Cells on disk: one folder for each finished cell, put in place by one atomic rename.
 
-``results/<sweep>/cells/<readable>-<identity>/`` holds ``rounds.parquet``, ``ranks.parquet``, ``environment.json``,
+``results/<sweep>/cells/<readable>-<identity>/`` holds the tables (``rounds.parquet`` and others), ``environment.json``,
 ``log.txt`` and ``cell.json``, which is written last. A folder that lacks a whole ``cell.json`` is no result. Beside
 ``cells/``, ``unfinished/<the same name>/`` holds the checkpoint and the lease of a cell that is being run or was
 interrupted.
@@ -24,7 +24,7 @@ from bench.cell import Cell
 from bench.errors import BenchError, StorageError
 from bench.files import checksum, write_synced
 from bench.placing import replace_folder, scratch
-from bench.schema import RANKS, ROUNDS, VERSION, table_of
+from bench.schema import OPTIONAL, TABLES, VERSION, table_of
 from bench.wholeness import OtherVersion, as_json, sealed, whole
 
 FINISHED = ("done", "diverged", "skipped")
@@ -121,8 +121,7 @@ class Store:
         *,
         status: str,
         reason: str,
-        rounds: list[dict[str, Any]],
-        ranks: list[dict[str, Any]],
+        tables: Mapping[str, list[dict[str, Any]]],
         facts: Mapping[str, Any],
         environment: Mapping[str, Any],
         log: Iterable[str],
@@ -131,6 +130,7 @@ class Store:
         """Put a finished or failed cell in place; an older folder of the same cell is replaced.
 
         Args:
+            tables: rows by the name of their table, see :data:`bench.schema.TABLES`; a name left out has none.
             guard: called last before that; raises if the cell has become somebody else's.
 
         Raises:
@@ -143,7 +143,10 @@ class Store:
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir()
             about_data = {"data_title": str(facts.get("data_title", "")), "stand_in": str(cell.data == "stand-in")}
-            for name, rows, schema in (("rounds", rounds, ROUNDS), ("ranks", ranks, RANKS)):
+            for name, schema in TABLES.items():
+                rows = tables.get(name, [])
+                if not rows and name in OPTIONAL:
+                    continue
                 table = table_of(rows, schema)
                 metadata = {**(table.schema.metadata or {}), **about_data}
                 _write_parquet(fresh / f"{name}.parquet", table.replace_schema_metadata(metadata))
@@ -197,12 +200,14 @@ class Store:
             shutil.rmtree(fresh, ignore_errors=True)
 
     def read(self, cell: Cell, name: str) -> pa.Table:
-        """Return a cell's table, "rounds" or "ranks".
+        """Return a cell's table, see :data:`bench.schema.TABLES`; empty where the cell has no such rows.
 
         Raises:
             BenchError: the file is damaged.
         """
-        path = self.path(cell) / f"{name}.parquet"
+        path, schema = self.path(cell) / f"{name}.parquet", TABLES[name]
+        if name in OPTIONAL and not path.exists():
+            return schema.empty_table()
         try:
             table = pq.read_table(path)
         except (OSError, pa.ArrowException) as error:
@@ -210,7 +215,7 @@ class Store:
                 f"{path}: not a whole parquet file ({str(error).splitlines()[0]}); "
                 "delete the cell's folder and run the sweep again"
             ) from None
-        return table.cast(ROUNDS if name == "rounds" else RANKS)
+        return table.cast(schema)
 
 
 def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:

@@ -144,22 +144,24 @@ def write_tables(sweep: Sweep, store: Store, known: Iterable[Record]) -> dict[st
     """
     known = list(known)
     labels = series_labels([record.cell for record in known])
-    rounds, ranks, rows = [], [], []
+    rows: list[dict[str, Any]] = []
+    parts: dict[str, list[pa.Table]] = {name: [] for name in schema.ALL_TABLES}
     for record in known:
         if record.state not in USABLE:
             continue
         about = _cell_columns(record, labels[record.cell.identity])
-        of_cell = store.read(record.cell, "rounds")
-        rows.append({**about, **_accuracies(of_cell, record.state, sweep.last), "reason": record.reason})
-        rounds.append(_beside(about, of_cell, schema.ALL_ROUNDS))
-        ranks.append(_beside(about, store.read(record.cell, "ranks"), schema.ALL_RANKS))
-    tables = {
-        "cells": schema.table_of(rows, schema.CELLS),
-        "rounds": _joined(rounds, schema.ALL_ROUNDS),
-        "ranks": _joined(ranks, schema.ALL_RANKS),
-    }
+        of_cell = {name: store.read(record.cell, name) for name in parts}
+        rows.append({**about, **_accuracies(of_cell["rounds"], record.state, sweep.last), "reason": record.reason})
+        for name, table in of_cell.items():
+            parts[name].append(_beside(about, table, schema.ALL_TABLES[name]))
+    tables = {"cells": schema.table_of(rows, schema.CELLS)}
+    tables |= {name: _joined(parts[name], wanted) for name, wanted in schema.ALL_TABLES.items()}
     for name, table in tables.items():
-        write_table(store.folder / "tables" / f"{name}.parquet", table)
+        place = store.folder / "tables" / f"{name}.parquet"
+        if len(table) or name not in schema.OPTIONAL:
+            write_table(place, table)
+        else:
+            place.unlink(missing_ok=True)
     return tables
 
 

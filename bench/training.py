@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -50,6 +51,7 @@ class Trained:
 
     Attributes:
         parameters: the tensors it sends back.
+        local: the tensors it keeps for its next round.
         momentum: its momentum buffers by parameter name; empty unless the method asks for them.
         loss: mean training loss over its passes, without the penalty.
         passes: samples passed through the sub-model, each epoch counted.
@@ -59,6 +61,7 @@ class Trained:
     momentum: dict[str, Tensor]
     loss: float
     passes: int
+    local: dict[str, Tensor] = field(default_factory=dict)
 
 
 @torch.enable_grad()  # updates are drawn from within a method's aggregation, which runs without gradients
@@ -81,7 +84,7 @@ def train_client(job: Job, federation: Federation) -> Trained:
         passes += len(targets)
     loss = mean_loss(job, float(total), passes)
     momentum = momentum_of(submodel, optimiser) if method.returns_momentum else {}
-    return Trained(method.upload(submodel), momentum, loss, passes)
+    return Trained(method.upload(submodel), momentum, loss, passes, method.local_state(submodel))
 
 
 def method_of(job: Job, federation: Federation) -> Method:
@@ -115,8 +118,11 @@ def local_step(
     submodel: nn.Module, optimiser: torch.optim.SGD, samples: Tensor, targets: Tensor, task: Task, method: Method
 ) -> Tensor:
     """Move a sub-model by one step of SGD on one batch; return the batch's mean loss, without the penalty."""
-    with products_in(task.recipe.precision):
-        loss = task.loss(outputs_of(submodel, samples, task.recipe.precision), targets)
+    precision = task.recipe.precision
+    with products_in(precision):
+        forward = partial(outputs_of, submodel, samples, precision)
+        own = method.local_loss(submodel, forward, targets)
+        loss = task.loss(forward(), targets) if own is None else own
         penalty = method.penalty(submodel)
         (loss if penalty is None else loss + penalty).backward()
     method.adjust_gradients(submodel)

@@ -45,6 +45,9 @@ class Samples:
     def _stored(self) -> tuple[np.ndarray, np.ndarray]:
         return self.split.inputs, self.split.labels
 
+    def __len__(self) -> int:
+        return len(self.split)
+
     def __getitem__(self, chosen: np.ndarray | slice) -> tuple[Tensor, Tensor]:
         """Return some samples' inputs (as stored) and labels on the device, as tensors of their own or views."""
         if self._resident is None:

@@ -20,8 +20,9 @@ from bench.config import make_cell
 from bench.engine import InlineEngine, ParallelEngine, open_engine
 from bench.federation import Federation
 from bench.models.base import Model, blank
+from bench.round import Round
 from bench.runtime import prepared
-from bench.simulator import Round, Simulation
+from bench.simulator import Simulation
 from bench.tasks.base import Task
 from bench.training import Job, Trained, train_client
 

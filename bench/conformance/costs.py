@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench.api import Method, Selection, Server
 from bench.conformance.compare import tensors_in
 from bench.conformance.outcome import Failure, Undefined
 from bench.conformance.subject import Subject, simulate
-from bench.cost import cost_of
+from bench.cost import Cost, cost_of
 from bench.engine import InlineEngine
 from bench.federation import Federation
 from bench.training import Job, Trained
@@ -23,17 +24,18 @@ SLACK = 0.1
 
 
 def costs_grow(subject: Subject) -> None:
-    """Parameters, bytes and multiply-accumulates grow strictly from keep ratio 0.25 to 0.5 to 1.
+    """The costs that a method reduces grow strictly from keep ratio 0.25 to 0.5 to 1, in federations of these.
 
-    The parameters in the layers that a method may factor or narrow are at most ``keep + 0.1`` of those at keep ratio 1.
-    The whole sub-model is not held to that: stem, normalisation and classifier may stay whole, and at keep ratio 1 two
-    factors hold more than the matrix they stand for.
+    By default these are parameters, bytes and multiply-accumulates; ``reduces`` names others. The parameters in the
+    layers that a method may factor or narrow are at most ``keep + 0.1`` of those at keep ratio 1. The whole sub-model
+    is not held to that: stem, normalisation and classifier may stay whole, and at keep ratio 1 two factors hold more
+    than the matrix they stand for.
     """
-    stage = subject.stage()
-    if not stage.method.uses_keep:
+    method = subject.stage().method
+    if not method.uses_keep:
         raise Undefined("it trains the full model whatever the keep ratio (uses_keep is False)")
-    costs = [cost_of(stage.submodel(keep), stage.federation.task) for keep in KEEPS]
-    for name in ("parameters", "down_bytes", "macs"):
+    costs = [_cost_at(subject, keep) for keep in KEEPS]
+    for name in method.reduces:
         values = [getattr(cost, name) for cost in costs]
         if not values[0] < values[1] < values[2]:
             raise Failure(
@@ -51,10 +53,18 @@ def costs_grow(subject: Subject) -> None:
             )
 
 
+def _cost_at(subject: Subject, keep: float) -> Cost:
+    """Return the cost of a client of this keep ratio in a federation of such clients, and of full ones if needed."""
+    full = subject.needs_full_clients and keep < 1
+    stage = subject.stage(keep=f"{keep:g}:0.5,1:0.5" if full else keep)
+    return cost_of(stage.submodel(keep), stage.federation.task)
+
+
 def costs_are_as_counted(subject: Subject) -> None:
     """The parameters, bytes and multiply-accumulates that a round reports are those of what was really sent.
 
-    Bytes are those of all tensors that a sub-model holds, registered or not, and of what comes back. Operations are
+    Bytes are those of all tensors that a sub-model holds, registered or not, and of what comes back. Where a method
+    says that less is sent (``received``), what it names must be tensors of the sub-model, each once. Operations are
     counted on a real sample, operator by operator.
     """
     federation = subject.federation()
@@ -90,6 +100,16 @@ class _Scales(InlineEngine):
         self.macs: list[int] = []
         self.down: list[int] = []
         self.up: list[int] = []
+        self._sends_all = type(federation.method).received is Method.received
+        self._named: list[int] = []
+        own = federation.method.received
+
+        def noted(server: Server, selection: Selection, submodel: nn.Module) -> list[Tensor]:
+            sent = list(own(server, selection, submodel))
+            self._named = [tensor.data_ptr() for tensor in sent if tensor.numel()]
+            return sent
+
+        federation.method.received = noted  # type: ignore[method-assign]
 
     def train(self, jobs: Iterable[Job]) -> Iterator[Trained]:
         for trained in super().train(self._weighed(job) for job in jobs):
@@ -99,12 +119,25 @@ class _Scales(InlineEngine):
     def _weighed(self, job: Job) -> Job:
         held = list(tensors_in(job.submodel))
         self.parameters.append(sum(tensor.numel() for tensor in held if isinstance(tensor, nn.Parameter)))
-        self.down.append(sum(_bytes(tensor) for tensor in [*held, *tensors_in(job.momentum)]))
+        self.down.append(sum(_bytes(tensor) for tensor in [*self._sent(held), *tensors_in(job.momentum)]))
         first = self.federation.client_data(job.client)[0][:1]
         with torch.no_grad(), _Multiplications() as counted:
             job.submodel(self.federation.task.prepare(first))
         self.macs.append(counted.macs)
         return job
+
+    def _sent(self, held: list[Tensor]) -> list[Tensor]:
+        """Return which of the tensors that the last sub-model holds are sent to its client."""
+        if self._sends_all:
+            return held
+        named, memory = self._named, {tensor.data_ptr() for tensor in held if tensor.numel()}
+        if len(set(named)) < len(named) or not set(named) <= memory:
+            raise Failure(
+                "received names a tensor twice, or one that the sub-model does not hold",
+                "those of the sub-model's tensors that are sent",
+                "take them from submodel.state_dict()",
+            )
+        return [tensor for tensor in held if tensor.numel() and tensor.data_ptr() in named]
 
 
 def _bytes(tensor: Tensor) -> int:

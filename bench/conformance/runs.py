@@ -25,7 +25,7 @@ def everything_equals_fedavg(subject: Subject) -> None:
     All clients hold as many samples, so that averages by samples and by clients are the same.
     """
     federation = subject.federation(keep=1.0)
-    if not federation.method.equals_fedavg:
+    if not subject.stage(keep=1.0).method.equals_fedavg:  # which may follow from the parameters, in setup
         raise Declared("local training has other dynamics than the full model's (equals_fedavg is False)")
     mine, theirs = values_of(simulate(federation).server.model), fedavg(subject.task)
     if mine.keys() != theirs.keys():

@@ -41,8 +41,9 @@ TRAINING = {
     "standin_test": 16,
 }
 """All clients hold as many samples, so that averages by samples and by clients are the same, in two full batches."""
-MIXED = "0.25:0.5,0.5:0.5"
-"""Half of the clients have keep ratio 0.25: the first round's cohort has one of each, the second's two alike."""
+MIXED, MIXED_WITH_FULL = "0.25:0.5,0.5:0.5", "0.25:0.5,1:0.5"
+"""Half of the clients have keep ratio 0.25: the first round's cohort has one of each, the second's two alike. The other
+half has 1 for methods that need full clients."""
 NOISE = 0.01
 """Standard deviation of what is added to every uploaded number where clients are to have moved."""
 
@@ -66,7 +67,10 @@ class Stage:
             Failure: they are not one for each client, in the cohort's order.
         """
         samples = int(self.federation.partition.sizes[0])
-        clients = tuple(Client(number, samples, keep) for number, keep in enumerate(keeps))
+        clients = tuple(
+            Client(number, samples, keep, tuple(np.flatnonzero(self.federation.label_counts(number)).tolist()))
+            for number, keep in enumerate(keeps)
+        )
         cohort, streams = Cohort(round_number, clients), self.federation.streams("selection", round_number)
         selections = self.method.select(self.server, cohort, streams)
         numbers = [selection.client.number for selection in selections]
@@ -85,10 +89,11 @@ class Stage:
 
     def update(self, selection: Selection, noise: float = 0.0) -> Update:
         """Return what a client sends whose training moved every number by normal noise."""
-        sent = self.method.upload(self.method.extract(self.server, selection))
+        submodel = self.method.extract(self.server, selection)
+        sent, local = self.method.upload(submodel), self.method.local_state(submodel)
         rng = stream(0, "conformance", 1, selection.client.number)
         moved = {name: tensor + noise * _normal(tensor, rng) for name, tensor in sent.items()}
-        return Update(selection, moved)
+        return Update(selection, moved, local={name: tensor.detach().clone() for name, tensor in local.items()})
 
     def aggregate(self, updates: Sequence[Update]) -> dict[str, Tensor]:
         """Let the server take the updates and return the parameters of its model."""
@@ -125,11 +130,17 @@ class Subject:
     ) -> None:
         self.method, self.task, self.plugins, self.spawns = method, task, tuple(plugins), spawns
         self.parameters = dict(parameters or {})
-        self.source = registry.method(method, self.plugins).source
+        entry = registry.method(method, self.plugins)
+        assert entry.kind is not None
+        self.source, self.needs_full_clients = entry.source, entry.kind.needs_full_clients
         self.federation()
 
-    def federation(self, keep: float | str = MIXED, diagnostics: str = "basic", device: str = "cpu") -> Federation:
-        """Return a fresh federation whose clients have this keep ratio, or those of this profile."""
+    def federation(
+        self, keep: float | str | None = None, diagnostics: str = "basic", device: str = "cpu"
+    ) -> Federation:
+        """Return a fresh federation whose clients have this keep ratio, or those of this profile; by default a mix."""
+        if keep is None:
+            keep = MIXED_WITH_FULL if self.needs_full_clients else MIXED
         values = {"method": self.method, "keep": keep, "diagnostics": diagnostics, "parameters": self.parameters}
         cell = make_cell(_cell_values(self.task) | values, "check", self.plugins)
         return Federation.build(cell, self.plugins, device)
@@ -138,9 +149,9 @@ class Subject:
         """Return a fresh federation of mixed keep ratios of which everything is recorded that can be."""
         return self.federation(diagnostics="all")
 
-    def stage(self, device: str = "cpu") -> Stage:
-        """Return a fresh federation with its method set up."""
-        federation = self.federation(device=device)
+    def stage(self, device: str = "cpu", keep: float | str | None = None) -> Stage:
+        """Return a fresh federation, by default of mixed keep ratios, with its method set up."""
+        federation = self.federation(keep, device=device)
         return Stage(federation, federation.method.setup(federation.initial_model(), federation.task))
 
     @cached_property

@@ -64,7 +64,7 @@ class Spectral(Method):
 
     family: ClassVar[str] = "spectral"
     Params: ClassVar[type] = SpectralParams
-    equals_fedavg: ClassVar[bool] = False
+    equals_fedavg: bool = False
     keeps_tail: bool = True
     errors_follow_from_design: bool = True
     """False where what a client gets depends on more than the design, so that no expected error is known."""

@@ -18,14 +18,22 @@ from bench import kernels
 
 
 class BatchNorm(nn.BatchNorm2d):
-    """Normalisation by the statistics of the current batch, in training and in evaluation (PriSM, section 2.2)."""
+    """Normalisation by the statistics of the current batch, in training and in evaluation (PriSM, section 2.2).
+
+    In evaluation by other statistics once those are fixed: see :meth:`fix`.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, track_running_stats=False)
 
+    def fix(self, mean: Tensor, variance: Tensor) -> None:
+        """Evaluate with these statistics, ``[channels]`` each, from now on; training goes on by those of the batch."""
+        self.running_mean, self.running_var = mean, variance
+
     def forward(self, inputs: Tensor, shortcut: Tensor | None = None, relu: bool = False) -> Tensor:
         """Return the normalised inputs plus the shortcut, behind a ReLU if that is asked for."""
-        if _fusable(inputs, self.weight, self.bias, shortcut):
+        by_batch = self.training or self.running_mean is None
+        if by_batch and _fusable(inputs, self.weight, self.bias, shortcut):
             return _Fused.apply(inputs, self.weight, self.bias, shortcut, None, self.eps, relu)
         return _followed(super().forward(inputs), shortcut, relu)
 

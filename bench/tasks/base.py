@@ -23,6 +23,7 @@ class Recipe:
     rounds: int = parameter(100, "communication rounds", low=1)
     clients: int = parameter(100, "clients of the federation", low=1)
     cohort: int = parameter(20, "clients that take part in a round", low=1)
+    cohort_rounds: int = parameter(1, "rounds for which a cohort stays together", low=1)
     samples_per_client: int | None = parameter(None, "training samples of each client; all if not given", low=1)
     users_per_client: int | None = parameter(None, "natural users grouped into one client", low=1)
     local_epochs: int = parameter(2, "passes over a client's data in a round", low=1)
@@ -126,7 +127,7 @@ class Task(ABC):
 
     @abstractmethod
     def correct(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the number of samples of a batch that are classified correctly, an integer scalar."""
+        """Return which samples of a batch are classified correctly, boolean ``[samples]``."""
 
     @abstractmethod
     def example(self, samples: int, device: str) -> Tensor:

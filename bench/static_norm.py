@@ -1,0 +1,102 @@
+"""Static batch normalisation: evaluated with the statistics of one pass over the clients' training samples.
+
+HeteroFL's clients normalise by the statistics of their batches and track none; after training the statistics of the
+server's model are taken once, and used in evaluation (Diao et al., ICLR 2021, section 3.3).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from bench.api import copy_of
+from bench.models.normalisation import BatchNorm
+from bench.precision import outputs_of, products_in
+
+if TYPE_CHECKING:
+    from bench.federation import Federation
+
+
+def has_statistics(model: nn.Module) -> bool:
+    """Return whether a model normalises by the statistics of a batch anywhere."""
+    return any(True for _ in _norms(model))
+
+
+def statistics_batches(federation: Federation) -> int:
+    """Return the number of batches of the pass: of the size of the evaluation's, the last smaller one included."""
+    return math.ceil(len(federation.training_samples) / federation.task.recipe.evaluation_batch)
+
+
+@torch.no_grad()
+def batch_statistics(model: nn.Module, federation: Federation, batches: Iterable[int]) -> list[Tensor]:
+    """Return mean and unbiased variance of what reaches each normalised channel, for each of some batches.
+
+    Samples are taken in the data set's order and without augmentation. In a batch every layer normalises by that
+    batch's statistics, as in training, so that one pass is enough for all layers.
+
+    Returns:
+        For each batch float32 ``[2, channels of all layers]``, on the CPU.
+    """
+    task, size = federation.task, federation.task.recipe.evaluation_batch
+    model = copy_of(model).eval()
+    found = []
+    with _watched(model) as seen:
+        for number in batches:
+            seen.clear()
+            inputs, _ = federation.training_samples[number * size : (number + 1) * size]
+            with products_in(task.recipe.precision):
+                outputs_of(model, task.prepare(inputs), task.recipe.precision)
+            found.append(torch.cat(seen, 1).cpu())
+    return found
+
+
+def with_statistics(model: nn.Module, statistics: list[Tensor]) -> nn.Module:
+    """Return a copy of a model that is evaluated with the mean of the batches' statistics, all batches alike.
+
+    The mean is taken in double precision and in the order of the batches: it does not depend on who saw which batch.
+    """
+    model, mean = copy_of(model), torch.stack(statistics).double().mean(0)
+    start = 0
+    for norm in _norms(model):
+        channels = slice(start, start + norm.num_features)
+        norm.fix(*mean[:, channels].to(norm.weight))
+        start += norm.num_features
+    return model
+
+
+def calibrated(model: nn.Module, federation: Federation) -> nn.Module:
+    """Return a copy of a model with the statistics of the whole pass, which this process makes."""
+    if not has_statistics(model):
+        return model
+    return with_statistics(model, batch_statistics(model, federation, range(statistics_batches(federation))))
+
+
+def _norms(model: nn.Module) -> Iterator[BatchNorm]:
+    return (module for module in model.modules() if isinstance(module, BatchNorm))
+
+
+@contextmanager
+def _watched(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect the statistics of what reaches each normalisation, in the order of the model's modules."""
+    norms = list(_norms(model))
+    seen: list[Tensor] = []
+
+    def note(place: int, inputs: Tensor) -> None:
+        variance, mean = torch.var_mean(inputs.float(), (0, 2, 3))
+        seen.extend(torch.empty(0) for _ in range(len(norms) - len(seen)))
+        seen[place] = torch.stack([mean, variance])
+
+    handles = [
+        norm.register_forward_pre_hook(lambda _, given, place=place: note(place, given[0]))
+        for place, norm in enumerate(norms)
+    ]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
