@@ -107,7 +107,8 @@ def update_of(method: Method, server: Server, selection: Selection, noise: float
         name: tensor + noise * torch.randn(tensor.shape, generator=generator)
         for name, tensor in method.upload(submodel).items()
     }
-    return Update(selection, uploaded)
+    local = {name: tensor.detach().clone() for name, tensor in method.local_state(submodel).items()}
+    return Update(selection, uploaded, local=local)
 
 
 def values_of(model: nn.Module) -> dict[str, Tensor]:
