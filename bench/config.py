@@ -23,7 +23,11 @@ AXES = ("task", "method", "keep", "partition", "alpha", "seed", "tier", "data", 
 TABLES = ("training", "model", "parameters")
 FIGURES = (
     "accuracy-keep",
+    "accuracy-cost",
     "training-curves",
+    "profiles",
+    "levels",
+    "personal",
     "ablation",
     "required-kernels",
     "rank-methods",

@@ -96,6 +96,7 @@ def make_cell(
             "lr": 0.1 * cost,
             "coverage": exploration * np.exp(rng.normal(0, 0.01)) if method != "fedavg" else math.nan,
             "coverage_expected": exploration if method != "fedavg" else math.nan,
+            "personal_acc": (acc + 0.1 * (1 - acc)) * cost if method == "pfedpara" else math.nan,
             "cosine_fedavg": math.nan if method == "fedavg" else cosine * cost,
             "down_bytes": 20 * 4 * FULL_PARAMETERS[task] * keep * cost,
             "up_bytes": 20 * 4 * FULL_PARAMETERS[task] * keep * cost,
@@ -107,6 +108,36 @@ def make_cell(
             "round_s": np.where(number == 0, 0.0, 3.0 * (0.5 + keep) + evaluate + diagnose),
         }
     )
+
+
+def make_mixed(
+    profiles: tuple[tuple[str, float], ...], labels: list[tuple[str, str]] = METHOD_LABELS, **choices: object
+) -> pd.DataFrame:
+    """Return a table of rounds with cells of these (profile, mean keep ratio), the full model once."""
+    full = [pair for pair in labels if pair[0] == "fedavg"]
+    parts = [make_rounds(labels=full, **choices)] if full else []  # type: ignore[arg-type]
+    for profile, keep in profiles:
+        of_profile = [(method, f"{label}, keep {profile}") for method, label in labels if method != "fedavg"]
+        rounds = make_rounds(labels=of_profile, keeps=(keep,), **choices)  # type: ignore[arg-type]
+        parts.append(rounds.assign(capacities=profile))
+    words = ["task", "method", "label", "partition", "data_title", "status"]
+    return pd.concat([part.astype(dict.fromkeys(words, str)) for part in parts], ignore_index=True)
+
+
+def make_levels(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of levels: those of the profile in the label, or the keep ratio; small ones are worse."""
+    about = [*rounds.loc[:, "cell":"round"].columns]
+    rows = rounds[rounds["method"].astype(str) != "fedavg"]
+    parts = []
+    for (label, keep), of_label in rows.astype({"label": str}).groupby(["label", "keep"]):
+        profile = label.partition(", keep ")[2].removesuffix(" dynamic")
+        for level in [float(part.split(":")[0]) for part in profile.split(",")] if profile else [keep]:
+            acc = of_label["test_acc"] - 0.25 * (1 - level) ** 2 * (1 - 0.5 * strength(label))
+            costs = {"parameters": int(1e6 * level), "macs": int(1e7 * level)}
+            parts.append(
+                of_label[about].assign(level=level, level_acc=acc, level_loss=2 - acc, validates=False, **costs)
+            )
+    return pd.concat(parts, ignore_index=True)
 
 
 def make_ranks(rounds: pd.DataFrame) -> pd.DataFrame:

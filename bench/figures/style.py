@@ -50,8 +50,8 @@ RC: dict[str, Any] = {
     "pdf.fonttype": 42,
 }
 
-# Okabe and Ito's colour-blind safe palette first, then colours of Paul Tol's "muted" scheme; the marker tells apart
-# what two close colours may not.
+# Okabe and Ito's colour-blind safe palette first, then colours of Paul Tol's "muted" scheme, then those farthest from
+# all of them for every kind of colour vision. No two methods share a marker: it tells apart what colours may not.
 METHODS: dict[str, tuple[str, str]] = {
     "fedavg": ("#000000", "o"),
     "prism": ("#0072b2", "o"),
@@ -66,6 +66,8 @@ METHODS: dict[str, tuple[str, str]] = {
     "fedpara": ("#aa4499", "p"),
     "fedlama": ("#44aa99", "h"),
     "inclusivefl": ("#8c510a", "*"),
+    "federated_dropout": ("#f0005a", "d"),
+    "pfedpara": ("#963cff", "8"),
 }
 OTHER_COLOURS = ("#117733", "#cc6677", "#b8a642", "#661100", "#6699cc", "#888888")
 OTHER_MARKERS = ("d", "H", "8")
