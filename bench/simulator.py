@@ -201,10 +201,7 @@ class Simulation:
             # The engine asks for the next sub-model while it trains: that time is the server's.
             this.seconds["train"] -= this.seconds["extract"] + this.seconds["count"] - before
             passes, loss = passes + result.passes, loss + result.loss * result.passes
-            up_bytes, cost = (
-                bytes_of(result.parameters.values()) + bytes_of(result.momentum.values()),
-                this.costs[place],
-            )
+            up_bytes, cost = bytes_of(result.parameters.values()) + bytes_of(result.momentum.values()), this.costs[place]
             this.up_bytes += up_bytes
             this.forward_macs += cost.macs * result.passes
             this.members.append(Member(selection.client, cost, self._down_bytes.popleft(), up_bytes, result.loss))
@@ -261,6 +258,7 @@ class Simulation:
             if isinstance(server.model, Model):
                 this.ranks = layer_ranks(server.model)
 
+
     def _score(self, model: nn.Module, by_class: bool = False) -> Score:
         if self.method.static_statistics:
             model = self.engine.calibrated(model)
@@ -273,10 +271,7 @@ class Simulation:
             for member in this.members:
                 model = self.method.personal_model(server, member.client)
                 if model is not None:
-                    score, counts = (
-                        self._score(model, by_class=True),
-                        self.federation.label_counts(member.client.number),
-                    )
+                    score, counts = self._score(model, by_class=True), self.federation.label_counts(member.client.number)
                     accs.append(expected_acc(score.class_acc, counts.tolist()))
         this.personal_acc = statistics.fmean(accs) if accs else None
 

@@ -193,7 +193,12 @@ def make_footprint(rounds: pd.DataFrame) -> pd.DataFrame:
 
 def make_tables(**choices: object) -> dict[str, pd.DataFrame]:
     rounds = make_rounds(**choices)  # type: ignore[arg-type]
-    return {"rounds": rounds, "ranks": make_ranks(rounds), "footprint": make_footprint(rounds)}
+    return {
+        "rounds": rounds,
+        "ranks": make_ranks(rounds),
+        "levels": make_levels(rounds),
+        "footprint": make_footprint(rounds),
+    }
 
 
 def figures_of(name: str, tables: dict[str, pd.DataFrame], options: Options | None = None) -> dict[str, Figure]:
@@ -203,6 +208,31 @@ def figures_of(name: str, tables: dict[str, pd.DataFrame], options: Options | No
 
 def words(figure: Figure) -> str:
     return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+def shown_words(figure: Figure) -> list[Text]:
+    """Return the texts that a reader sees: tick labels beyond the axis limits exist but are not drawn."""
+    unseen: set[Text] = set()
+    for panel in figure.axes:
+        for axis, (low, high) in ((panel.xaxis, panel.get_xlim()), (panel.yaxis, panel.get_ylim())):
+            unseen |= {tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high}
+    return [text for text in figure.findobj(Text) if text.get_text() and text.get_visible() and text not in unseen]
+
+
+def check_words(figure: Figure) -> None:
+    """Assert that the words of a figure lie on it, and neither on one another nor, those of a legend, on a panel."""
+    with use_style():
+        figure.draw_without_rendering()
+        boxes = [(text.get_text(), text.get_window_extent()) for text in shown_words(figure)]
+    assert len(boxes) > 10
+    for position, (word, box) in enumerate(boxes):
+        assert box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1, word
+        assert box.y0 >= -1 and box.y1 <= figure.bbox.y1 + 1, word
+        for other, other_box in boxes[position + 1 :]:
+            apart = box.x1 <= other_box.x0 + 1 or other_box.x1 <= box.x0 + 1
+            assert apart or box.y1 <= other_box.y0 + 1 or other_box.y1 <= box.y0 + 1, (word, other)
+    for legend in figure.legends:
+        assert legend.get_window_extent().y1 <= min(panel.get_window_extent().y0 for panel in figure.axes)
 
 
 def panels(figure: Figure) -> dict[str, Axes]:

@@ -125,6 +125,7 @@ class _Scales(InlineEngine):
         self.macs.append(counted.macs)
         return job
 
+
     def _sent(self, held: list[Tensor]) -> list[Tensor]:
         """Return which of the tensors that the last sub-model holds are sent to its client."""
         if self._sends_all:

@@ -13,20 +13,30 @@ from bench.analysis.costs import accuracy_and_cost
 from bench.analysis.curves import COSTS, macs_column
 from bench.analysis.profiles import profiles_of, with_profiles
 from bench.analysis.tables import FULL_MODEL
-from bench.figures.base import FigureSpec, Options, Tables, evaluated_tasks, of_partition, partitions_of, spread
+from bench.figures.base import (
+    FigureSpec,
+    Options,
+    Tables,
+    evaluated_tasks,
+    of_partition,
+    partition_title,
+    partitions_of,
+    spread,
+)
 from bench.figures.cost_axis import axis_of, make_logarithmic
 from bench.figures.curve_panels import joined
-from bench.figures.panels import finish, grid, label_edges, method_entries
+from bench.figures.panels import finish, grid, method_entries
 from bench.figures.points import BARS, draw_crosses, fit_height, in_percent, points_note
 from bench.figures.profile_words import panel_title
 from bench.figures.style import SeriesStyle, counted, series_styles
 
 ROWS = 6  # of panels, in one figure
 SIZES = 4  # keep ratios in the legend
-SMALL, LARGE = 3.0, 7.5  # points: the marker of a keep ratio near 0, and that of 1
-FULL_SIZE = 6.5
+SMALL, LARGE = 2.6, 8.5  # points: the marker of a keep ratio near 0, and that of 1
+FULL_SIZE = 7.0
 TITLE = 100  # characters above a row of panels
-Row = tuple[str, float, str, float]  # partition, alpha, profile, mean keep ratio
+MIXED = "mixed"  # stands for all profiles, where they share a row
+Row = tuple[str, float, str, float]  # partition, alpha, profile or MIXED, mean keep ratio
 
 
 def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
@@ -58,43 +68,68 @@ def _points(rounds: pd.DataFrame, last: int) -> pd.DataFrame:
 
 
 def _rows(points: pd.DataFrame) -> list[Row]:
-    """Return what a row of panels each shows: clients that are alike, whatever their keep ratio, or one profile."""
-    rows: list[Row] = []
-    for partition, alpha in partitions_of(points):
-        here = of_partition(points, partition, alpha)
-        mixed = [(profile, keep) for profile, keep in profiles_of(here) if profile]
-        alike = (here["method"] != FULL_MODEL) & (here["profile"] == "")
-        groups = [("", 1.0), *mixed] if alike.any() or not mixed else mixed
-        rows += [(partition, alpha, *group) for group in groups]
+    """Return what a row of panels each shows: clients that are alike, whatever their keep ratio, or one profile.
+
+    All profiles share a row where there would be more than ``ROWS`` otherwise.
+    """
+    for together in (False, True):
+        rows: list[Row] = []
+        for partition, alpha in partitions_of(points):
+            here = of_partition(points, partition, alpha)
+            mixed = [(profile, keep) for profile, keep in profiles_of(here) if profile]
+            alike = (here["method"] != FULL_MODEL) & (here["profile"] == "")
+            groups = [("", 1.0)] if alike.any() or not mixed else []
+            groups += [(MIXED, 1.0)] if together and mixed else mixed
+            rows += [(partition, alpha, *group) for group in groups]
+        if len(rows) <= ROWS:
+            break
     return rows
+
+
+def _of_row(points: pd.DataFrame, row: Row) -> pd.DataFrame:
+    partition, alpha, profile, _ = row
+    here = of_partition(points, partition, alpha)
+    of_profile = here["profile"] != "" if profile == MIXED else here["profile"] == profile
+    return here[of_profile | (here["method"] == FULL_MODEL)]
+
+
+def _row_title(row: Row) -> str:
+    partition, alpha, profile, keep = row
+    if profile == MIXED:
+        return f"clients of different capacity; {partition_title(partition, alpha)}"
+    return panel_title(profile, keep, partition, alpha, TITLE)
 
 
 def _figure(task: str, rounds: pd.DataFrame, points: pd.DataFrame, styles: dict[str, SeriesStyle], last: int) -> Figure:
     all_rows = _rows(points)
     rows = spread(all_rows, ROWS)
     figure, axes = grid(len(rows), len(COSTS), panel=(2.4, 2.0), share_y="row")
-    shown = []
-    for panels, (partition, alpha, profile, keep) in zip(axes, rows, strict=True):
-        here = of_partition(points, partition, alpha)
-        here = here[(here["profile"] == profile) | (here["method"] == FULL_MODEL)]
-        shown.append(here)
-        panels[len(COSTS) // 2].set_title(panel_title(profile, keep, partition, alpha, TITLE))
+    labels = []
+    for panels, row in zip(axes, rows, strict=True):
+        here = _of_row(points, row)
+        panels[len(COSTS) // 2].set_title(_row_title(row))
         for panel, cost in zip(panels, COSTS, strict=True):
             divisor, label = axis_of(cost, points[cost].max(), macs_column(rounds))
             _panel(panel, in_percent(here).assign(x=here[cost] / divisor), styles)
-            if panels is axes[-1]:
-                panel.set_xlabel(label)
-    label_edges(axes[:, :1], axes[-1, 0].get_xlabel(), "test accuracy (%)")
+            labels.append(label)
+    for panel, label in zip(axes[-1], labels, strict=False):
+        panel.set_xlabel(label)
+    for panel in axes[:, 0]:
+        panel.set_ylabel("test accuracy (%)")
 
-    of_figure = pd.concat(shown)
-    alike = sorted(of_figure.loc[(of_figure["profile"] == "") & (of_figure["method"] != FULL_MODEL), "keep"].unique())
+    of_figure = pd.concat([_of_row(points, row) for row in rows])
+    mixed_too = any(profile == MIXED for _, _, profile, _ in rows)
+    sized = (of_figure["method"] != FULL_MODEL) & (mixed_too | (of_figure["profile"] == ""))
+    keeps = sorted(of_figure.loc[sized, "keep"].unique())
     note = joined(
-        points_note(of_figure, last).replace("Bars and band", "Bars"),
-        "Cost: of the whole run, all clients of all rounds." + (" Lines join keep ratios." if len(alike) > 1 else ""),
+        points_note(of_figure[of_figure["mean"].notna()], last).replace("Bars and band", "Bars"),
+        "Cost: of the whole run, all clients of all rounds, on logarithmic axes.",
+        "Lines join keep ratios." if len(keeps) > 1 else "",
+        "Clients of different capacity stand for their mean." if mixed_too else "",
         _unfinished(of_figure),
         _left_out(len(all_rows) - len(rows)),
     )
-    entries = _entries(of_figure, styles) + (_size_entries(spread(alike, SIZES)) if len(alike) > 1 else [])
+    entries = _entries(of_figure, styles) + (_size_entries(spread(keeps, SIZES)) if len(keeps) > 1 else [])
     return finish(figure, entries, {"rounds": rounds}, f"Final accuracy against the cost of training: {task}", note)
 
 
@@ -136,7 +171,7 @@ def _entries(points: pd.DataFrame, styles: dict[str, SeriesStyle]) -> list[Line2
 
 def _size_entries(keeps: list[float]) -> list[Line2D]:
     look: dict[str, Any] = {"marker": "o", "linestyle": "none", "color": "#777777"}
-    return [Line2D([], [], label=f"keep {keep:g}", markersize=size_of(keep), **look) for keep in keeps]
+    return [Line2D([], [], label=f"keep {keep:.3g}", markersize=size_of(keep), **look) for keep in keeps]
 
 
 def _unfinished(points: pd.DataFrame) -> str:

@@ -52,12 +52,11 @@ def _tasks(rounds: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame, bool]]:
     Profiles are no keep ratio: a single one stands at its mean, but several would be a cloud of points with a line of
     the legend each, in which two profiles of the same mean lie on one another. The figure "profiles" is theirs.
     """
+    several = len(set(split_rows(rounds)["profile"]) - {""}) > 1
     tasks = []
     for suffix, task, rows in evaluated_tasks(rounds):
-        profiles = split_rows(rows)["profile"]
-        few = profiles[profiles != ""].nunique() < 2
-        equal = rows if few else rows[profiles == ""]
-        if few or (equal["method"].astype(str) != FULL_MODEL).any():
+        equal = rows[split_rows(rows)["profile"] == ""] if several else rows
+        if len(equal) == len(rows) or (equal["method"].astype(str) != FULL_MODEL).any():
             tasks.append((suffix, task, equal, len(equal) < len(rows)))
     if not tasks:
         raise Skip("all clients of its sub-models differ in capacity, see the figure 'profiles'")

@@ -13,9 +13,10 @@ STEPS = (
     (1.0,),
     (1.0, 3.0),
     (1.0, 2.0, 5.0),
-    (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0),
-    tuple(i / 10 for i in range(10, 100)),
-)
+    (1.0, 1.5, 2.0, 3.0, 5.0, 7.0),
+    (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0),
+    tuple(number / 10 for number in range(10, 100)),
+)  # within a decade, from few ticks to many
 TICKS = 3  # at least, on a logarithmic axis
 MOST = 6
 WORK = {"forward_macs": "forward work of all clients", "train_macs": "forward and backward work\nof all clients"}

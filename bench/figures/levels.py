@@ -12,6 +12,7 @@ from matplotlib.ticker import NullLocator
 
 from bench.analysis.levels import level_accuracy
 from bench.analysis.profiles import profiles_of, with_profiles
+from bench.analysis.series import SERIES
 from bench.analysis.summary import final_accuracy, over_seeds
 from bench.analysis.tables import FULL_MODEL
 from bench.figures.base import FigureSpec, Options, Skip, Tables, by_task, of_partition, partitions_of, spread
@@ -71,7 +72,7 @@ def _tasks(tables: Tables, options: Options) -> list[Found]:
 def _full_models(rounds: pd.DataFrame | None, last: int) -> pd.DataFrame:
     """Return the final accuracy of the full models, no rows where the sweep has none."""
     if rounds is None:
-        return pd.DataFrame(columns=["task", "data_title", "method", "label", "partition", "alpha", "mean"])
+        return pd.DataFrame(columns=[*SERIES, "mean", "low", "high"])
     return over_seeds(final_accuracy(rounds[rounds["method"] == FULL_MODEL], last))
 
 
@@ -81,11 +82,13 @@ def _figure(of: Found, styles: dict[str, SeriesStyle], last: int) -> Figure:
     all_groups = alike + [(profile, keep) for profile, keep in profiles_of(of.points) if profile]
     all_partitions = partitions_of(of.points)
     groups, partitions = spread(all_groups, ROWS), spread(all_partitions, PARTITIONS)
-    figure, axes = grid(len(groups), len(partitions), panel=(2.6, 2.1), share_y="row")
+    figure, axes = grid(len(groups), len(partitions), panel=(2.6, 2.1))
+    shown = []
     for panels, (profile, keep) in zip(axes, groups, strict=True):
         of_group = of.points[of.points["profile"] == profile]
         for panel, (partition, alpha) in zip(panels, partitions, strict=True):
             points, full = (of_partition(table, partition, alpha) for table in (of_group, of.full))
+            shown.append(points)
             _panel(panel, in_percent(points), in_percent(full), styles)
             panel.set_title(panel_title(profile, keep, partition, alpha))
         _label_levels(panels, sorted(of_group["level"].unique().tolist()))
@@ -93,9 +96,9 @@ def _figure(of: Found, styles: dict[str, SeriesStyle], last: int) -> Figure:
     hidden = {"profile": len(all_groups) - len(groups), "partition": len(all_partitions) - len(partitions)}
     words = ", ".join(counted(number, number, noun) for noun, number in hidden.items() if number)
     note = joined(
-        points_note(of.points, last).replace("Bars and band", "Bars"),
+        points_note(pd.concat(shown), last).replace("Bars and band", "Bars"),
         "Only methods with a nested sub-model for each keep ratio appear.",
-        f"Not shown: {words}." if words else "",
+        f"Not shown: {words}, see the numbers." if words else "",
     )
     tables = {"levels": of.rows}
     entries = method_entries(pd.concat([of.points, of.full]), styles)

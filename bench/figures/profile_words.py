@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from bench.figures.base import partition_title
 
-WIDTH = 38  # characters above a panel
+WIDTH = 34  # characters above a panel
+DYNAMIC = " dynamic"  # at the end of a profile: clients draw their keep ratio anew in each round
 
 
 def shares(profile: str, keep: float) -> list[str]:
@@ -30,9 +31,10 @@ def shares(profile: str, keep: float) -> list[str]:
 def panel_title(profile: str, keep: float, partition: str, alpha: float, width: int = WIDTH) -> str:
     """Return the words above a panel of one profile, or of clients that are alike, in lines of ``width`` characters."""
     place = partition_title(partition, alpha)
-    if not profile:
-        return f"keep ratios alike; {place}"
-    return f"mean keep {keep:g}; {place}\n{in_lines(shares(profile, keep), width)}"
+    heading = f"mean keep {keep:.3g}" if profile else "keep ratios alike"
+    fits = len(heading) + 2 + len(place.replace(r"$\alpha$", "a").replace(r"$\infty$", "oo")) <= width
+    heading = f"{heading}; {place}" if fits else f"{heading}\n{place}"
+    return f"{heading}\n{in_lines(shares(profile, keep), width)}" if profile else heading
 
 
 def in_lines(parts: Sequence[str], width: int) -> str:

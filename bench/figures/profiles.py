@@ -23,10 +23,10 @@ from bench.figures.base import (
 )
 from bench.figures.panels import finish, grid, label_edges, method_entries
 from bench.figures.points import draw_crosses, draw_full_models, draw_points, fit_height, in_percent, points_note
-from bench.figures.profile_words import shares
+from bench.figures.profile_words import DYNAMIC, shares
 from bench.figures.style import SeriesStyle, series_styles
 
-PLACE = 0.66  # inches for a profile
+PLACE = 0.72  # inches for a profile
 DODGE = 0.1  # of a profile's room between neighbouring series,
 DODGES = 0.6  # and at most between the first and the last
 WIDTH = 9.0  # inches, at most, of panels side by side
@@ -64,7 +64,7 @@ def _tasks(tables: Tables, options: Options) -> list[tuple[str, str, pd.DataFram
 def _figure(task: str, rounds: pd.DataFrame, points: pd.DataFrame, styles: dict[str, SeriesStyle], last: int) -> Figure:
     profiles, partitions = profiles_of(points), partitions_of(points)
     words = ["\n".join(shares(*profile)) for profile in profiles]
-    width = max(2.4, PLACE * len(profiles) + 0.5)
+    width = max(3.2, PLACE * len(profiles) + 0.5)
     columns = max(1, min(len(partitions), int(WIDTH / width)))
     rows = math.ceil(len(partitions) / columns)
     height = 1.9 + LINE * max(word.count("\n") for word in words)
@@ -80,7 +80,7 @@ def _figure(task: str, rounds: pd.DataFrame, points: pd.DataFrame, styles: dict[
     label_edges(axes, "share of the clients, and their keep ratio", "test accuracy (%)")
 
     note = f"{points_note(points, last)} Profiles stand in the order of their mean keep ratio, the largest first."
-    if any(profile.endswith(" dynamic") for profile, _ in profiles):
+    if any(profile.endswith(DYNAMIC) for profile, _ in profiles):
         note += " Dynamic: every client draws its keep ratio anew in each round, by these shares."
     title = f"Final accuracy of clients of different capacity: {task}"
     return finish(figure, method_entries(points, styles), {"rounds": rounds}, title, note)
