@@ -18,7 +18,7 @@ from bench.conformance.source import fixed_devices, global_seeds
 from bench.cost import Cost
 from bench.diagnostics.rank import LayerRank
 from bench.evaluation import Score
-from bench.simulator import Round
+from bench.round import Round
 
 
 def test_whole_runs_have_mixed_keep_ratios_and_all_diagnostics() -> None:
@@ -34,7 +34,7 @@ def test_runs_differ_in_whatever_is_recorded_but_time_and_memory() -> None:
     something: dict[str, Any] = {
         "ranks": [LayerRank("piece", 4, float("nan"), 2.0)],
         "layers": {"piece": {"anme": float("nan"), "coverage": 0.5}},
-        "costs": [Cost(1, 2, 3, 4)],
+        "costs": [Cost(1, 2, 3, 4, 5, 6, 7)],
         "score": Score(0.5, 0.25),
         "seconds": {"train": 1.0},
     }
