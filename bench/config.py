@@ -25,7 +25,11 @@ AXES = ("task", "method", "keep", "capacity", "partition", "alpha", "seed", "tie
 TABLES = ("training", "model", "parameters")
 FIGURES = (
     "accuracy-keep",
+    "accuracy-cost",
     "training-curves",
+    "profiles",
+    "levels",
+    "personal",
     "ablation",
     "required-kernels",
     "rank-methods",
