@@ -155,11 +155,14 @@ def write_tables(sweep: Sweep, store: Store, known: Iterable[Record]) -> dict[st
         for name, table in of_cell.items():
             parts[name].append(_beside(about, table, schema.ALL_TABLES[name]))
     tables = {"cells": schema.table_of(rows, schema.CELLS)}
-    tables |= {name: _joined(parts[name], wanted) for name, wanted in schema.ALL_TABLES.items()}
-    for name, table in tables.items():
-        place = store.folder / "tables" / f"{name}.parquet"
+    for name, wanted in schema.ALL_TABLES.items():
+        table = _joined(parts[name], wanted)
         if len(table) or name not in schema.OPTIONAL:
-            write_table(place, table)
+            tables[name] = table
+    for name in ("cells", *schema.ALL_TABLES):
+        place = store.folder / "tables" / f"{name}.parquet"
+        if name in tables:
+            write_table(place, tables[name])
         else:
             place.unlink(missing_ok=True)
     return tables
