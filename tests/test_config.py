@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bench.cell import Cell, from_canonical
 from bench.config import make_cell, read_sweep
 from bench.errors import BenchError
 from bench.settings import split_settings
+from bench.validation import without_defaults
 
 QUICK = registry.task(CNN).kind.tiers["quick"]
 ONE = '[[cells]]\nmethod = "prism"\n'
@@ -218,6 +220,35 @@ def test_width_of_the_tier_spelled_out_is_the_default() -> None:
     paper = make_cell({"task": RESNET, "method": "fedavg", "tier": "paper", "model": {"width": 64}}, "test")
     assert paper.model == {}
     assert make_cell({"task": RESNET, "method": "fedavg", "model": {"width": 64}}, "test").model == {"width": 64}
+
+
+@dataclass(frozen=True)
+class Together:
+    """Two values that want each other, the second filled in where it is missing."""
+
+    first: int = 0
+    second: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.first == 1 and self.second is None:
+            raise ValueError("first = 1 wants a second")
+        if self.second is None:
+            object.__setattr__(self, "second", 10 * self.first)
+
+
+@pytest.mark.parametrize(
+    ("values", "changed"),
+    [
+        ({"second": 0}, {}),
+        ({"second": 20}, {"second": 20}),
+        ({"first": 2, "second": 20}, {"first": 2}),
+        ({"first": 1, "second": 10}, {"first": 1, "second": 10}),
+        ({"first": 0, "second": 7}, {"second": 7}),
+    ],
+)
+def test_what_a_dataclass_fills_in_by_itself_is_no_change(values: dict[str, int], changed: dict[str, int]) -> None:
+    assert without_defaults(Together, values) == changed
+    assert Together(**changed) == Together(**values)
 
 
 @given(
