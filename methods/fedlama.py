@@ -27,7 +27,9 @@ class FedLAMAParams:
     first_adjustment: int = parameter(
         0, "first average, counted from 0 in base intervals, that adjusts intervals; 6 in the released code", low=0
     )
-    weights: Literal["uniform", "samples"] = parameter("uniform", "clients count alike (the paper), or by their samples")
+    weights: Literal["uniform", "samples"] = parameter(
+        "uniform", "clients count alike (the paper), or by their samples"
+    )
 
 
 @dataclass(frozen=True)
@@ -169,9 +171,7 @@ class FedLAMA(Method):
     def expected_errors(self, server: Server, selections: Sequence[Selection]) -> Measures:
         """The interval that each layer has in this round, known before training."""
         pieces = zip(self.pieces, server.memory["intervals"].tolist(), strict=True)
-        return {
-            name: {"aggregation_interval": float(interval)} for piece, interval in pieces for name in piece.tensors
-        }
+        return {name: {"aggregation_interval": float(interval)} for piece, interval in pieces for name in piece.tensors}
 
 
 def _remember(server: Server, update: Update, weight: float) -> None:
