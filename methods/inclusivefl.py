@@ -1,4 +1,4 @@
-"""InclusiveFL (EmbracingFL): weak clients train the output side alone, behind an input side that only passes samples."""
+"""InclusiveFL (EmbracingFL): weak clients train the output side alone, behind an input side that is frozen."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from bench.api import Cohort, Method, Selection, Server, Skip, Streams, Update, 
 from bench.cost import capacity, cost_of
 from bench.families.averaging import CoverageMean
 from bench.models.base import Model
-from bench.shape import shape_of
 from bench.tasks.base import Task
 
 
@@ -30,10 +29,11 @@ class InclusiveFLParams:
 class InclusiveFL(Method):
     """A client of keep ratio p receives the whole model and trains its longest output side of capacity at most p.
 
-    Models are cut between their parts (:meth:`bench.models.base.Model.parts`). The capacity of an output side is what its
-    training takes, parameters and a batch's activations, relative to the full model's (:func:`bench.cost.capacity`),
-    rounded to two digits as published: for ResNet-20 and batches of 32, 1.00, 0.42 without stem and three blocks, 0.16
-    without stem and six. Every client trains the last part, whatever its capacity.
+    Models are cut between their parts (:meth:`bench.models.base.Model.parts`). The capacity of an output side is what
+    its training takes, parameters and a batch's activations, relative to the full model's
+    (:func:`bench.cost.capacity`), rounded to two digits as published: for ResNet-20 and batches of 32 that is 1.00,
+    0.42 without stem and three blocks, 0.16 without stem and six. Every client trains the last part, whatever its
+    capacity.
 
     The input side is frozen: it normalises by the statistics of its batch as in training, but no gradient passes it and
     none of its activations are kept. The server averages each parameter over the clients that trained it,
@@ -47,8 +47,8 @@ class InclusiveFL(Method):
     summary = "weak clients train the output side alone, behind a frozen input side (EmbracingFL)"
     paper = "Lee et al., Embracing federated learning: partial model training, arXiv 2406.15125; slides: InclusiveFL"
     deviations = (
-        "the multi-step forward pass, which loads blocks of the frozen side in turn, is not simulated: same result, but "
-        "the client holds the whole model at once",
+        "the multi-step forward pass, which loads blocks of the frozen side in turn, is not simulated: its result is "
+        "the same, but a client holds the whole model at once",
         "not the InclusiveFL of Liu et al. (KDD 2022), which removes the deep layers and distils momentum",
     )
     Params = InclusiveFLParams
@@ -125,7 +125,8 @@ _KNOWN: dict[Hashable, list[float]] = {}
 
 def _capacities(whole: Model, task: Task) -> list[float]:
     """Return the capacity of a model, which is changed, without its first 0, 1, ... parts, counted from such models."""
-    key = shape_of(whole), type(task), task.example(1, "meta").shape, task.recipe.batch_size
+    shapes = tuple((name, tensor.shape) for name, tensor in whole.named_parameters())
+    key = repr(whole), shapes, type(task), task.example(1, "meta").shape, task.recipe.batch_size
     if key not in _KNOWN:
         full, capacities = cost_of(whole, task), [1.0]
         for part in whole.parts()[:-1]:
