@@ -26,6 +26,7 @@ class Operations:
         macs: multiply-accumulates of the forward pass: convolutions and matrix products.
         train_macs: those of forward and backward pass. The backward pass computes a gradient only of what is trained or
             lies behind something trained, so that it shrinks where the first layers are frozen.
+            What a method's own loss computes beside the sub-model's outputs is not counted.
         activations: numbers in the outputs of affine layers that have to be kept for the backward pass, because a
             gradient passes through them: convolutions, linear layers, embeddings, both factors of a low-rank layer.
             An LSTM layer is two affine maps, of its input and of its last state, with four gates each at every step.
