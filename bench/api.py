@@ -140,6 +140,7 @@ class Method(ABC):
         needs_full_clients: True for a method that is not defined unless some clients have keep ratio 1.
         reduces: which costs of a sub-model grow with the keep ratio, as fields of :class:`bench.cost.Cost`; ``bench
             check`` holds a method to it. A method that cuts nothing but what is sent says so here.
+        cuts_parts: True where a client gets whole parts of the model, so that near keep ratios may get the same.
         equals_fedavg: True if at keep ratio 1 a whole run equals FedAvg's; False where local training has other
             dynamics, as factors have. ``bench check`` holds a method to it.
         unbiased: True if the mean of a client's sub-model over all selections is the server's model; ``bench check``
@@ -166,6 +167,7 @@ class Method(ABC):
     uses_keep: ClassVar[bool] = True
     needs_full_clients: ClassVar[bool] = False
     reduces: ClassVar[Sequence[str]] = ("parameters", "down_bytes", "macs")
+    cuts_parts: ClassVar[bool] = False
     equals_fedavg: bool = True
     unbiased: bool = False
     returns_momentum: bool = False

@@ -77,6 +77,7 @@ LAYER_MEASURES = (
     "aggregation_error",
     "update_norm2",
     "cosine_fedavg",
+    "aggregation_interval",
 )
 """What may be known of a layer in an evaluated round, beside its ranks: see :mod:`bench.diagnostics`."""
 RANK_FIELDS = [

@@ -170,6 +170,8 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("unbiased", {}),
     ("collective", {"aggregate": "product"}),
     ("origdrop", {}),
+    ("fedlama", {}),
+    ("inclusivefl", {}),
 ]
 
 

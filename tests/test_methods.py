@@ -43,6 +43,9 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("collective", {"sigma": "frozen"}),
     ("origdrop", {}),
     ("origdrop", {"variant": "released"}),
+    ("fedlama", {}),
+    ("fedlama", {"base_interval": 2, "layers": "kernels"}),
+    ("inclusivefl", {}),
 ]
 DEFINED = [
     (task, name, parameters)
