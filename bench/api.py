@@ -142,6 +142,8 @@ class Method(ABC):
             check`` holds a method to it. A method that cuts nothing but what is sent says so here.
         equals_fedavg: True if at keep ratio 1 a whole run equals FedAvg's; False where local training has other
             dynamics, as factors have. ``bench check`` holds a method to it.
+        discards_unheld: True where the server discards on purpose what no client of a round held, as FedHM does;
+            ``bench check`` then asks of full clients alone that nothing changes where nothing was trained.
         unbiased: True if the mean of a client's sub-model over all selections is the server's model; ``bench check``
             holds a method to it by Monte Carlo.
         returns_momentum: True where clients send their momentum buffers with their update.
@@ -167,6 +169,7 @@ class Method(ABC):
     needs_full_clients: ClassVar[bool] = False
     reduces: ClassVar[Sequence[str]] = ("parameters", "down_bytes", "macs")
     equals_fedavg: bool = True
+    discards_unheld: bool = False
     unbiased: bool = False
     returns_momentum: bool = False
     drop_last: bool = False
