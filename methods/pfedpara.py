@@ -21,7 +21,6 @@ class PFedPara(Hadamard):
     server's model is ``W_1 * (W_2 + 1)`` with that W_2: what a client that has never taken part would use.
     """
 
-    name = "pfedpara"
     summary = "as fedpara, but half of the factors stay with the client: personal models, half of the bytes"
     paper = "pFedPara of Hyeon-Woo et al., FedPara, ICLR 2022"
     deviations = (

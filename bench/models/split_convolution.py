@@ -53,6 +53,7 @@ class SplitConv2d(LowRankLayer):
         u, v = self.factors().folded()
         outputs, channels, height, width = self.shape
         across = v.reshape(-1, channels, 1, width)
-        down = u.reshape(outputs, height, -1).transpose(1, 2).unsqueeze(3)
+        down = u.reshape(outputs, height, -1).transpose(1, 2).unsqueeze(3).contiguous()
+        # PyTorch's plain convolution (double precision) has no backward pass for kernels that are not contiguous.
         hidden = convolve(inputs, across, None, self.strides[0], self.paddings[0])
         return convolve(hidden, down, self.bias, self.strides[1], self.paddings[1])
