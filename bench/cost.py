@@ -12,8 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.models.base import Model
-from bench.models.factorise import low_rank_layers
+from bench.models.base import FactoredLayer, Model
 from bench.operations import operations
 from bench.tasks.base import Task
 
@@ -25,7 +24,7 @@ class Cost:
     Attributes:
         parameters: all parameters the client holds, trained or frozen; buffers such as frozen singular values are
             counted in ``down_bytes``.
-        factored_parameters: those in factored (or, in a dense model, factorable) weights only, the convention of
+        factored_parameters: those in factored weights, and in factorable ones that are held dense, the convention of
             PriSM's Table 1; biases and frozen scales are not counted.
         macs: multiply-accumulates of one sample's forward pass.
         down_bytes: bytes of all tensors the client receives, parameters and buffers.
@@ -94,15 +93,12 @@ def _training_numbers(cost: Cost, batch_size: int) -> int:
 
 
 def factored_parameters(model: nn.Module) -> int:
-    """Return the number of parameters in factored weights, or in factorable ones where the model is dense."""
-    layers = low_rank_layers(model)
-    if layers:
-        weights = [layer.factors(weight) for layer in layers.values() for weight in layer.factored_weights()]
-        return sum(factors.u.numel() + factors.v.numel() for factors in weights)
+    """Return the number of parameters in factors, and in factorable weights that a model holds dense."""
+    factored = sum(module.factor_count() for module in model.modules() if isinstance(module, FactoredLayer))
     if isinstance(model, Model):
         named = dict(model.named_parameters())
-        return sum(named[name].numel() for name in model.factorable if name in named)
-    return 0
+        factored += sum(named[name].numel() for name in model.factorable if name in named)
+    return factored
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:

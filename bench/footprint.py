@@ -102,7 +102,7 @@ def write_footprint(
 
 def _alike(cell: Cell) -> Cell:
     """Return a cell without its keep ratios, which are no part of a footprint's label."""
-    return replace(cell, keep=1.0, capacities=())
+    return replace(cell, keep=1.0, capacities=(), capacity="fixed")
 
 
 def _levels(cells: Iterable[Cell]) -> list[float]:

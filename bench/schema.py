@@ -30,8 +30,9 @@ CELL_FIELDS = [
     pa.field("status", WORD, nullable=False),
 ]
 """What names a cell in a sweep's tables. ``keep`` is the clients' mean keep ratio, ``capacities`` the profile where
-they differ. ``alpha`` is as it was given; ``alpha_per_class`` is the same as a concentration per class (PriSM's
-convention) and ``alpha_of_prior`` as the alpha of Dir(alpha * prior) (the spectral paper's)."""
+they differ, with "dynamic" behind it where they are drawn anew each round. ``alpha`` is as it was given;
+``alpha_per_class`` is the same as a concentration per class (PriSM's convention) and ``alpha_of_prior`` as the alpha of
+Dir(alpha * prior) (the spectral paper's)."""
 
 ROUND_FIELDS = [
     pa.field("round", pa.int32(), nullable=False),

@@ -168,6 +168,17 @@ def test_mixed_keep_ratios_are_points_of_a_grid(tmp_path: Path) -> None:
     ]
 
 
+def test_capacity_is_an_axis_and_profiles_may_be_named(tmp_path: Path) -> None:
+    cells = read(tmp_path, ONE + 'keep = [0.1, "a-e", "1:0.5,e:0.5"]\ncapacity = ["fixed", "dynamic"]\n').cells
+    mixed = ((0.0625, 0.5), (1.0, 0.5))
+    # Where all clients are alike there is nothing to draw, and the two names of a profile are one cell.
+    assert [(cell.capacities, cell.capacity) for cell in cells] == [
+        ((), "fixed"),
+        (mixed, "fixed"),
+        (mixed, "dynamic"),
+    ]
+
+
 def test_cells_that_come_out_equal_are_run_once(tmp_path: Path) -> None:
     cells = read(tmp_path, CELLS + CELLS).cells
     assert [(cell.method, cell.keep) for cell in cells] == [("fedavg", 1.0), ("orthdrop", 0.2), ("orthdrop", 0.5)]

@@ -46,12 +46,17 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("fedlama", {}),
     ("fedlama", {"base_interval": 2, "layers": "kernels"}),
     ("inclusivefl", {}),
+    ("fedhm", {}),
+    ("fedpara", {}),
+    ("fedpara", {"rank_rule": "flower"}),
+    ("pfedpara", {}),
 ]
+NOT_FOR_SMALL_LSTMS = ("fedhm", "fedpara", "pfedpara")
 DEFINED = [
     (task, name, parameters)
     for task in TASKS
     for name, parameters in METHODS
-    if task != LSTM or parameters.get("variant") != "released"
+    if task != LSTM or (parameters.get("variant") != "released" and name not in NOT_FOR_SMALL_LSTMS)
 ]
 
 
@@ -89,10 +94,11 @@ def test_a_sub_model_shares_no_memory_with_the_server(
 
 
 def _tensors(server: Server) -> list[Tensor]:
-    """Return all tensors of a server: the model's and, of a spectral one, those of its spectra."""
+    """Return all tensors of a server: the model's, those it remembers and, of a spectral one, those of its spectra."""
     spectra = vars(server).get("spectra", {}).values()
     return [
         *server.model.parameters(),
+        *server.memory.values(),
         *(part for spectrum in spectra for part in (spectrum.u, spectrum.s, spectrum.v)),
     ]
 

@@ -75,6 +75,14 @@ class Model(nn.Module, ABC):
         """Return a model of the same architecture with these numbers of channels, its parameters uninitialised."""
 
 
+class FactoredLayer(nn.Module, ABC):
+    """A layer that holds weights as factors."""
+
+    @abstractmethod
+    def factor_count(self) -> int:
+        """Return how many numbers its factors have."""
+
+
 def blank(model: nn.Module) -> nn.Module:
     """Return a model built on the meta device with uninitialised memory on the CPU.
 

@@ -37,7 +37,7 @@ def low_rank_lstm_layer(
         ``[length, batch, hidden]``.
     """
     dtype = _products_dtype(sequence.device, bias.dtype)
-    with _without_autocast(sequence.device):
+    with without_autocast(sequence.device):
         if compiles(sequence.device, dtype):
             return compiled_layer(sequence, into, recurrent, bias, dtype)
         reduced = sequence.to(bias.dtype).flatten(0, 1) @ into[1].T
@@ -70,7 +70,7 @@ def _products_dtype(device: torch.device, own: torch.dtype) -> torch.dtype:
     return torch.get_autocast_dtype(device.type) if asked and own == torch.float32 else own
 
 
-def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     """Return a context without autocast: products that write to a given tensor want all of one type."""
     if is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)
