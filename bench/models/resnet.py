@@ -62,6 +62,8 @@ class ResNet18(Model):
             affine layers between the first and the last, the 1 x 1 projections too (Korzhenkov and Louizos, 2024).
     """
 
+    outputs = ("classifier.weight", "classifier.bias")
+
     def __init__(
         self, channels: Mapping[str, int], classes: int = 10, norm: Norm = "batch", factored: Factored = "3x3"
     ) -> None:
@@ -124,6 +126,11 @@ class ResNet18(Model):
     def narrow(self, channels: Mapping[str, int]) -> Self:
         with torch.device("meta"):
             return type(self)(channels, self.classes, self.norm, self.factored)
+
+    def scale_hidden(self, rate: float) -> None:
+        for module in self.modules():
+            if isinstance(module, BatchNorm | GroupNorm):
+                module.input_scale = rate
 
 
 def _norm_axes(name: str, group: str) -> dict[str, Axes]:
