@@ -148,8 +148,8 @@ class Method(ABC):
         drop_last: True to leave out each client's last, smaller batch whatever the task's recipe says; like the hooks
             that touch training it is for departures that a paper or its code makes, under a name of their own.
         cohort_rounds: rounds for which a cohort stays together, where the method's own rule needs that.
-        static_statistics: True where normalisation by the statistics of a batch is evaluated with those of one pass over
-            the training samples of all clients (HeteroFL's static batch normalisation).
+        static_statistics: True where batch normalisation is evaluated with the statistics of one pass over the training
+            samples of all clients (HeteroFL's static batch normalisation).
 
     Attributes that the harness sets before :meth:`setup`:
         levels: the keep ratios of the federation's clients, ascending.

@@ -17,7 +17,7 @@ from bench.federation import Federation
 from bench.launch.events import Again, Ended, Event, Lost, Note, Started, Stopped, Waiting
 from bench.launch.events import Progress as RoundDone
 from bench.progress_bars import ProgressBars
-from bench.simulator import Round
+from bench.round import Round
 
 MARKS = {"done": "[green]done[/]", "diverged": "[yellow]diverged[/]", "skipped": "[dim]skipped[/]"}
 

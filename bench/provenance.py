@@ -43,6 +43,7 @@ SIMULATION_PATH = (
     "precision.py",
     "registry.py",
     "replica.py",
+    "round.py",
     "runtime.py",
     "seeding.py",
     "shape.py",

@@ -22,9 +22,10 @@ from bench.errors import BenchError, StorageError, Unfinished
 from bench.failure import reason_of
 from bench.federation import Federation
 from bench.provenance import code_of, environment
+from bench.round import Round
 from bench.runtime import is_deterministic, prepared
 from bench.schema import client_rows, level_rows, rank_rows, round_row
-from bench.simulator import Round, Simulation
+from bench.simulator import Simulation
 from bench.store import Store
 from bench.training import Diverged
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from bench.simulator import Round
+from bench.round import Round
 
 VERSION = 4
 WORD = pa.dictionary(pa.int32(), pa.string())
@@ -128,9 +128,7 @@ TABLES = {"rounds": ROUNDS, "ranks": RANKS, "levels": LEVELS, "clients": CLIENTS
 """The tables of a cell by name."""
 OPTIONAL = ("levels", "clients")
 """Those that a cell without such rows does not have."""
-ALL_TABLES = {
-    name: pa.schema([*CELL_FIELDS, *table], metadata=_METADATA) for name, table in TABLES.items()
-}
+ALL_TABLES = {name: pa.schema([*CELL_FIELDS, *table], metadata=_METADATA) for name, table in TABLES.items()}
 """The tables of a sweep by name: those of its cells, one below the other."""
 CELLS = pa.schema(
     [

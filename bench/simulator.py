@@ -8,94 +8,24 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
-from bench.api import Client, Measures, Selection, Server, Update
-from bench.cost import Cost, CostMeter, bytes_of
+from bench.api import Selection, Server, Update
+from bench.cost import CostMeter, bytes_of
 from bench.diagnostics.observer import Observer
-from bench.diagnostics.rank import LayerRank, layer_ranks
+from bench.diagnostics.rank import layer_ranks
 from bench.engine import Engine
 from bench.errors import BenchError
 from bench.evaluation import Score, expected_acc
 from bench.federation import Federation
 from bench.models.base import Model
+from bench.round import Level, Member, Round
 from bench.training import Diverged, Job
 
 LAST_EVALUATIONS = 3
-
-
-@dataclass(frozen=True)
-class Member:
-    """A client of a round's cohort: what it held, sent and received, and its mean training loss."""
-
-    client: Client
-    cost: Cost
-    down_bytes: int
-    up_bytes: int
-    loss: float
-
-
-@dataclass(frozen=True)
-class Level:
-    """The nested sub-model of one keep ratio: its score and its cost."""
-
-    keep: float
-    score: Score
-    cost: Cost
-
-
-@dataclass
-class Round:
-    """What is known of one communication round; round 0 is the initial model, before any training.
-
-    Attributes:
-        number: rounds completed.
-        lr: learning rate of the round.
-        clients: size of the cohort.
-        train_loss: mean training loss over all samples passed by the cohort; None in round 0.
-        score: loss and accuracy on the whole test set, or on all that is held out for validation; None where the round
-            was not evaluated.
-        validates: True where the score is one of validation.
-        coverage: share of kernels or channels trained so far; None where a method has nothing to cover.
-        coverage_expected: the share to be expected by the laws of the draws; None where they are not known.
-        cosine_fedavg: cosine between the server's update and the one FedAvg would have made; None where not measured.
-        ranks: effective rank of each factorable layer; empty where the round was not evaluated.
-        layers: further measures of each piece of the model by name; empty where the round was not evaluated.
-        levels: score of the nested sub-model of each keep ratio, where the method has them and the round was evaluated.
-        personal_acc: mean over the cohort of the accuracy of each client's own model, each class of the test set counted
-            as often as the client has it; None where clients have no models of their own or the round was not evaluated.
-        costs: cost of each client's sub-model.
-        members: the clients of the cohort, in its order.
-        up_bytes, down_bytes: bytes the cohort sent and received in this round.
-        forward_macs: multiply-accumulates of all forward passes of the cohort's training.
-        peak_memory_bytes: largest so far, of all processes, diagnostics included.
-        seconds: time spent in each phase.
-    """
-
-    number: int
-    lr: float = 0.0
-    clients: int = 0
-    train_loss: float | None = None
-    score: Score | None = None
-    validates: bool = False
-    coverage: float | None = None
-    coverage_expected: float | None = None
-    cosine_fedavg: float | None = None
-    ranks: list[LayerRank] = field(default_factory=list)
-    layers: Measures = field(default_factory=dict)
-    levels: list[Level] = field(default_factory=list)
-    personal_acc: float | None = None
-    costs: list[Cost] = field(default_factory=list)
-    members: list[Member] = field(default_factory=list)
-    up_bytes: int = 0
-    down_bytes: int = 0
-    forward_macs: int = 0
-    peak_memory_bytes: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Simulation:
@@ -201,7 +131,10 @@ class Simulation:
             # The engine asks for the next sub-model while it trains: that time is the server's.
             this.seconds["train"] -= this.seconds["extract"] + this.seconds["count"] - before
             passes, loss = passes + result.passes, loss + result.loss * result.passes
-            up_bytes, cost = bytes_of(result.parameters.values()) + bytes_of(result.momentum.values()), this.costs[place]
+            up_bytes, cost = (
+                bytes_of(result.parameters.values()) + bytes_of(result.momentum.values()),
+                this.costs[place],
+            )
             this.up_bytes += up_bytes
             this.forward_macs += cost.macs * result.passes
             this.members.append(Member(selection.client, cost, self._down_bytes.popleft(), up_bytes, result.loss))
@@ -258,7 +191,6 @@ class Simulation:
             if isinstance(server.model, Model):
                 this.ranks = layer_ranks(server.model)
 
-
     def _score(self, model: nn.Module, by_class: bool = False) -> Score:
         if self.method.static_statistics:
             model = self.engine.calibrated(model)
@@ -271,7 +203,10 @@ class Simulation:
             for member in this.members:
                 model = self.method.personal_model(server, member.client)
                 if model is not None:
-                    score, counts = self._score(model, by_class=True), self.federation.label_counts(member.client.number)
+                    score, counts = (
+                        self._score(model, by_class=True),
+                        self.federation.label_counts(member.client.number),
+                    )
                     accs.append(expected_acc(score.class_acc, counts.tolist()))
         this.personal_acc = statistics.fmean(accs) if accs else None
 

@@ -20,8 +20,9 @@ from bench.config import make_cell
 from bench.engine import InlineEngine, ParallelEngine, open_engine
 from bench.federation import Federation
 from bench.models.base import Model, blank
+from bench.round import Round
 from bench.runtime import prepared
-from bench.simulator import Round, Simulation
+from bench.simulator import Simulation
 from bench.tasks.base import Task
 from bench.training import Job, Trained, train_client
 
@@ -106,7 +107,8 @@ def update_of(method: Method, server: Server, selection: Selection, noise: float
         name: tensor + noise * torch.randn(tensor.shape, generator=generator)
         for name, tensor in method.upload(submodel).items()
     }
-    return Update(selection, uploaded)
+    local = {name: tensor.detach().clone() for name, tensor in method.local_state(submodel).items()}
+    return Update(selection, uploaded, local=local)
 
 
 def values_of(model: nn.Module) -> dict[str, Tensor]:

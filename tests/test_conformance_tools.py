@@ -18,7 +18,7 @@ from bench.conformance.source import fixed_devices, global_seeds
 from bench.cost import Cost
 from bench.diagnostics.rank import LayerRank
 from bench.evaluation import Score
-from bench.simulator import Round
+from bench.round import Round
 
 
 def test_whole_runs_have_mixed_keep_ratios_and_all_diagnostics() -> None:

@@ -19,8 +19,9 @@ from bench.engine import InlineEngine
 from bench.families.spectral import Spectral, SpectralParams
 from bench.federation import Federation
 from bench.models.base import matrix
+from bench.round import Round
 from bench.schema import LAYER_MEASURES, RANKS, ROUNDS, rank_rows, round_row, table_of
-from bench.simulator import Round, Simulation
+from bench.simulator import Simulation
 from bench.spectral.decompose import rank_of
 from bench.spectral.designs import Chosen, FixedSize, Leading
 from bench.training import Diverged, Job, train_client

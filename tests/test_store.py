@@ -278,7 +278,7 @@ def test_a_lease_that_is_lost_while_the_folder_is_written_puts_nothing_in_place(
 
     before = store.stamp(CELL)
     content = {path.name: path.read_bytes() for path in store.path(CELL).iterdir()}
-    nothing: Any = {"rounds": [], "ranks": [], "facts": {}, "environment": {}, "log": []}
+    nothing: Any = {"tables": {}, "facts": {}, "environment": {}, "log": []}
     for act in (
         lambda: store.write(CELL, status="failed", reason="", **nothing, guard=lost),
         lambda: store.adopt(CELL, content, guard=lost),

@@ -26,9 +26,10 @@ SLACK = 0.1
 def costs_grow(subject: Subject) -> None:
     """The costs that a method reduces grow strictly from keep ratio 0.25 to 0.5 to 1, in federations of these.
 
-    By default these are parameters, bytes and multiply-accumulates; ``reduces`` names others. The parameters in the layers that a method may factor or narrow are at most ``keep + 0.1`` of those at keep ratio 1.
-    The whole sub-model is not held to that: stem, normalisation and classifier may stay whole, and at keep ratio 1 two
-    factors hold more than the matrix they stand for.
+    By default these are parameters, bytes and multiply-accumulates; ``reduces`` names others. The parameters in the
+    layers that a method may factor or narrow are at most ``keep + 0.1`` of those at keep ratio 1. The whole sub-model
+    is not held to that: stem, normalisation and classifier may stay whole, and at keep ratio 1 two factors hold more
+    than the matrix they stand for.
     """
     method = subject.stage().method
     if not method.uses_keep:
@@ -62,9 +63,9 @@ def _cost_at(subject: Subject, keep: float) -> Cost:
 def costs_are_as_counted(subject: Subject) -> None:
     """The parameters, bytes and multiply-accumulates that a round reports are those of what was really sent.
 
-    Bytes are those of all tensors that a sub-model holds, registered or not, and of what comes back; where a method says
-    that less is sent (``received``), what it names must be tensors of the sub-model, each once. Operations are counted
-    on a real sample, operator by operator.
+    Bytes are those of all tensors that a sub-model holds, registered or not, and of what comes back. Where a method
+    says that less is sent (``received``), what it names must be tensors of the sub-model, each once. Operations are
+    counted on a real sample, operator by operator.
     """
     federation = subject.federation()
     scales = _Scales(federation)
@@ -124,7 +125,6 @@ class _Scales(InlineEngine):
             job.submodel(self.federation.task.prepare(first))
         self.macs.append(counted.macs)
         return job
-
 
     def _sent(self, held: list[Tensor]) -> list[Tensor]:
         """Return which of the tensors that the last sub-model holds are sent to its client."""

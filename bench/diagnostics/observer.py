@@ -18,7 +18,7 @@ from bench.spectral.diversity import anme
 from bench.training import Diverged
 
 if TYPE_CHECKING:
-    from bench.simulator import Round
+    from bench.round import Round
 
 
 class Observer:

@@ -13,8 +13,8 @@ from bench.failure import is_out_of_memory
 from bench.federation import Federation
 from bench.launch.events import Again, Ended, Event, Lost, Note, Progress, Started, Stopped
 from bench.leases import LeaseLost
+from bench.round import Round
 from bench.running import Hooks, describe, run_cell
-from bench.simulator import Round
 from bench.store import Store
 
 

@@ -17,9 +17,9 @@ from bench.errors import Unfinished
 from bench.federation import Federation
 from bench.leases import Lease, Leases
 from bench.provenance import code_of, data_of
+from bench.round import Round
 from bench.running import Hooks, run_cell
 from bench.schema import round_row
-from bench.simulator import Round
 from bench.store import FINISHED, Store
 from bench.tuning.objective import DIVERGED, cell_accuracy, evaluated, rounds_so_far
 from bench.tuning.pruning import Judge
