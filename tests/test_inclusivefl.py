@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from bench import registry
 from bench.api import Method, Server, Skip
 from bench.cell import Cell
+from bench.conformance import Status, Subject, run_check
 from bench.cost import capacity, cost_of
 from bench.engine import InlineEngine
 from bench.simulator import Simulation
@@ -184,6 +185,18 @@ def test_two_workers_give_the_same_bits_as_this_process() -> None:
     inline, parallel = (run_with(federation("inclusivefl", RESNET, keep="0.3:0.5,1:0.5"), n) for n in (1, 2))
     assert inline[0] == parallel[0]
     assert_equal(inline[1], parallel[1])
+
+
+@pytest.mark.parametrize(
+    ("frozen", "status"), [((2, 2, 0), Status.ok), ((2, 1, 0), Status.ok), ((2, 0, 0), Status.failed)]
+)
+def test_near_keep_ratios_may_be_the_same_cut_but_not_the_full_model(
+    frozen: tuple[int, int, int], status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = registry.method("inclusivefl").kind
+    cuts = dict(zip((0.25, 0.5, 1.0), frozen, strict=True))
+    monkeypatch.setattr(kind, "frozen_parts", lambda method, keep: cuts[keep])
+    assert run_check("costs grow with keep", Subject("inclusivefl", CNN)).status is status
 
 
 def saved_bytes(task: Task, submodel: nn.Module) -> int:
