@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from bench.api import copy_of
-from bench.models.normalisation import BatchNorm
+from bench.models.normalisation import BatchNorm, watched
 from bench.precision import outputs_of, products_in
 
 if TYPE_CHECKING:
@@ -45,13 +44,12 @@ def batch_statistics(model: nn.Module, federation: Federation, batches: Iterable
     task, size = federation.task, federation.task.recipe.evaluation_batch
     model = copy_of(model).eval()
     found = []
-    with _watched(model) as seen:
+    with watched(model) as statistics:
         for number in batches:
-            seen.clear()
             inputs, _ = federation.training_samples[number * size : (number + 1) * size]
             with products_in(task.recipe.precision):
                 outputs_of(model, task.prepare(inputs), task.recipe.precision)
-            found.append(torch.cat(seen, 1).cpu())
+            found.append(statistics().cpu())
     return found
 
 
@@ -78,25 +76,3 @@ def calibrated(model: nn.Module, federation: Federation) -> nn.Module:
 
 def _norms(model: nn.Module) -> Iterator[BatchNorm]:
     return (module for module in model.modules() if isinstance(module, BatchNorm))
-
-
-@contextmanager
-def _watched(model: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect the statistics of what reaches each normalisation, in the order of the model's modules."""
-    norms = list(_norms(model))
-    seen: list[Tensor] = []
-
-    def note(place: int, inputs: Tensor) -> None:
-        variance, mean = torch.var_mean(inputs.float(), (0, 2, 3))
-        seen.extend(torch.empty(0) for _ in range(len(norms) - len(seen)))
-        seen[place] = torch.stack([mean, variance])
-
-    handles = [
-        norm.register_forward_pre_hook(lambda _, given, place=place: note(place, given[0]))
-        for place, norm in enumerate(norms)
-    ]
-    try:
-        yield seen
-    finally:
-        for handle in handles:
-            handle.remove()

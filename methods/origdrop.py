@@ -7,14 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.api import Cohort, Selection, Server, Skip, Streams, Update, parameter
 from bench.families.averaging import CoverageMean
-from bench.families.width import Width
+from bench.families.nested import Nested
 from bench.models.convolution import convolve
 from bench.models.factorise import with_layers
 from bench.spectral.decompose import rank_of
@@ -47,7 +46,7 @@ class PaddedConv2d(nn.Module):
         return functional.pad(outputs, (0, 0, 0, 0, 0, self.missing))
 
 
-class OrigDrop(Width):
+class OrigDrop(Nested):
     """The first ``ceil(keep * channels)`` channels of every layer; the stem's input and the outputs stay full.
 
     Evaluated is the narrow network that was trained (``tail=keep``: the full width, with the initial values of what no
@@ -60,7 +59,7 @@ class OrigDrop(Width):
 
     summary = "the leading channels of each layer, the same for every client"
     paper = "baseline of PriSM (Niu et al., 2022), after HeteroFL (Diao et al., ICLR 2021) and FjORD (2021)"
-    deviations = ("no scaler, masked loss or static batch normalisation: those are HeteroFL's own",)
+    deviations = ("no scaler, masked loss or static batch normalisation: those are the method heterofl's",)
     Params = OrigDropParams
 
     def setup(self, model: nn.Module, task: Any) -> Server:
@@ -69,9 +68,6 @@ class OrigDrop(Width):
         if self.released and any(isinstance(module, nn.LSTM) for module in model.modules()):
             raise Skip("the released OrigDrop is not defined for LSTMs: the authors' code stops there")
         return super().setup(model, task)
-
-    def choose(self, group: str, size: int, count: int, cohort: Cohort, rng: np.random.Generator) -> np.ndarray:
-        return np.arange(count)
 
     def select(self, server: Server, cohort: Cohort, streams: Streams) -> list[Selection]:
         if not self.released:
@@ -116,7 +112,12 @@ class OrigDrop(Width):
         layers = self._masked(server)
         return {name: (kept, layers[name].out_channels) for name, kept in selection.indices.items()}
 
+    def nested_keeps(self) -> Sequence[float]:
+        return () if self.released else super().nested_keeps()
+
     def designs(self, server: Server, selections: Sequence[Selection]) -> dict[str, list[Design]]:
+        if not self.released:
+            return super().designs(server, selections)
         designs: dict[str, list[Design]] = defaultdict(list)
         for selection in selections:
             for piece, (kept, size) in self.coverage(server, selection).items():

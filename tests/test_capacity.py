@@ -165,7 +165,7 @@ def test_the_smallest_share_that_is_possible() -> None:
     assert mean_keep(((0.1, 0.5), (0.2, 0.25), (1.0, 0.25))) == 0.35
 
 
-@pytest.mark.parametrize("method", ["orthdrop", "prism", "origdrop"])
+@pytest.mark.parametrize("method", ["orthdrop", "prism", "origdrop", "federated_dropout", "fjord"])
 def test_each_client_trains_what_it_can_in_every_round(method: str) -> None:
     built = federation(method, LSTM, keep="0.25:0.5,0.75:0.5")
     capacities = built.capacities

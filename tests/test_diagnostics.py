@@ -295,6 +295,8 @@ def undiagnosed(rounds: list[Any]) -> list[Any]:
         ("prism", {"aggregate": "product"}, CNN),
         ("unbiased", {}, LSTM),
         ("origdrop", {}, CNN),
+        ("heterofl", {}, CNN),
+        ("fjord", {}, RESNET),
         ("fedavg", {}, CNN),
     ],
 )

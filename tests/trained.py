@@ -41,6 +41,10 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("prism", CNN, {"training": {"momentum": 0.0}, "parameters": {"client_momentum": "carry"}}),
     ("prism", CNN, {"training": {"precision": "bf16"}}),
     ("fedavg", CNN, {"uneven": True}),
+    ("heterofl", CNN, {"capacities": "0.2:0.5,0.6:0.5", "parameters": {"gradient_clip": 0.3}}),
+    ("heterofl", RESNET, {"capacities": "0.2:0.5,0.6:0.5", "partition": "lda", "alpha": 0.1}),
+    ("fedrolex", RESNET, {"model": {"width": 4, "norm": "group"}}),
+    ("federated_dropout", LSTM, {}),
 ]
 
 

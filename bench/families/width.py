@@ -18,9 +18,14 @@ from torch import Tensor, nn
 from bench.api import Client, Cohort, Method, Selection, Server, Skip, Streams, Update
 from bench.families.averaging import CoverageMean
 from bench.families.choice import checked_choice
-from bench.models.base import Model
+from bench.models.base import Axis, Model
 from bench.models.factorise import block_index, narrowed
 from bench.spectral.decompose import rank_of
+
+HELD = "held/"
+"""In the server's memory: which channels of a group some client has held."""
+CLASSES = "classes"
+"""The group of the classifier's rows, which are averaged by class but never cut."""
 
 
 class Width(Method):
@@ -57,59 +62,75 @@ class Width(Method):
         return [self._selection(server, client, cohort, streams) for client in cohort.clients]
 
     def _selection(self, server: Server, client: Client, cohort: Cohort, streams: Streams) -> Selection:
-        rng = streams.client(client.number)
+        rng = self.stream(client, streams)
         device = next(server.model.parameters()).device
         indices = {}
-        for group, size in _model(server).channels().items():
+        for group, size in model_of(server).channels().items():
             count = rank_of(client.keep, size)
             chosen = self.choose(group, size, count, cohort, rng)
             indices[group] = checked_choice(chosen, count, size, group, device)
         return Selection(client, indices)
 
     def extract(self, server: Server, selection: Selection) -> nn.Module:
-        return narrowed(_model(server), selection.indices)
+        return narrowed(model_of(server), selection.indices)
 
     @torch.no_grad()
     def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> Server:
-        model = _model(server)
-        sizes, axes = model.channels(), model.axes()
+        model = model_of(server)
+        sizes, axes = model.channels() | {CLASSES: 0}, model.axes()  # of whole rows, whose number is not needed
         means = {name: CoverageMean(tensor.detach()) for name, tensor in model.named_parameters()}
         held = self._held(server)
         for update in updates:
-            weight = self.weight(update.selection.client)
-            for group, kept in update.selection.indices.items():
-                held[f"held/{group}"][kept] = True
+            client, kept = update.selection.client, update.selection.indices
+            for group, channels in kept.items():
+                held[f"{HELD}{group}"][channels] = True
+            weight, classes = self.weight(client), self.classes(server, client)
             for name, values in update.parameters.items():
-                means[name].add(values, block_index(axes[name], update.selection.indices, sizes), weight)
+                if classes is not None and name in model.outputs:
+                    index = block_index((Axis(CLASSES), *axes[name][1:]), {**kept, CLASSES: classes}, sizes)
+                    means[name].add(values.index_select(0, classes), index, weight)
+                else:
+                    means[name].add(values, block_index(axes[name], kept, sizes), weight)
         for name, tensor in model.named_parameters():
             tensor.copy_(means[name].result())
-        return Server(model, held)
+        return Server(model, server.memory | held)
 
     def _held(self, server: Server) -> dict[str, Tensor]:
         """Return for each group which channels some client has held, boolean."""
         device = next(server.model.parameters()).device
         return {
-            f"held/{group}": server.memory.get(
-                f"held/{group}", torch.zeros(size, dtype=torch.bool, device=device)
+            f"{HELD}{group}": server.memory.get(
+                f"{HELD}{group}", torch.zeros(size, dtype=torch.bool, device=device)
             ).clone()
-            for group, size in _model(server).channels().items()
+            for group, size in model_of(server).channels().items()
         }
 
     def full_model(self, server: Server) -> nn.Module:
-        if self.keeps_tail or not server.memory:
-            return server.model
-        held = {name.removeprefix("held/"): flags.nonzero()[:, 0] for name, flags in server.memory.items()}
-        return narrowed(_model(server), held)
+        held = {
+            name.removeprefix(HELD): flags.nonzero()[:, 0]
+            for name, flags in server.memory.items()
+            if name.startswith(HELD)
+        }
+        return narrowed(model_of(server), held) if held and not self.keeps_tail else server.model
+
+    def stream(self, client: Client, streams: Streams) -> np.random.Generator:
+        """Return what a client's channels are drawn from."""
+        return streams.client(client.number)
 
     def weight(self, client: Client) -> float:
         """Return a client's weight in the averages; HeteroFL counts every client alike."""
         return 1.0
 
+    def classes(self, server: Server, client: Client) -> Tensor | None:
+        """Return the classes whose rows of the classifier a client takes part in averaging, int64; None for all."""
+        return None
+
     def coverage(self, server: Server, selection: Selection) -> dict[str, tuple[Tensor, int]]:
-        sizes = _model(server).channels()
+        sizes = model_of(server).channels()
         return {group: (kept, sizes[group]) for group, kept in selection.indices.items()}
 
 
-def _model(server: Server) -> Model:
+def model_of(server: Server) -> Model:
+    """Return a server's model, whose structure is known."""
     assert isinstance(server.model, Model)
     return server.model

@@ -50,9 +50,12 @@ class Model(nn.Module, ABC):
     Attributes:
         factorable: names of the weights that spectral methods factor (the rule of PriSM's code: k x k convolutions
             except the first; LSTM matrices; not 1 x 1 shortcuts, classifier, embedding or normalisation).
+        outputs: names of the parameters whose rows are the classes, in their order: weight and bias of the classifier;
+            none where one output tells two classes apart.
     """
 
     factorable: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
 
     @abstractmethod
     def channels(self) -> dict[str, int]:
@@ -73,6 +76,16 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def narrow(self, channels: Mapping[str, int]) -> Self:
         """Return a model of the same architecture with these numbers of channels, its parameters uninitialised."""
+
+    def scale_hidden(self, rate: float) -> None:
+        """Divide the outputs of the hidden layers by a rate from now on, in training only and before normalisation.
+
+        HeteroFL's scaler (Diao et al., ICLR 2021, section 3.2).
+
+        Raises:
+            NotImplementedError: it is not defined for this architecture.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no hidden layers that can be scaled")
 
 
 class FactoredLayer(nn.Module, ABC):

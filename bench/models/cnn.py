@@ -24,19 +24,28 @@ class CNN(Model):
     """
 
     factorable = ("conv2.weight",)
+    outputs = ("classifier.weight", "classifier.bias")
 
     def __init__(self, channels: Mapping[str, int], classes: int = 62, second_kernel: int = 3) -> None:
         super().__init__()
         self._channels, self.classes, self.second_kernel = dict(channels), classes, second_kernel
+        self.hidden_scale = 1.0
         self.conv1 = nn.Conv2d(1, channels["conv1"], 5, padding="same")
         self.conv2 = nn.Conv2d(channels["conv1"], channels["conv2"], second_kernel, padding="same")
         self.classifier = nn.Linear(channels["conv2"] * 49, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         # The ReLU of the largest is the largest ReLU: after the pool it has a quarter of the work.
-        hidden = torch.relu_(functional.max_pool2d(self.conv1(images), 2))
-        hidden = torch.relu_(functional.max_pool2d(self.conv2(hidden), 2))
+        hidden = torch.relu_(self._scaled(functional.max_pool2d(self.conv1(images), 2)))
+        hidden = torch.relu_(self._scaled(functional.max_pool2d(self.conv2(hidden), 2)))
         return self.classifier(hidden.flatten(1))
+
+    def scale_hidden(self, rate: float) -> None:
+        self.hidden_scale = rate
+
+    def _scaled(self, hidden: Tensor) -> Tensor:
+        """Divide in training by the scale; a positive one may come after the pool as well as before it."""
+        return hidden / self.hidden_scale if self.training and self.hidden_scale != 1 else hidden
 
     def channels(self) -> dict[str, int]:
         return dict(self._channels)

@@ -68,6 +68,28 @@ def cut(tensor: Tensor, axes: Axes, kept: Mapping[str, Tensor], sizes: Mapping[s
     return tensor.clone()
 
 
+def leading(tensor: Tensor, axes: Axes, counts: Mapping[str, int]) -> Tensor:
+    """Return the entries of a parameter that belong to the first channels of each group, gradients included.
+
+    A view, but of stacked gates a copy.
+
+    Args:
+        tensor: a parameter of a model that is at least as wide.
+        axes: the group of each dimension.
+        counts: the number of channels of each group.
+    """
+    for dimension, axis in enumerate(axes):
+        if axis is None:
+            continue
+        length = counts[axis.group] * axis.inner
+        if axis.outer == 1:
+            tensor = tensor.narrow(dimension, 0, length)
+        else:
+            stacked = tensor.unflatten(dimension, (axis.outer, -1)).narrow(dimension + 1, 0, length)
+            tensor = stacked.flatten(dimension, dimension + 1)
+    return tensor
+
+
 def block_index(axes: Axes, kept: Mapping[str, Tensor], sizes: Mapping[str, int]) -> tuple[Tensor | slice, ...]:
     """Return the index of the same entries within the full parameter, for reading and writing in place."""
     cut_dimensions = [dimension for dimension, axis in enumerate(axes) if axis is not None]

@@ -6,7 +6,9 @@ group normalisation of channels-last tensors).
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -21,10 +23,16 @@ class BatchNorm(nn.BatchNorm2d):
     """Normalisation by the statistics of the current batch, in training and in evaluation (PriSM, section 2.2).
 
     In evaluation by other statistics once those are fixed: see :meth:`fix`.
+
+    Attributes:
+        input_scale: what inputs are divided by in training (HeteroFL's scaler).
+        seen: where the statistics of the last batch are noted, see :func:`watched`; None notes nothing.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, track_running_stats=False)
+        self.input_scale = 1.0
+        self.seen: list[Tensor] | None = None
 
     def fix(self, mean: Tensor, variance: Tensor) -> None:
         """Evaluate with these statistics, ``[channels]`` each, from now on; training goes on by those of the batch."""
@@ -32,25 +40,64 @@ class BatchNorm(nn.BatchNorm2d):
 
     def forward(self, inputs: Tensor, shortcut: Tensor | None = None, relu: bool = False) -> Tensor:
         """Return the normalised inputs plus the shortcut, behind a ReLU if that is asked for."""
-        by_batch = self.training or self.running_mean is None
+        by_batch, epsilon = self.training or self.running_mean is None, _epsilon(self)
         if by_batch and _fusable(inputs, self.weight, self.bias, shortcut):
-            return _Fused.apply(inputs, self.weight, self.bias, shortcut, None, self.eps, relu)
-        return _followed(super().forward(inputs), shortcut, relu)
+            return _Fused.apply(inputs, self.weight, self.bias, shortcut, None, epsilon, relu, self.seen)
+        self._check_input_dim(inputs)
+        if self.seen is not None:
+            self.seen[:] = [torch.stack(torch.var_mean(inputs.detach().float(), (0, 2, 3))[::-1])]
+        fixed = (None, None) if by_batch else (self.running_mean, self.running_var)
+        normalised = functional.batch_norm(inputs, *fixed, self.weight, self.bias, by_batch, eps=epsilon)
+        return _followed(normalised, shortcut, relu)
 
 
 class GroupNorm(nn.GroupNorm):
-    """Normalisation of groups of channels, each sample by itself."""
+    """Normalisation of groups of channels, each sample by itself.
+
+    Attributes:
+        input_scale: what inputs are divided by in training (HeteroFL's scaler).
+    """
+
+    def __init__(self, groups: int, channels: int) -> None:
+        super().__init__(groups, channels)
+        self.input_scale = 1.0
 
     def forward(self, inputs: Tensor, shortcut: Tensor | None = None, relu: bool = False) -> Tensor:
         """Return the normalised inputs plus the shortcut, behind a ReLU if that is asked for."""
+        epsilon = _epsilon(self)
         if _fusable(inputs, self.weight, self.bias, shortcut):
-            return _Fused.apply(inputs, self.weight, self.bias, shortcut, self.num_groups, self.eps, relu)
-        if inputs.device.type == "cpu":
-            # PyTorch's takes four times as long on channels-last tensors.
-            normalised = super().forward(inputs.contiguous()).contiguous(memory_format=torch.channels_last)
-        else:
-            normalised = super().forward(inputs)
+            return _Fused.apply(inputs, self.weight, self.bias, shortcut, self.num_groups, epsilon, relu, None)
+        # PyTorch's takes four times as long on channels-last tensors of the CPU.
+        on_cpu = inputs.device.type == "cpu"
+        given = inputs.contiguous() if on_cpu else inputs
+        normalised = functional.group_norm(given, self.num_groups, self.weight, self.bias, epsilon)
+        if on_cpu:
+            normalised = normalised.contiguous(memory_format=torch.channels_last)
         return _followed(normalised, shortcut, relu)
+
+
+@contextlib.contextmanager
+def watched(model: nn.Module) -> Iterator[Callable[[], Tensor]]:
+    """Note meanwhile what reaches each normalisation by the statistics of the batch.
+
+    Yields:
+        A function that returns mean and unbiased variance of each channel in the last batch, float32
+        ``[2, channels of all layers]``, layers in the order of the model's modules.
+    """
+    norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
+    seen: list[list[Tensor]] = [[] for _ in norms]
+    for norm, own in zip(norms, seen, strict=True):
+        norm.seen = own
+    try:
+        yield lambda: torch.cat([statistics for (statistics,) in seen], 1)
+    finally:
+        for norm in norms:
+            norm.seen = None
+
+
+def _epsilon(norm: BatchNorm | GroupNorm) -> float:
+    """Return what is added to the variance: ``x / s`` with epsilon is normalised as ``x`` with ``epsilon s^2``."""
+    return norm.eps * norm.input_scale**2 if norm.training else norm.eps
 
 
 def _followed(normalised: Tensor, shortcut: Tensor | None, relu: bool) -> Tensor:
@@ -84,7 +131,7 @@ class _Shape(ctypes.Structure):
 
 
 class _Fused(torch.autograd.Function):
-    """The compiled loops; ``groups`` is None for batch normalisation."""
+    """The compiled loops; ``groups`` is None for batch normalisation, whose statistics ``seen`` may collect."""
 
     @staticmethod
     def forward(
@@ -96,6 +143,7 @@ class _Fused(torch.autograd.Function):
         groups: int | None,
         epsilon: float,
         relu: bool,
+        seen: list[Tensor] | None,
     ) -> Tensor:
         inputs, gain, bias = _channels_last(inputs), gain.contiguous(), bias.contiguous()
         if shortcut is not None:
@@ -109,6 +157,10 @@ class _Fused(torch.autograd.Function):
         outputs = torch.empty_like(inputs)
         mean, inverse = inputs.new_empty((2, shape.segments * shape.groups), dtype=torch.float32).unbind()
         _call("forward", inputs, shape, inputs, shortcut, outputs, gain, bias, epsilon, relu, mean, inverse)
+        if seen is not None:
+            count = samples * positions
+            variance = (inverse**-2 - epsilon).clamp_(min=0) * (count / (count - 1))
+            seen[:] = [torch.stack([mean, variance])]
         needed = outputs if relu and shortcut is not None else None  # else the ReLU's sign follows from the inputs
         ctx.save_for_backward(inputs, needed, gain, bias, mean, inverse)
         ctx.shape, ctx.relu, ctx.with_shortcut = shape, relu, shortcut is not None
@@ -123,7 +175,7 @@ class _Fused(torch.autograd.Function):
         d_inputs, d_gain, d_bias = torch.empty_like(inputs), torch.empty_like(gain), torch.empty_like(bias)
         _call("backward", inputs, ctx.shape, arriving, inputs, outputs, d_shortcut, d_inputs, mean, inverse, gain, bias,
               ctx.relu, d_gain, d_bias)  # fmt: skip
-        return d_inputs, d_gain, d_bias, d_shortcut, None, None, None
+        return d_inputs, d_gain, d_bias, d_shortcut, None, None, None, None
 
 
 def _channels_last(tensor: Tensor) -> Tensor:

@@ -76,6 +76,7 @@ class ResNet(Model):
     block_count: ClassVar[int]
     projects_first: ClassVar[bool] = False
     default_width: ClassVar[int]
+    outputs = ("classifier.weight", "classifier.bias")
 
     def __init__(
         self, channels: Mapping[str, int], classes: int = 10, norm: Norm = "batch", factored: Factored = "3x3"
@@ -151,6 +152,11 @@ class ResNet(Model):
     def narrow(self, channels: Mapping[str, int]) -> Self:
         with torch.device("meta"):
             return type(self)(channels, self.classes, self.norm, self.factored)
+
+    def scale_hidden(self, rate: float) -> None:
+        for module in self.modules():
+            if isinstance(module, BatchNorm | GroupNorm):
+                module.input_scale = rate
 
 
 class ResNet18(ResNet):

@@ -43,6 +43,11 @@ class Recipe:
     standin_train: int = parameter(5000, "generated training samples where stand-in data is used", low=1)
     standin_test: int = parameter(1000, "generated test samples where stand-in data is used", low=1)
 
+    def local_steps(self, samples: int) -> int:
+        """Return the number of steps that a client of so many samples makes in a round."""
+        whole, rest = divmod(samples, self.batch_size)
+        return self.local_epochs * (whole + (rest > 0 and not (self.drop_last and whole > 0)))
+
     def lr_of(self, round_number: int) -> float:
         """Return the learning rate of a round (from 1): cosine annealing from ``lr`` to ``lr_end``.
 
