@@ -79,7 +79,7 @@ class FedHM(Method):
     summary = "truncated SVD of each convolution, as a 1 x k and a k x 1 convolution; the server rebuilds dense kernels"
     paper = "Yao et al., FedHM: efficient federated learning for heterogeneous models via low-rank factorization, 2021"
     deviations = (
-        "a client keeps its keep ratio; the authors' flag dynamic draws all clients' rank factors anew each round",
+        "clients keep their keep ratio unless capacity=dynamic, which the authors' flag dynamic includes",
         "rows of the classifier are averaged over the clients that have the class; the released code sums them without "
         "dividing (label_rows=sum)",
         "the optimiser does not decay factors whose product decays; the released code does both (factor_decay=true)",

@@ -14,6 +14,8 @@ class FedPara(Hadamard):
     summary = "entry-wise products of two low-rank halves; clients train and send the factors, at full computation"
     paper = "Hyeon-Woo et al., FedPara: low-rank Hadamard product for communication-efficient FL, ICLR 2022"
     deviations = (
+        "without normalisation layers initial weights are as large as the task's own (init=matched): by the authors' "
+        "law (fan_in) the CNN learns little at keep ratio 0.4 and nothing at 0.2",
         "no Jacobian regularisation: neither the authors' notebook nor Flower's baseline has it",
         "ranks of matrices follow from their own count of parameters: the authors' notebook has convolutions alone",
     )

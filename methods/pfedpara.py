@@ -24,6 +24,8 @@ class PFedPara(Hadamard):
     summary = "as fedpara, but half of the factors stay with the client: personal models, half of the bytes"
     paper = "pFedPara of Hyeon-Woo et al., FedPara, ICLR 2022"
     deviations = (
+        "without normalisation layers initial weights are as large as the task's own (init=matched): by the authors' "
+        "law (fan_in) the CNN diverges",
         "no Jacobian regularisation: neither the authors' notebook nor Flower's baseline has it",
         "ranks of matrices follow from their own count of parameters: the authors' notebook has convolutions alone",
     )

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from bench.api import Method, Server, Skip
 from bench.conformance.compare import tensors_in
-from bench.cost import cost_of, factored_parameters, forward_macs
+from bench.cost import cost_of, factored_parameters
 from bench.families.hadamard import FACTOR, factor_names
 from bench.families.hadamard_rank import factor_count, factor_deviations, pays, rank_for, smallest_rank
 from bench.models.hadamard import HadamardLSTM, composed, hadamard_layer
@@ -284,7 +284,7 @@ def test_only_factors_and_whole_layers_are_held_and_sent(rank_rule: str) -> None
         2 * shape[2] * shape[3] * (rank[name] ** 2 * shape[1] + shape[0] * rank[name] * shape[1])
         for name, shape in shapes.items()
     )
-    assert cost.macs == forward_macs(server.model, task) + products
+    assert cost.macs == cost_of(server.model, task).macs + products
 
 
 def test_all_clients_have_the_rank_of_the_weakest() -> None:
@@ -313,6 +313,14 @@ def test_matched_weights_are_as_large_as_the_tasks_own() -> None:
     method, server = fedpara(task, (0.4,), init="matched")
     for name in method.factored:  # type: ignore[attr-defined]
         assert float(server.model.get_parameter(name).detach().std()) == pytest.approx(float(own[name].std()), rel=0.3)
+
+
+@pytest.mark.parametrize(("name", "model", "usual"), [(RESNET, {}, "fan_in"), (CNN, {}, "matched")])
+def test_the_authors_law_is_usual_where_weights_are_normalised(name: str, model: dict[str, Any], usual: str) -> None:
+    task = small_task(name, **model)
+    (method, server), (_, expected) = fedpara(task), fedpara(task, init=usual)
+    assert method.implied(task) == {"init": usual}
+    assert all(torch.equal(tensor, expected.memory[key]) for key, tensor in server.memory.items())
 
 
 def test_the_names_of_factors_are_told_by_half() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bench.api import Cohort, Method, Selection, Server, Skip, Streams, Update, parameter
 from bench.families.averaging import CoverageMean
-from bench.families.hadamard_rank import Rule, factor_deviations, pays, rank_for
+from bench.families.hadamard_rank import Init, Rule, factor_deviations, pays, rank_for
 from bench.models.base import Model
 from bench.models.factorise import with_layers
 from bench.models.hadamard import HALVES, HadamardLayer, composed, factor_shapes, hadamard_layer, names_of
@@ -32,9 +32,10 @@ class HadamardParams:
         "rank for a keep ratio: that share of a weight's numbers (the authors' notebook), or between the smallest and "
         "largest rank (Flower)",
     )
-    init: Literal["fan_in", "fan_out", "matched"] = parameter(
-        "fan_in",
-        "initial factors: He's law on fan_in (the authors' notebook), fan_out (Flower), or as large as the task's",
+    init: Literal["fan_in", "fan_out", "matched"] | None = parameter(
+        None,
+        "initial factors: He's law on fan_in (the authors' notebook) or fan_out (Flower), or such that weights are as "
+        "large as the task's own; if not given fan_in where the model normalises, else matched",
     )
     tanh: bool = parameter(False, "both halves of a product go through a tanh (an option of the paper)")
     weights: Literal["samples", "uniform"] = parameter("samples", "clients count by their samples, or alike")
@@ -65,6 +66,7 @@ class Hadamard(Method):
                 f"no weight of {type(model).__name__} is large enough: factors of the smallest rank would hold as many "
                 "numbers"
             )
+        self.init: Init = self.params.init or _usual_init(model)
         server = Server(model)
         for name in self.factored:
             rank = rank_for(shapes[name], min(self.levels), rule)
@@ -72,11 +74,16 @@ class Hadamard(Method):
         self._compose(server)
         return server
 
+    @classmethod
+    def implied(cls, task: Any) -> Mapping[str, Any]:
+        with torch.device("meta"):
+            return {"init": _usual_init(task.model())}
+
     def _drawn(self, name: str, weight: Tensor, rank: int) -> dict[str, Tensor]:
         """Return initial factors of a weight by their names in the server's memory."""
-        shape, init = tuple(weight.shape), self.params.init
+        shape = tuple(weight.shape)
         deviation = float(weight.detach().double().std(correction=0))
-        deviations = factor_deviations(shape, rank, init, deviation, self.offset)
+        deviations = factor_deviations(shape, rank, self.init, deviation, self.offset)
         rng, drawn = stream(self.seed, f"factors/{name}"), {}
         for half in HALVES:
             for letter, factor in factor_shapes(shape, rank).items():
@@ -142,6 +149,12 @@ def factor_names(submodel: nn.Module, half: str) -> set[str]:
         if isinstance(module, HadamardLayer)
         for name in module.factor_names(half)
     }
+
+
+def _usual_init(model: nn.Module) -> Init:
+    """Return the authors' law where its small weights are normalised at once, else the one that keeps their size."""
+    normalises = any(isinstance(module, nn.BatchNorm2d | nn.GroupNorm) for module in model.modules())
+    return "fan_in" if normalises else "matched"
 
 
 def _candidates(model: nn.Module) -> Iterator[str]:
