@@ -32,12 +32,12 @@ def run(
     Args:
         task, method: names as in ``python -m bench list``.
         keep: keep ratio of every client in (0, 1], or a profile "keep ratio:share of the clients", for example
-            "0.2:0.6,0.4:0.4".
+            "0.2:0.6,0.4:0.4", or a name of ``python -m bench list profiles``.
         plugin: a file that defines the method.
         device: "cpu", "cuda", "mps" or "auto".
         workers: processes that train the clients of a round; more than 1 only in a script with a main guard.
-        settings: ``partition alpha seed tier data diagnostics``, fields of the recipe ("rounds", "lr", ...), and the
-            tables ``training``, ``model`` and ``parameters`` (of the method).
+        settings: ``capacity partition alpha seed tier data diagnostics``, fields of the recipe ("rounds", "lr", ...),
+            and the tables ``training``, ``model`` and ``parameters`` (of the method).
 
     Raises:
         bench.errors.BenchError: a setting is wrong, the data is not here, or the method failed.

@@ -140,8 +140,11 @@ class Method(ABC):
         needs_full_clients: True for a method that is not defined unless some clients have keep ratio 1.
         reduces: which costs of a sub-model grow with the keep ratio, as fields of :class:`bench.cost.Cost`; ``bench
             check`` holds a method to it. A method that cuts nothing but what is sent says so here.
+        cuts_parts: True where a client gets whole parts of the model, so that near keep ratios may get the same.
         equals_fedavg: True if at keep ratio 1 a whole run equals FedAvg's; False where local training has other
             dynamics, as factors have. ``bench check`` holds a method to it.
+        discards_unheld: True where the server discards on purpose what no client of a round held, as FedHM does;
+            ``bench check`` then asks of full clients alone that nothing changes where nothing was trained.
         unbiased: True if the mean of a client's sub-model over all selections is the server's model; ``bench check``
             holds a method to it by Monte Carlo.
         returns_momentum: True where clients send their momentum buffers with their update.
@@ -166,7 +169,9 @@ class Method(ABC):
     uses_keep: ClassVar[bool] = True
     needs_full_clients: ClassVar[bool] = False
     reduces: ClassVar[Sequence[str]] = ("parameters", "down_bytes", "macs")
+    cuts_parts: ClassVar[bool] = False
     equals_fedavg: bool = True
+    discards_unheld: bool = False
     unbiased: bool = False
     returns_momentum: bool = False
     drop_last: bool = False

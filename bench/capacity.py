@@ -1,4 +1,4 @@
-"""Clients of different capacity: profiles of keep ratios, and which client has which."""
+"""Clients of different capacity: which client has which keep ratio."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ import math
 import numpy as np
 
 from bench.cell import Cell
-from bench.errors import BenchError
 from bench.seeding import stream
 
 Capacities = tuple[tuple[float, float], ...]
-EXAMPLE = "0.2:0.6,0.4:0.4"
 
 
 def capacities_of(cell: Cell, clients: int) -> np.ndarray:
@@ -24,6 +22,18 @@ def capacities_of(cell: Cell, clients: int) -> np.ndarray:
         return np.full(clients, cell.keep)
     keeps = np.repeat([keep for keep, _ in cell.capacities], counts_of(cell.capacities, clients))
     return stream(cell.seed, "capacity").permutation(keeps)
+
+
+def capacity_of_round(cell: Cell, client: int, round_number: int) -> float:
+    """Return the keep ratio that a client draws for one round, where capacities are dynamic (HeteroFL).
+
+    Each is drawn with the probability of its share, independently of the client's other rounds and of who else is in
+    the cohort. The draw depends on the seed, the client and the round (from 1) alone: it is the same for every method.
+    """
+    upper = np.cumsum([share for _, share in cell.capacities])
+    drawn = stream(cell.seed, "capacity", round_number, client).random()
+    # The last level takes what is left, since the shares may add up to a little less than 1.
+    return cell.capacities[int(np.searchsorted(upper[:-1], drawn, side="right"))][0]
 
 
 def counts_of(capacities: Capacities, clients: int) -> np.ndarray:
@@ -43,46 +53,3 @@ def counts_of(capacities: Capacities, clients: int) -> np.ndarray:
 def mean_keep(capacities: Capacities) -> float:
     """Return the mean keep ratio over the clients by their shares."""
     return round(math.fsum(keep * share for keep, share in capacities), 12)
-
-
-def read_profile(text: str, clients: int) -> Capacities:
-    """Return the (keep ratio, share of the clients) pairs of a profile as it is written, ascending.
-
-    Args:
-        text: "keep ratio:share", with commas between, for example "0.2:0.6,0.4:0.4".
-        clients: clients of the federation.
-
-    Raises:
-        BenchError: it is not written so, a keep ratio or share is not possible or stands there twice, the shares do
-            not add up to 1, or a share is too small for a single client.
-    """
-    refusal = f"keep = {text!r} is not possible"
-    try:
-        capacities = tuple(sorted((float(keep), float(share)) for keep, share in _pairs(text)))
-    except ValueError:
-        raise BenchError(
-            f"{refusal}; allowed: a keep ratio above 0 and up to 1, or keep ratios with their shares of the clients, "
-            f"for example {EXAMPLE!r}"
-        ) from None
-    keeps, shares = [keep for keep, _ in capacities], [share for _, share in capacities]
-    for name, values in (("keep ratio", keeps), ("share", shares)):
-        for value in values:
-            if not 0 < value <= 1:
-                raise BenchError(f"{refusal}: the {name} {value:g} is outside of what is allowed: above 0 and up to 1")
-    for keep in keeps:
-        if keeps.count(keep) > 1:
-            raise BenchError(f"{refusal}: the keep ratio {keep:g} stands there twice; allowed: each once")
-    if not math.isclose(math.fsum(shares), 1, abs_tol=1e-9):
-        raise BenchError(f"{refusal}: the shares add up to {math.fsum(shares):.6g}; allowed: shares that add up to 1")
-    for (keep, share), count in zip(capacities, counts_of(capacities, clients), strict=True):
-        if count == 0:
-            raise BenchError(
-                f"{refusal}: none of {clients} clients would have the keep ratio {keep:g} by its share {share:g}; "
-                "allowed: shares of at least one client"
-            )
-    return capacities
-
-
-def _pairs(text: str) -> list[tuple[str, str]]:
-    """Return the parts of a profile; a ValueError where one is not made of two."""
-    return [(keep, share) for keep, share in (part.split(":") for part in text.split(","))]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
-ABSENT: dict[str, Any] = {"capacities": [], "diagnostics": "basic"}
+ABSENT: dict[str, Any] = {"capacities": [], "capacity": "fixed", "diagnostics": "basic"}
 """Settings that are no part of the canonical form where they have these values."""
 
 
@@ -26,6 +26,8 @@ class Cell:
         method: the method's name.
         keep: keep ratio of every client, in (0, 1]; where clients differ, the mean over them by their shares.
         capacities: (keep ratio, share of the clients), ascending; empty where all clients have the same keep ratio.
+        capacity: "fixed" where a client has its keep ratio for the whole run; "dynamic" where capacities are drawn anew
+            each round, with their shares as probabilities.
         partition: a kind of :data:`bench.data.partition.CONVENTIONS`.
         alpha: concentration of the Dirichlet law; inf where the partition is iid, None where it has no alpha.
         seed: seed of every stream.
@@ -41,6 +43,7 @@ class Cell:
     method: str
     keep: float = 1.0
     capacities: tuple[tuple[float, float], ...] = ()
+    capacity: str = "fixed"
     partition: str = "iid"
     alpha: float | None = None
     seed: int = 0
@@ -63,9 +66,14 @@ class Cell:
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     @property
-    def profile(self) -> str:
+    def mixture(self) -> str:
         """The capacities as they are written, "0.2:0.6,0.4:0.4"; empty where all clients have the same keep ratio."""
         return ",".join(f"{keep:.12g}:{share:.12g}" for keep, share in self.capacities)
+
+    @property
+    def profile(self) -> str:
+        """The mixture, with "dynamic" behind it where capacities are drawn anew each round."""
+        return f"{self.mixture} {self.capacity}" if self.capacities and self.capacity != "fixed" else self.mixture
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -92,7 +100,7 @@ class Cell:
         """The name of the cell's folder: readable, unique by its identity."""
         spread = self.partition if self.alpha is None or math.isinf(self.alpha) else f"{self.partition}{self.alpha:g}"
         # 0.2:0.6,0.4:0.4 reads 0.2x0.6+0.4x0.4 there: not every file system allows colons.
-        keep = self.profile.replace(":", "x").replace(",", "+") or f"{self.keep:g}"
+        keep = self.profile.replace(":", "x").replace(",", "+").replace(" ", "-") or f"{self.keep:g}"
         return f"{self.task}-{self.method}-keep{keep}-{spread}-seed{self.seed}-{self.identity}"
 
 

@@ -40,6 +40,7 @@ class Kind(StrEnum):
     sweeps = "sweeps"
     studies = "studies"
     figures = "figures"
+    profiles = "profiles"
 
 
 PartitionKind = Annotated[
@@ -72,7 +73,10 @@ def list_(
     kind: Annotated[Kind | None, typer.Argument(help="What to list; everything if left out.")] = None,
     plugin: Plugin = None,
 ) -> None:
-    """Show the methods, tasks, sweeps, studies and figures there are; a broken plugin is shown with its reason."""
+    """Show the methods, tasks, sweeps, studies, figures and capacity profiles there are.
+
+    A broken plugin is shown with its reason.
+    """
     from bench import listing
 
     shown = {
@@ -81,6 +85,7 @@ def list_(
         Kind.sweeps: lambda: listing.sweeps(Path("sweeps")),
         Kind.studies: lambda: listing.studies(Path("sweeps") / "studies", plugin or []),
         Kind.figures: listing.figures,
+        Kind.profiles: listing.profiles,
     }
     for name in Kind if kind is None else [kind]:
         out.print(shown[name]())
@@ -91,8 +96,12 @@ def run(
     task: Annotated[str, typer.Option(help="Name of the task, see 'list tasks'.")],
     method: Annotated[str, typer.Option(help="Name of the method, see 'list methods'.")],
     keep: Annotated[
-        str, typer.Option(help="Keep ratio of every client, or of shares of the clients as in 0.2:0.6,0.4:0.4.")
+        str,
+        typer.Option(help="Keep ratio of every client, or of shares as in 0.2:0.6,0.4:0.4, or see 'list profiles'."),
     ] = "1",
+    capacity: Annotated[
+        str, typer.Option(help="fixed, or dynamic: keep ratios of a profile are drawn anew each round.")
+    ] = "fixed",
     alpha: Annotated[
         float | None,
         typer.Option(help="Dirichlet concentration per class; inf is iid; left out: the task's own."),
@@ -137,7 +146,7 @@ def run(
     given = {"alpha": alpha, "partition": partition, "data": data}
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     values |= {"task": task, "method": method, "keep": number_or_words(keep), "seed": seed, "tier": tier}
-    values["diagnostics"] = diagnostics
+    values |= {"capacity": capacity, "diagnostics": diagnostics}
     values |= split_settings(set_ or [], task, method, plugins)
     if rounds is not None:
         values["training"] = {**values["training"], "rounds": rounds}

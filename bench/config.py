@@ -10,20 +10,26 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
-from bench.capacity import Capacities, mean_keep, read_profile
+from bench.capacity import Capacities, mean_keep
 from bench.cell import Cell
 from bench.checks import Checks
 from bench.data.partition import CONCENTRATED, CONVENTIONS
 from bench.errors import BenchError, at, choices
+from bench.profiles import read_profile
 from bench.toml_files import check_keys, read_toml
 
 DATA = ("stand-in", "real")
 DIAGNOSTICS = ("basic", "errors", "cosine", "all")
-AXES = ("task", "method", "keep", "partition", "alpha", "seed", "tier", "data", "diagnostics")
+CAPACITY = ("fixed", "dynamic")
+AXES = ("task", "method", "keep", "capacity", "partition", "alpha", "seed", "tier", "data", "diagnostics")
 TABLES = ("training", "model", "parameters")
 FIGURES = (
     "accuracy-keep",
+    "accuracy-cost",
     "training-curves",
+    "profiles",
+    "levels",
+    "personal",
     "ablation",
     "required-kernels",
     "rank-methods",
@@ -60,8 +66,8 @@ def make_cell(values: Mapping[str, Any], place: str, plugins: Iterable[Path] = (
     """Return a checked cell.
 
     Args:
-        values: the axes ``task method keep partition alpha seed tier data diagnostics`` and the tables ``training
-            model parameters``; what is left out is the task's or method's default.
+        values: the axes ``task method keep capacity partition alpha seed tier data diagnostics`` and the tables
+            ``training model parameters``; what is left out is the task's or method's default.
         place: where they were written, for errors.
         plugins: files of methods the user named.
 
@@ -120,7 +126,8 @@ def _cell(values: Mapping[str, Any], place: str, checks: Checks) -> Cell:
     recipe, training = checks.training(task, tier, tables["training"], place)
     model = checks.model(task, tier, tables["model"], place)
     parameters = checks.parameters(method, tables["parameters"], place)
-    keep, capacities = _keep(values.get("keep", 1.0), recipe.clients, place)
+    capacity = _one_of("capacity", values.get("capacity", "fixed"), CAPACITY, place)
+    keep, capacities = _keep(values.get("keep", 1.0), recipe.clients if capacity == "fixed" else None, place)
     if not method.kind.uses_keep:
         keep, capacities = 1.0, ()
     return Cell(
@@ -128,6 +135,7 @@ def _cell(values: Mapping[str, Any], place: str, checks: Checks) -> Cell:
         method=method.name,
         keep=keep,
         capacities=capacities,
+        capacity=capacity if capacities else "fixed",
         partition=partition,
         alpha=alpha,
         seed=_seed(values.get("seed", 0), place),
@@ -214,7 +222,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _keep(value: Any, clients: int, place: str) -> tuple[float, Capacities]:
+def _keep(value: Any, clients: int | None, place: str) -> tuple[float, Capacities]:
     """Return the mean keep ratio and the capacities, which are empty where all clients are alike."""
     if isinstance(value, str):
         with at(place):

@@ -1,9 +1,8 @@
-"""What a sub-model costs, counted from the sub-model itself: parameters, multiply-accumulates, bytes, memory."""
+"""What a sub-model costs, counted from the sub-model itself: parameters, operations, activations, bytes, memory."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import resource
 import sys
 from collections.abc import Iterable
@@ -13,8 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.models.base import Model
-from bench.models.factorise import low_rank_layers
+from bench.models.base import FactoredLayer, Model
+from bench.operations import operations
 from bench.tasks.base import Task
 
 
@@ -25,16 +24,23 @@ class Cost:
     Attributes:
         parameters: all parameters the client holds, trained or frozen; buffers such as frozen singular values are
             counted in ``down_bytes``.
-        factored_parameters: those in factored (or, in a dense model, factorable) weights only, the convention of
+        factored_parameters: those in factored weights, and in factorable ones that are held dense, the convention of
             PriSM's Table 1; biases and frozen scales are not counted.
         macs: multiply-accumulates of one sample's forward pass.
         down_bytes: bytes of all tensors the client receives, parameters and buffers.
+        trained_parameters: those of ``parameters`` that the client trains, that is, which require gradients.
+        activations: numbers per sample in the outputs of affine layers that are kept for the backward pass, see
+            :class:`bench.operations.Operations`.
+        train_macs: multiply-accumulates of one sample's forward and backward pass.
     """
 
     parameters: int
     factored_parameters: int
     macs: int
     down_bytes: int
+    trained_parameters: int
+    activations: int
+    train_macs: int
 
 
 class CostMeter:
@@ -54,46 +60,45 @@ class CostMeter:
 
 
 def cost_of(submodel: nn.Module, task: Task) -> Cost:
-    """Count a sub-model's cost from its tensors and from one forward pass on the meta device."""
+    """Count a sub-model's cost from its tensors and from passes on the meta device."""
+    counted = operations(submodel, task)
     return Cost(
         parameters=sum(tensor.numel() for tensor in submodel.parameters()),
         factored_parameters=factored_parameters(submodel),
-        macs=forward_macs(submodel, task),
+        macs=counted.macs,
         down_bytes=bytes_of(submodel.state_dict().values()),
+        trained_parameters=sum(tensor.numel() for tensor in submodel.parameters() if tensor.requires_grad),
+        activations=counted.activations,
+        train_macs=counted.train_macs,
     )
 
 
+def capacity(cost: Cost, full: Cost, batch_size: int) -> float:
+    """Return the memory that training a sub-model takes, relative to the full model's: 1 for the full model.
+
+    Trained parameters and a batch's activations are counted in numbers and added up, as in Table 1 of the slides on
+    InclusiveFL (EmbracingFL, Lee et al., arXiv 2406.15125), where ResNet-20 at batch 32 has 1.00, 0.42 and 0.16.
+    Parameters that are held but not trained are not counted.
+
+    Args:
+        cost: of the sub-model.
+        full: of the full model, all of it trained.
+        batch_size: samples of a local batch, at least 1.
+    """
+    return _training_numbers(cost, batch_size) / _training_numbers(full, batch_size)
+
+
+def _training_numbers(cost: Cost, batch_size: int) -> int:
+    return cost.trained_parameters + cost.activations * batch_size
+
+
 def factored_parameters(model: nn.Module) -> int:
-    """Return the number of parameters in factored weights, or in factorable ones where the model is dense."""
-    layers = low_rank_layers(model)
-    if layers:
-        weights = [layer.factors(weight) for layer in layers.values() for weight in layer.factored_weights()]
-        return sum(factors.u.numel() + factors.v.numel() for factors in weights)
+    """Return the number of parameters in factors, and in factorable weights that a model holds dense."""
+    factored = sum(module.factor_count() for module in model.modules() if isinstance(module, FactoredLayer))
     if isinstance(model, Model):
         named = dict(model.named_parameters())
-        return sum(named[name].numel() for name in model.factorable if name in named)
-    return 0
-
-
-def forward_macs(model: nn.Module, task: Task) -> int:
-    """Return the multiply-accumulates of one sample's forward pass: convolutions and matrix products.
-
-    The count runs on the meta device, where an LSTM is broken into its products (on the CPU it would count as 0).
-    """
-    shadow, sample = copy.deepcopy(model).to("meta"), task.example(1, "meta")
-    if not task.reads_steps:
-        return _count(shadow, sample)
-    # Every time step costs the same: two short samples give the cost of a long one, which takes seconds to count.
-    one, two = _count(shadow, sample[:, :1]), _count(shadow, sample[:, :2])
-    return one + (sample.shape[1] - 1) * (two - one)
-
-
-def _count(model: nn.Module, sample: Tensor) -> int:
-    from torch.utils.flop_counter import FlopCounterMode  # heavy, and most commands count nothing
-
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(sample)
-    return int(counter.get_total_flops()) // 2
+        factored += sum(named[name].numel() for name in model.factorable if name in named)
+    return factored
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:

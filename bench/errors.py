@@ -40,6 +40,10 @@ def choices(value: object, allowed: Iterable[object]) -> str:
     names = [str(name) for name in allowed]
     if not names:
         return "there is none to choose from"
-    sentence = "allowed: " + ", ".join(repr(name) for name in names)
-    near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
-    return f"{sentence}; did you mean {near[0]!r}?" if near else sentence
+    return "allowed: " + ", ".join(repr(name) for name in names) + nearest(value, names)
+
+
+def nearest(value: object, names: Iterable[str]) -> str:
+    """Return the question after the nearest match to ``value``; empty where none is near."""
+    near = difflib.get_close_matches(str(value), list(names), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench import registry
 from bench.api import Client, Cohort, Method
-from bench.capacity import capacities_of
+from bench.capacity import capacities_of, capacity_of_round
 from bench.cell import Cell
 from bench.data.dataset import Dataset, Split
 from bench.data.holdout import hold_out
@@ -69,8 +69,14 @@ class Federation:
 
     @cached_property
     def capacities(self) -> np.ndarray:
-        """The keep ratio of each client, float64 ``[clients]``, fixed for the whole run."""
+        """The keep ratio of each client, float64 ``[clients]``, where it is fixed for the whole run."""
         return capacities_of(self.cell, len(self.partition))
+
+    def keep_of(self, number: int, round_number: int) -> float:
+        """Return the keep ratio of a client in a cohort that is drawn in this round, the same for every method."""
+        if self.cell.capacity == "dynamic":
+            return capacity_of_round(self.cell, number, round_number)
+        return float(self.capacities[number])
 
     @cached_property
     def reference(self) -> Method:
@@ -100,16 +106,16 @@ class Federation:
     def cohort(self, round_number: int) -> Cohort:
         """Return the clients of a round: drawn uniformly without replacement, the same for every method.
 
-        A cohort that stays for some rounds is the one that is drawn in the first of them.
+        A cohort that stays for some rounds is the one that is drawn in the first of them, with the capacities of then.
         """
         drawn_in = round_number - (round_number - 1) % self.cohort_rounds
         rng = stream(self.cell.seed, "cohort", drawn_in)
         numbers = rng.choice(len(self.partition), self.task.recipe.cohort, replace=False)
-        return Cohort(round_number, tuple(self._client(int(number)) for number in numbers))
+        return Cohort(round_number, tuple(self._client(int(number), drawn_in) for number in numbers))
 
-    def _client(self, number: int) -> Client:
+    def _client(self, number: int, drawn_in: int) -> Client:
         labels = tuple(np.flatnonzero(self.label_counts(number)).tolist())
-        return Client(number, int(self.partition.sizes[number]), float(self.capacities[number]), labels)
+        return Client(number, int(self.partition.sizes[number]), self.keep_of(number, drawn_in), labels)
 
     @property
     def cohort_rounds(self) -> int:

@@ -102,7 +102,7 @@ def write_footprint(
 
 def _alike(cell: Cell) -> Cell:
     """Return a cell without its keep ratios, which are no part of a footprint's label."""
-    return replace(cell, keep=1.0, capacities=())
+    return replace(cell, keep=1.0, capacities=(), capacity="fixed")
 
 
 def _levels(cells: Iterable[Cell]) -> list[float]:
@@ -120,6 +120,9 @@ def _row(task: str, method: str, label: str, keep: float, cost: Cost, full: Cost
         "factored_parameters": cost.factored_parameters,
         "macs": cost.macs,
         "down_bytes": cost.down_bytes,
+        "trained_parameters": cost.trained_parameters,
+        "activations": cost.activations,
+        "train_macs": cost.train_macs,
         "full_parameters": full.parameters,
         "full_macs": full.macs,
     }

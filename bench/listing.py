@@ -87,6 +87,18 @@ def figures() -> Table:
     return table
 
 
+def profiles() -> Table:
+    """Return the names of capacities: name, what it stands for, meaning, mean keep ratio, source."""
+    from bench.capacity import mean_keep
+    from bench.profiles import listed, text_of
+
+    table = _table("profiles", "name", "stands for", "meaning", "mean keep ratio", "source")
+    for profile in listed():
+        mean = f"{mean_keep(profile.capacities):.4g}"
+        table.add_row(profile.name, text_of(profile.capacities), profile.meaning, mean, profile.source)
+    return table
+
+
 def data() -> Table:
     """Return the data sets: name, whether they are here, size, origin."""
     from bench.data import available

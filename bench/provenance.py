@@ -39,6 +39,7 @@ SIMULATION_PATH = (
     "kernels",
     "lanes.py",
     "models",
+    "operations.py",
     "parameters.py",
     "precision.py",
     "registry.py",

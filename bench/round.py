@@ -54,6 +54,7 @@ class Round:
         members: the clients of the cohort, in its order.
         up_bytes, down_bytes: bytes the cohort sent and received in this round.
         forward_macs: multiply-accumulates of all forward passes of the cohort's training.
+        train_macs: those of its backward passes too.
         peak_memory_bytes: largest so far, of all processes, diagnostics included.
         seconds: time spent in each phase.
     """
@@ -76,5 +77,6 @@ class Round:
     up_bytes: int = 0
     down_bytes: int = 0
     forward_macs: int = 0
+    train_macs: int = 0
     peak_memory_bytes: int = 0
     seconds: dict[str, float] = field(default_factory=dict)

@@ -30,8 +30,9 @@ CELL_FIELDS = [
     pa.field("status", WORD, nullable=False),
 ]
 """What names a cell in a sweep's tables. ``keep`` is the clients' mean keep ratio, ``capacities`` the profile where
-they differ. ``alpha`` is as it was given; ``alpha_per_class`` is the same as a concentration per class (PriSM's
-convention) and ``alpha_of_prior`` as the alpha of Dir(alpha * prior) (the spectral paper's)."""
+they differ, with "dynamic" behind it where they are drawn anew each round. ``alpha`` is as it was given;
+``alpha_per_class`` is the same as a concentration per class (PriSM's convention) and ``alpha_of_prior`` as the alpha of
+Dir(alpha * prior) (the spectral paper's)."""
 
 ROUND_FIELDS = [
     pa.field("round", pa.int32(), nullable=False),
@@ -50,7 +51,10 @@ ROUND_FIELDS = [
     pa.field("up_bytes", pa.int64(), nullable=False),
     pa.field("client_parameters", pa.float64()),
     pa.field("client_macs", pa.float64()),
+    pa.field("client_trained_parameters", pa.float64()),
+    pa.field("client_activations", pa.float64()),
     pa.field("forward_macs", pa.int64(), nullable=False),
+    pa.field("train_macs", pa.int64(), nullable=False),
     pa.field("select_s", pa.float64(), nullable=False),
     pa.field("extract_s", pa.float64(), nullable=False),
     pa.field("train_s", pa.float64(), nullable=False),
@@ -73,6 +77,7 @@ LAYER_MEASURES = (
     "aggregation_error",
     "update_norm2",
     "cosine_fedavg",
+    "aggregation_interval",
 )
 """What may be known of a layer in an evaluated round, beside its ranks: see :mod:`bench.diagnostics`."""
 RANK_FIELDS = [
@@ -92,6 +97,9 @@ FOOTPRINT_FIELDS = [
     pa.field("factored_parameters", pa.int64(), nullable=False),
     pa.field("macs", pa.int64(), nullable=False),
     pa.field("down_bytes", pa.int64(), nullable=False),
+    pa.field("trained_parameters", pa.int64(), nullable=False),
+    pa.field("activations", pa.int64(), nullable=False),
+    pa.field("train_macs", pa.int64(), nullable=False),
     pa.field("full_parameters", pa.int64(), nullable=False),
     pa.field("full_macs", pa.int64(), nullable=False),
 ]
@@ -112,7 +120,10 @@ CLIENT_FIELDS = [
     pa.field("capacity", pa.float64(), nullable=False),
     pa.field("samples", pa.int64(), nullable=False),
     pa.field("parameters", pa.int64(), nullable=False),
+    pa.field("trained_parameters", pa.int64(), nullable=False),
+    pa.field("activations", pa.int64(), nullable=False),
     pa.field("macs", pa.int64(), nullable=False),
+    pa.field("train_macs", pa.int64(), nullable=False),
     pa.field("down_bytes", pa.int64(), nullable=False),
     pa.field("up_bytes", pa.int64(), nullable=False),
     pa.field("train_loss", pa.float64(), nullable=False),
@@ -150,6 +161,10 @@ def round_row(this: Round) -> dict[str, Any]:
     mean_of = max(len(this.costs), 1)
     score = (this.score.loss, this.score.acc) if this.score else (None, None)
     test, validation = ((None, None), score) if this.validates else (score, (None, None))
+    means = {
+        f"client_{name}": sum(getattr(cost, name) for cost in this.costs) / mean_of if trained else None
+        for name in ("parameters", "macs", "trained_parameters", "activations")
+    }
     seconds = {
         f"{phase}_s": this.seconds.get(phase, 0.0)
         for phase in ("select", "extract", "train", "aggregate", "evaluate", "diagnose", "round")
@@ -170,9 +185,9 @@ def round_row(this: Round) -> dict[str, Any]:
         "cosine_fedavg": this.cosine_fedavg,
         "down_bytes": this.down_bytes,
         "up_bytes": this.up_bytes,
-        "client_parameters": sum(cost.parameters for cost in this.costs) / mean_of if trained else None,
-        "client_macs": sum(cost.macs for cost in this.costs) / mean_of if trained else None,
+        **means,
         "forward_macs": this.forward_macs,
+        "train_macs": this.train_macs,
         **seconds,
         "server_s": seconds["select_s"] + seconds["extract_s"] + seconds["aggregate_s"],
         "peak_memory_bytes": this.peak_memory_bytes,
@@ -219,7 +234,10 @@ def client_rows(this: Round) -> list[dict[str, Any]]:
             "capacity": member.client.keep,
             "samples": member.client.samples,
             "parameters": member.cost.parameters,
+            "trained_parameters": member.cost.trained_parameters,
+            "activations": member.cost.activations,
             "macs": member.cost.macs,
+            "train_macs": member.cost.train_macs,
             "down_bytes": member.down_bytes,
             "up_bytes": member.up_bytes,
             "train_loss": member.loss,

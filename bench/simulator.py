@@ -137,6 +137,7 @@ class Simulation:
             )
             this.up_bytes += up_bytes
             this.forward_macs += cost.macs * result.passes
+            this.train_macs += cost.train_macs * result.passes
             this.members.append(Member(selection.client, cost, self._down_bytes.popleft(), up_bytes, result.loss))
             update = Update(selection, result.parameters, result.momentum, result.local)
             self.observer.keep(update)

@@ -119,7 +119,8 @@ def _groups(cell: Cell, families: Mapping[str, str]) -> Iterator[Group]:
     alike = cell.task, cell.tier, families[cell.method]
     timed = {name: value for name, value in cell.training.items() if name not in UNTIMED}
     settings = repr(timed), repr(cell.model), cell.diagnostics
-    keeps = str(cell.keep), cell.profile
+    # Drawn anew each round or not: the clients of a round have the same keep ratios on average.
+    keeps = str(cell.keep), cell.mixture
     yield (*alike, *settings, *keeps, cell.method)
     yield (*alike, *settings, *keeps)
     yield (*alike, *settings)

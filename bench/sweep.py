@@ -20,6 +20,7 @@ from bench.launch.dispatch import Crew, Dispatch
 from bench.launch.events import Ended, Event
 from bench.leases import Leases
 from bench.placing import sweep_up
+from bench.profiles import DYNAMIC, in_numbers
 from bench.provenance import code_of, data_of
 from bench.store import FINISHED, Record, Store, write_table
 from bench.wholeness import STATES
@@ -58,7 +59,7 @@ def to_run(known: Iterable[Record], stale: str = "rerun", retry_failed: bool = T
 
 
 def only(sweep: Sweep, condition: str) -> Sweep:
-    """Return the sweep with the cells that meet ``name=value`` alone.
+    """Return the sweep with the cells that meet ``name=value`` alone; mixed capacities may be named.
 
     Raises:
         BenchError: the condition names nothing, or no cell meets it.
@@ -67,12 +68,16 @@ def only(sweep: Sweep, condition: str) -> Sweep:
     if not equals or name not in AXES:
         raise BenchError(f"--only {condition!r}: it reads name=value; names {choices(name, AXES)}")
     values = sorted({_as_word(_axis(cell, name)) for cell in sweep.cells})
-    number = _number(wanted)
-    cells = tuple(
-        cell
-        for cell in sweep.cells
-        if _as_word(_axis(cell, name)) == wanted or (number is not None and _axis(cell, name) == number)
-    )
+    sought = in_numbers(wanted) if name == "keep" else wanted
+    number = _number(sought)
+    if name == "keep" and sought.endswith(DYNAMIC):
+        cells = tuple(cell for cell in sweep.cells if cell.profile == sought)
+    else:
+        cells = tuple(
+            cell
+            for cell in sweep.cells
+            if _as_word(_axis(cell, name)) == sought or (number is not None and _axis(cell, name) == number)
+        )
     if not cells:
         raise BenchError(f"--only {condition!r}: no cell of {sweep.name} has it; {choices(wanted, values)}")
     return Sweep(sweep.name, sweep.title, cells, sweep.figures, sweep.last)
@@ -150,11 +155,14 @@ def write_tables(sweep: Sweep, store: Store, known: Iterable[Record]) -> dict[st
         for name, table in of_cell.items():
             parts[name].append(_beside(about, table, schema.ALL_TABLES[name]))
     tables = {"cells": schema.table_of(rows, schema.CELLS)}
-    tables |= {name: _joined(parts[name], wanted) for name, wanted in schema.ALL_TABLES.items()}
-    for name, table in tables.items():
-        place = store.folder / "tables" / f"{name}.parquet"
+    for name, wanted in schema.ALL_TABLES.items():
+        table = _joined(parts[name], wanted)
         if len(table) or name not in schema.OPTIONAL:
-            write_table(place, table)
+            tables[name] = table
+    for name in ("cells", *schema.ALL_TABLES):
+        place = store.folder / "tables" / f"{name}.parquet"
+        if name in tables:
+            write_table(place, tables[name])
         else:
             place.unlink(missing_ok=True)
     return tables
@@ -243,8 +251,8 @@ def _joined(tables: list[pa.Table], wanted: pa.Schema) -> pa.Table:
 
 
 def _axis(cell: Cell, name: str) -> Any:
-    """Return where a cell lies on an axis; one of mixed keep ratios by its profile, not by their mean."""
-    return cell.profile if name == "keep" and cell.capacities else getattr(cell, name)
+    """Return where a cell lies on an axis; one of mixed keep ratios by its mixture, not by their mean."""
+    return cell.mixture if name == "keep" and cell.capacities else getattr(cell, name)
 
 
 def _as_word(value: Any) -> str:

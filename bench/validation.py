@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -42,9 +43,18 @@ def checked(kind: type, values: Mapping[str, Any], place: str) -> dict[str, Any]
 def without_defaults(
     kind: type, values: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Return the values that differ from the dataclass's defaults, or from ``defaults`` where that names them."""
+    """Return the values that differ from the dataclass's defaults, or from ``defaults`` where that names them.
+
+    A value that the dataclass would fill in by itself is no difference either: a width of 16 where that is the paper's.
+    """
     usual = {field.name: field.default for field in dataclasses.fields(kind)} | dict(defaults or {})
-    return {name: value for name, value in values.items() if value != usual[name]}
+    changed = {name: value for name, value in values.items() if value != usual[name]}
+    for name in list(changed):
+        others = {other: value for other, value in changed.items() if other != name}
+        with contextlib.suppress(ValueError):  # the others may not go together without it
+            if kind(**{**(defaults or {}), **others}) == kind(**{**(defaults or {}), **changed}):
+                changed = others
+    return changed
 
 
 def _by_field_name(kind: type, values: Mapping[str, Any], place: str) -> dict[str, Any]:

@@ -96,6 +96,7 @@ def make_cell(
             "lr": 0.1 * cost,
             "coverage": exploration * np.exp(rng.normal(0, 0.01)) if method != "fedavg" else math.nan,
             "coverage_expected": exploration if method != "fedavg" else math.nan,
+            "personal_acc": (acc + 0.1 * (1 - acc)) * cost if method == "pfedpara" else math.nan,
             "cosine_fedavg": math.nan if method == "fedavg" else cosine * cost,
             "down_bytes": 20 * 4 * FULL_PARAMETERS[task] * keep * cost,
             "up_bytes": 20 * 4 * FULL_PARAMETERS[task] * keep * cost,
@@ -107,6 +108,36 @@ def make_cell(
             "round_s": np.where(number == 0, 0.0, 3.0 * (0.5 + keep) + evaluate + diagnose),
         }
     )
+
+
+def make_mixed(
+    profiles: tuple[tuple[str, float], ...], labels: list[tuple[str, str]] = METHOD_LABELS, **choices: object
+) -> pd.DataFrame:
+    """Return a table of rounds with cells of these (profile, mean keep ratio), the full model once."""
+    full = [pair for pair in labels if pair[0] == "fedavg"]
+    parts = [make_rounds(labels=full, **choices)] if full else []  # type: ignore[arg-type]
+    for profile, keep in profiles:
+        of_profile = [(method, f"{label}, keep {profile}") for method, label in labels if method != "fedavg"]
+        rounds = make_rounds(labels=of_profile, keeps=(keep,), **choices)  # type: ignore[arg-type]
+        parts.append(rounds.assign(capacities=profile))
+    words = ["task", "method", "label", "partition", "data_title", "status"]
+    return pd.concat([part.astype(dict.fromkeys(words, str)) for part in parts], ignore_index=True)
+
+
+def make_levels(rounds: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of levels: those of the profile in the label, or the keep ratio; small ones are worse."""
+    about = [*rounds.loc[:, "cell":"round"].columns]
+    rows = rounds[rounds["method"].astype(str) != "fedavg"]
+    parts = []
+    for (label, keep), of_label in rows.astype({"label": str}).groupby(["label", "keep"]):
+        profile = label.partition(", keep ")[2].removesuffix(" dynamic")
+        for level in [float(part.split(":")[0]) for part in profile.split(",")] if profile else [keep]:
+            acc = of_label["test_acc"] - 0.25 * (1 - level) ** 2 * (1 - 0.5 * strength(label))
+            costs = {"parameters": int(1e6 * level), "macs": int(1e7 * level)}
+            parts.append(
+                of_label[about].assign(level=level, level_acc=acc, level_loss=2 - acc, validates=False, **costs)
+            )
+    return pd.concat(parts, ignore_index=True)
 
 
 def make_ranks(rounds: pd.DataFrame) -> pd.DataFrame:
@@ -162,7 +193,12 @@ def make_footprint(rounds: pd.DataFrame) -> pd.DataFrame:
 
 def make_tables(**choices: object) -> dict[str, pd.DataFrame]:
     rounds = make_rounds(**choices)  # type: ignore[arg-type]
-    return {"rounds": rounds, "ranks": make_ranks(rounds), "footprint": make_footprint(rounds)}
+    return {
+        "rounds": rounds,
+        "ranks": make_ranks(rounds),
+        "levels": make_levels(rounds),
+        "footprint": make_footprint(rounds),
+    }
 
 
 def figures_of(name: str, tables: dict[str, pd.DataFrame], options: Options | None = None) -> dict[str, Figure]:
@@ -172,6 +208,31 @@ def figures_of(name: str, tables: dict[str, pd.DataFrame], options: Options | No
 
 def words(figure: Figure) -> str:
     return "\n".join(text.get_text() for text in figure.findobj(Text))
+
+
+def shown_words(figure: Figure) -> list[Text]:
+    """Return the texts that a reader sees: tick labels beyond the axis limits exist but are not drawn."""
+    unseen: set[Text] = set()
+    for panel in figure.axes:
+        for axis, (low, high) in ((panel.xaxis, panel.get_xlim()), (panel.yaxis, panel.get_ylim())):
+            unseen |= {tick.label1 for tick in axis.get_major_ticks() if not low <= tick.get_loc() <= high}
+    return [text for text in figure.findobj(Text) if text.get_text() and text.get_visible() and text not in unseen]
+
+
+def check_words(figure: Figure) -> None:
+    """Assert that the words of a figure lie on it, and neither on one another nor, those of a legend, on a panel."""
+    with use_style():
+        figure.draw_without_rendering()
+        boxes = [(text.get_text(), text.get_window_extent()) for text in shown_words(figure)]
+    assert len(boxes) > 10
+    for position, (word, box) in enumerate(boxes):
+        assert box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1, word
+        assert box.y0 >= -1 and box.y1 <= figure.bbox.y1 + 1, word
+        for other, other_box in boxes[position + 1 :]:
+            apart = box.x1 <= other_box.x0 + 1 or other_box.x1 <= box.x0 + 1
+            assert apart or box.y1 <= other_box.y0 + 1 or other_box.y1 <= box.y0 + 1, (word, other)
+    for legend in figure.legends:
+        assert legend.get_window_extent().y1 <= min(panel.get_window_extent().y0 for panel in figure.axes)
 
 
 def panels(figure: Figure) -> dict[str, Axes]:

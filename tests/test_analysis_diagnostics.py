@@ -185,6 +185,8 @@ def test_measured_and_expected_meet_in_one_row() -> None:
         ("prism (clip_tau=10, multipliers=wallenius)", "clip_tau=10, multipliers=wallenius", ""),
         ("prism, keep 0.2:0.6,0.4:0.4", "", "0.2:0.6,0.4:0.4"),
         ("prism (kappa=3), keep 0.2:0.6,0.4:0.4", "kappa=3", "0.2:0.6,0.4:0.4"),
+        ("prism, keep 0.2:0.6,0.4:0.4 dynamic", "", "0.2:0.6,0.4:0.4 dynamic"),
+        ("prism (kappa=3), keep 0.2:0.6,0.4:0.4 dynamic", "kappa=3", "0.2:0.6,0.4:0.4 dynamic"),
         ("prism (gradient_clip=5)", "gradient_clip=5", ""),
         ("prism (gradient_clip=5, lr=0.1, tier=quick), keep 0.2:1", "gradient_clip=5, lr=0.1, tier=quick", "0.2:1"),
         ("prism (note=a, keep b, shape=(1, 2))", "note=a, keep b, shape=(1, 2)", ""),
@@ -220,6 +222,8 @@ def test_differences_keep_to_the_same_setting_of_everything_else() -> None:
             cell("variant", [0.0, 0.6], label="prism (kappa=4)"),
             cell("mixed", [0.0, 0.1], label=f"prism, keep {profile}"),
             cell("variant of mixed", [0.0, 0.4], label=f"prism (kappa=4), keep {profile}"),
+            cell("dynamic", [0.0, 0.2], label=f"prism, keep {profile} dynamic"),
+            cell("variant of dynamic", [0.0, 0.3], label=f"prism (kappa=4), keep {profile} dynamic"),
             cell("other seed", [0.0, 0.9], label="prism (kappa=4)", seed=1),
             cell("other partition", [0.0, 0.9], label="prism (kappa=4)", partition="iid", alpha=math.inf),
             cell("other method", [0.0, 0.9], method="orthdrop", label="orthdrop (kappa=4)"),
@@ -228,7 +232,7 @@ def test_differences_keep_to_the_same_setting_of_everything_else() -> None:
         )
     )
     differences = paired_differences(cells).set_index("cell")["difference"].dropna()
-    assert differences.to_dict() == pytest.approx({"variant": 0.1, "variant of mixed": 0.3})
+    assert differences.to_dict() == pytest.approx({"variant": 0.1, "variant of mixed": 0.3, "variant of dynamic": 0.1})
 
 
 def test_oracle_is_the_best_round_and_diverged_runs_are_counted() -> None:

@@ -170,6 +170,10 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("unbiased", {}),
     ("collective", {"aggregate": "product"}),
     ("origdrop", {}),
+    ("fedlama", {}),
+    ("inclusivefl", {}),
+    ("fedpara", {}),
+    ("pfedpara", {}),
     ("federated_dropout", {}),
     ("fjord", {}),
 ]
@@ -182,7 +186,8 @@ NOT_FOR_LSTMS: list[tuple[str, dict[str, Any]]] = [("heterofl", {}), ("fedrolex"
     + [(name, *case) for name in TASKS if name != LSTM for case in NOT_FOR_LSTMS],
 )
 def test_clients_that_do_nothing_change_nothing(name: str, method_name: str, parameters: dict[str, Any]) -> None:
-    method, server, before = setup(method_name, small_task(name), **parameters)
+    large = {"hidden": 40} if name == LSTM and "fedpara" in method_name else {}
+    method, server, before = setup(method_name, small_task(name, **large), **parameters)
     updates = trained(method, server, noise=0.0)
     after = values_of(method.aggregate(server, updates, STREAMS).model)
     for parameter, base in before.items():
@@ -203,7 +208,8 @@ def test_origdrop_released_changes_only_what_was_dropped_when_clients_do_nothing
 
 
 @pytest.mark.parametrize(
-    ("method_name", "parameters"), [*METHODS, *NOT_FOR_LSTMS, ("origdrop", {"variant": "released"})]
+    ("method_name", "parameters"),
+    [*METHODS, *NOT_FOR_LSTMS, ("origdrop", {"variant": "released"}), ("fedhm", {})],
 )
 def test_the_order_of_the_clients_does_not_matter(method_name: str, parameters: dict[str, Any]) -> None:
     results = []

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from tiny import cell_of
 
-from bench.capacity import capacities_of, counts_of, mean_keep, read_profile
+from bench.capacity import capacities_of, counts_of, mean_keep
 from bench.cell import from_canonical
 from bench.errors import BenchError
+from bench.profiles import read_profile
 
 PROFILE = "0.2:0.6,0.4:0.4"
 
@@ -136,7 +137,18 @@ def test_canonical_form_is_reversible(levels: list[int], weights: list[int]) -> 
         ("0.2:0.95,0.4:0.05", ["none of 4 clients would have the keep ratio 0.4 by its share 0.05"]),
         *[
             (text, ["a keep ratio above 0 and up to 1, or keep ratios with their shares", f"for example {PROFILE!r}"])
-            for text in ("", "0.2", ":", "0.2:", "0.2:1,", "0.2:0.6;0.4:0.4", "0.2=0.6,0.4=0.4", "a:1", "0.2:0.6:0.4")
+            for text in (
+                "",
+                "0.2",
+                ":",
+                "0.2:",
+                "0.2:1,",
+                "0.2:0.6;0.4:0.4",
+                "0.2=0.6,0.4=0.4",
+                "a:",
+                "a,e",
+                "0.2:0.6:0.4",
+            )
         ],
     ],
 )

@@ -21,6 +21,7 @@ from bench.cli import app
 from bench.config import read_sweep
 from bench.figures import FIGURES
 from bench.partition_picture import draw
+from bench.profiles import listed
 from bench.running import run_cell
 from bench.store import Store
 
@@ -56,9 +57,9 @@ COMMANDS = {
          "results"],
     ("check",): ["METHOD", "--plugin", "--task", "--set"],
     ("new",): ["NAME", "--family", "--folder", "spectral", "width", "plain"],
-    ("list",): ["--plugin", "methods", "tasks", "sweeps", "figures"],
-    ("run",): ["--task", "--method", "--keep", "--alpha", "--partition", "--seed", "--rounds", "--tier", "--data",
-               "--diagnostics", "--set", "--plugin", "--device", "--workers", "--results"],
+    ("list",): ["--plugin", "methods", "tasks", "sweeps", "figures", "profiles"],
+    ("run",): ["--task", "--method", "--keep", "--capacity", "--alpha", "--partition", "--seed", "--rounds", "--tier",
+               "--data", "--diagnostics", "--set", "--plugin", "--device", "--workers", "--results"],
     ("sweep",): ["FILE", "--jobs", "--only", "--dry-run", "--stale", "--retry-failed", "--leave-failed",
                  "--stop-after", "--plugin", "--device", "--results"],
     ("status",): ["FILE", "--plugin", "--results"],
@@ -98,6 +99,7 @@ def test_listings(bench: CommandLine, monkeypatch: pytest.MonkeyPatch, width: st
         "methods": [path.stem for path in Path(methods.__path__[0]).glob("[!_]*.py")],
         "tasks": list(registry.tasks()),
         "figures": list(FIGURES),
+        "profiles": [profile.name for profile in listed()],
         "sweeps": ["tiny.toml", "wrong.toml"] if width == "120" else [],
     }
     for kind, names in known.items():
@@ -129,6 +131,15 @@ def test_run_of_mixed_keep_ratios(bench: CommandLine) -> None:
     (facts,) = [json.loads(file.read_text()) for file in Path("results/runs/cells").glob("*/cell.json")]
     assert facts["cell"]["capacities"] == [[0.25, 0.5], [0.75, 0.5]] and facts["cell"]["keep"] == 0.5
     assert facts["cell"]["partition"] == "lda-prior" and "concentration alpha times" in facts["alpha_convention"]
+
+
+def test_run_of_keep_ratios_that_are_drawn_anew(bench: CommandLine) -> None:
+    result = bench(*RUN, "--keep", "b-c", "--capacity", "dynamic")
+    assert result.code == 0 and "orthdrop, keep 0.25:0.5,0.5:0.5 dynamic, seed 0" in result.out
+    (file,) = Path("results/runs/cells").glob("*/cell.json")
+    assert "-keep0.25x0.5+0.5x0.5-dynamic-" in file.parent.name
+    assert json.loads(file.read_text())["cell"]["capacity"] == "dynamic"
+    assert "did you mean 'dynamic'" in bench.refused(*RUN, "--keep", "b-c", "--capacity", "dynmic")
 
 
 def test_failed_run_ends_with_code_1_and_its_reason(bench: CommandLine) -> None:

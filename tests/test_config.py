@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from bench.cell import Cell, from_canonical
 from bench.config import make_cell, read_sweep
 from bench.errors import BenchError
 from bench.settings import split_settings
+from bench.validation import without_defaults
 
 QUICK = registry.task(CNN).kind.tiers["quick"]
 ONE = '[[cells]]\nmethod = "prism"\n'
@@ -166,6 +168,17 @@ def test_mixed_keep_ratios_are_points_of_a_grid(tmp_path: Path) -> None:
     ]
 
 
+def test_capacity_is_an_axis_and_profiles_may_be_named(tmp_path: Path) -> None:
+    cells = read(tmp_path, ONE + 'keep = [0.1, "a-e", "1:0.5,e:0.5"]\ncapacity = ["fixed", "dynamic"]\n').cells
+    mixed = ((0.0625, 0.5), (1.0, 0.5))
+    # Where all clients are alike there is nothing to draw, and the two names of a profile are one cell.
+    assert [(cell.capacities, cell.capacity) for cell in cells] == [
+        ((), "fixed"),
+        (mixed, "fixed"),
+        (mixed, "dynamic"),
+    ]
+
+
 def test_cells_that_come_out_equal_are_run_once(tmp_path: Path) -> None:
     cells = read(tmp_path, CELLS + CELLS).cells
     assert [(cell.method, cell.keep) for cell in cells] == [("fedavg", 1.0), ("orthdrop", 0.2), ("orthdrop", 0.5)]
@@ -218,6 +231,35 @@ def test_width_of_the_tier_spelled_out_is_the_default() -> None:
     paper = make_cell({"task": RESNET, "method": "fedavg", "tier": "paper", "model": {"width": 64}}, "test")
     assert paper.model == {}
     assert make_cell({"task": RESNET, "method": "fedavg", "model": {"width": 64}}, "test").model == {"width": 64}
+
+
+@dataclass(frozen=True)
+class Together:
+    """Two values that want each other, the second filled in where it is missing."""
+
+    first: int = 0
+    second: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.first == 1 and self.second is None:
+            raise ValueError("first = 1 wants a second")
+        if self.second is None:
+            object.__setattr__(self, "second", 10 * self.first)
+
+
+@pytest.mark.parametrize(
+    ("values", "changed"),
+    [
+        ({"second": 0}, {}),
+        ({"second": 20}, {"second": 20}),
+        ({"first": 2, "second": 20}, {"first": 2}),
+        ({"first": 1, "second": 10}, {"first": 1, "second": 10}),
+        ({"first": 0, "second": 7}, {"second": 7}),
+    ],
+)
+def test_what_a_dataclass_fills_in_by_itself_is_no_change(values: dict[str, int], changed: dict[str, int]) -> None:
+    assert without_defaults(Together, values) == changed
+    assert Together(**changed) == Together(**values)
 
 
 @given(

@@ -26,6 +26,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("collective", {"aggregate": "product"}),
     ("orthdrop", {"aggregate": "product", "weights": "samples"}),
     ("fedavg", {"weights": "uniform"}),
+    ("fedlama", {"base_interval": 2, "layers": "kernels", "weights": "samples"}),
+    ("fedlama", {"phi": 1}),
+    ("inclusivefl", {"weights": "samples"}),
 ]
 
 

@@ -12,9 +12,9 @@ from helpers import RESNET, initial, small_task
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.cost import forward_macs
 from bench.models import convolution
 from bench.models.convolution import FEW_POSITIONS, Conv2d, convolve
+from bench.operations import operations
 
 Pair = tuple[int, int]
 Case = tuple[int, int, int | Pair, int | Pair, int | Pair]
@@ -247,9 +247,9 @@ def test_the_layer_has_no_settings_that_it_would_ignore(settings: dict[str, obje
 def test_the_count_of_operations_is_that_of_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
     task = small_task(RESNET)
     model = initial(task)
-    counted = forward_macs(copy.deepcopy(model), task)
+    counted = operations(copy.deepcopy(model), task).macs
     monkeypatch.setattr(convolution, "_is_small", lambda *_: False)
-    assert counted == forward_macs(model, task) > 0
+    assert counted == operations(model, task).macs > 0
 
 
 def test_a_resnet_is_the_same_with_and_without_products(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,11 @@ from helpers import CNN, LSTM, RESNET, cohort_of, federation, initial, method_of
 from torch import nn
 
 from bench.api import Method, Server
-from bench.cost import Cost, CostMeter, bytes_of, cost_of, forward_macs, peak_memory_bytes
+from bench.cost import Cost, CostMeter, bytes_of, cost_of, peak_memory_bytes
 from bench.diagnostics.coverage import Coverage
 from bench.diagnostics.rank import layer_ranks, required_kernels, required_kernels_renyi
 from bench.footprint import submodel_cost
+from bench.operations import operations
 from bench.tasks.base import Task
 
 KEEPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -191,9 +192,9 @@ def test_counting_changes_neither_model_nor_mode() -> None:
 def test_macs_do_not_depend_on_the_state_of_autograd() -> None:
     task = small_task(LSTM)
     with torch.enable_grad():
-        first = forward_macs(initial(task), task)
+        first = operations(initial(task), task).macs
     with torch.no_grad():
-        assert forward_macs(initial(task), task) == first > 0
+        assert operations(initial(task), task).macs == first > 0
 
 
 def test_the_meter_tells_shapes_apart() -> None:
@@ -268,7 +269,15 @@ def test_coverage_counts_units_once() -> None:
 def test_a_model_without_structure_has_a_cost_too() -> None:
     task = small_task(CNN)
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 62))
-    assert cost_of(model, task) == Cost(784 * 62 + 62, 0, 784 * 62, 4 * (784 * 62 + 62))
+    assert cost_of(model, task) == Cost(
+        parameters=784 * 62 + 62,
+        factored_parameters=0,
+        macs=784 * 62,
+        down_bytes=4 * (784 * 62 + 62),
+        trained_parameters=784 * 62 + 62,
+        activations=62,
+        train_macs=2 * 784 * 62,  # the inputs need no gradient
+    )
 
 
 def test_a_clients_cost_does_not_depend_on_the_tier() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
+import numpy as np
 import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from bench.figures.base import partition_title, partitions_of, spread
@@ -26,6 +30,58 @@ def test_styles_are_fixed_stable_and_distinct() -> None:
     assert plain.fill == "full" != variant.fill
     alone = series_styles(pd.DataFrame([("mine", "mine")], columns=["method", "label"]))
     assert alone["mine"] == styles["mine"]
+
+
+SEEN_BY = {
+    "all": np.eye(3),
+    "protanopes": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopes": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+    "tritanopes": np.array(
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]]
+    ),
+}
+"""On linear RGB, from Machado, Oliveira and Fernandes (2009), severity 1."""
+LIKE_SHAPES = ("o8", "sDd", "^v<>", "hp", "PX", "*")
+
+
+def cielab(colour: str, seen: np.ndarray) -> np.ndarray:
+    """Return the L*a*b* of a colour as somebody sees it, white point D65."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array(
+        [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    )
+    xyz = to_xyz @ np.clip(seen @ linear, 0, 1) / np.array([0.95047, 1, 1.08883])
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("seen_by", list(SEEN_BY))
+def test_methods_are_told_apart_by_marker_or_by_colour(seen_by: str) -> None:
+    """No two share a marker; where the shapes are alike (one is the other turned), the colours differ clearly."""
+    sub_models = {name: look for name, look in METHODS.items() if name != "fedavg"}
+    assert len(METHODS) >= 15
+    assert len({marker for _, marker in sub_models.values()}) == len(sub_models)
+    seen = {name: cielab(colour, SEEN_BY[seen_by]) for name, (colour, _) in sub_models.items()}
+    shape = {name: next(like for like in LIKE_SHAPES if marker in like) for name, (_, marker) in sub_models.items()}
+    for one, other in itertools.combinations(sub_models, 2):
+        if shape[one] == shape[other]:
+            assert np.linalg.norm(seen[one] - seen[other]) > 12, (one, other)
+
+
+def test_labels_look_the_same_in_several_profiles_and_only_then() -> None:
+    labels = ["prism", "prism, keep 0.2:0.5,1:0.5", "prism (kappa=4), keep 0.2:0.5,1:0.5"]
+    one = series_styles(pd.DataFrame({"method": "prism", "label": labels}))
+    assert len(set(one.values())) == 3
+    labels += ["prism, keep 0.2:0.1,1:0.9", "prism, keep 0.2:0.1,1:0.9 dynamic"]
+    several = series_styles(pd.DataFrame({"method": "prism", "label": labels}))
+    plain, setting = one["prism"], several["prism (kappa=4), keep 0.2:0.5,1:0.5"]
+    assert [several[label] for label in labels] == [plain, plain, setting, plain, plain]
+    assert setting != plain
 
 
 def test_shades_lie_between_the_colour_and_black_or_white() -> None:

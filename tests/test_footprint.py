@@ -37,6 +37,7 @@ def test_table_1_of_prism(resnet: pa.Table) -> None:
 def test_the_levels_of_a_profile_have_their_rows() -> None:
     cells = [
         cell_of("origdrop", keep="0.25:0.5,0.75:0.5"),
+        cell_of("origdrop", keep="0.25:0.5,0.75:0.5", capacity="dynamic"),
         cell_of("origdrop", keep=0.5),
         cell_of(keep="0.3:0.5,1:0.5"),
     ]

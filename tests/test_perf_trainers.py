@@ -11,9 +11,10 @@ import torch
 
 from bench.cell import Cell
 from bench.config import make_cell
-from bench.cost import bytes_of, forward_macs
+from bench.cost import bytes_of
 from bench.federation import Federation
 from bench.models.low_rank import LowRankLayer
+from bench.operations import operations
 from bench.perf import clients, keep, training, workloads
 from bench.perf.bare import BareLoop
 from bench.perf.clients import Size
@@ -130,7 +131,7 @@ def test_a_trainer_takes_other_keep_ratios() -> None:
         ranks = {len(job.submodel.conv2.weight_v) for job in made.jobs(made.cohort(1, share))}
         assert ranks == {rank_of(share, 64)}
         (job, _) = made.jobs(made.cohort(1, share))
-        assert made.macs(share) == forward_macs(job.submodel, made.federation.task)
+        assert made.macs(share) == operations(job.submodel, made.federation.task).macs
     assert made.seconds(1, 0.2) > 0
 
 

@@ -39,6 +39,15 @@ def test_run_gives_the_rounds_that_a_sweep_stores(tmp_path: Path) -> None:
     assert rounds["round"].tolist() == [0, 1, 2] and set(rounds["status"]) == {"done"}
 
 
+def test_capacities_drawn_anew_are_others_than_fixed_ones() -> None:
+    mixed = {**SETTINGS, "keep": "a-d", "cohort": 4}
+    dynamic, fixed = (numbers(bench.run(**mixed, capacity=capacity)) for capacity in ("dynamic", "fixed"))
+    pd.testing.assert_frame_equal(numbers(bench.run(**mixed)), fixed)
+    # All four clients take part: the same ones are strong in every round, or others are.
+    parameters = [rounds.loc[rounds["round"] > 0, "client_parameters"].tolist() for rounds in (fixed, dynamic)]
+    assert len(set(parameters[0])) == 1 and parameters[0] != parameters[1]
+
+
 def test_settings_in_tables_mean_the_same_as_by_name() -> None:
     by_name = bench.run(**{**SETTINGS, "rounds": 1})
     in_table = bench.run(task=CNN, method="orthdrop", keep=0.5, training={**TRAINING, "rounds": 1})

@@ -111,6 +111,19 @@ def test_states_and_gradients_are_those_of_the_formula(
     assert_near(actual, expected, PRECISIONS[precision if narrow else "fp32"] * (FEW if few else 1))
 
 
+def test_what_is_counted_step_by_step_is_what_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "library", lambda: None)
+    tensors = [tensor.double().requires_grad_() for tensor in arguments(length=5, batch=3, hidden=6)]
+    used = layer(*tensors)
+    monkeypatch.setattr(recurrence._Recurrence, "apply", recurrence.step_by_step)
+    counted = layer(*tensors)
+    torch.testing.assert_close(used, counted)
+    weights = torch.linspace(-1, 1, used.numel(), dtype=torch.float64).view_as(used)
+    gradients = [grad((states * weights).sum(), tensors) for states in (used, counted)]
+    for first, second in zip(*gradients, strict=True):
+        torch.testing.assert_close(first, second)
+
+
 @pytest.mark.parametrize("length", [15, 16, 17, 32, 33])
 def test_any_length_is_summed_in_whole_chunks(path: str, length: int) -> None:
     tensors = arguments(length, 3, 8)

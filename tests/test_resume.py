@@ -28,6 +28,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("origdrop", {}, LSTM),
     ("origdrop", {"variant": "released"}, CNN),
     ("fedavg", {}, CNN),
+    ("fedlama", {"base_interval": 2}, RESNET),
 ]
 
 

@@ -47,6 +47,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("collective", {"aggregate": "product"}),
     ("origdrop", {}),
     ("origdrop", {"variant": "released"}),
+    ("fedlama", {}),
 ]
 
 

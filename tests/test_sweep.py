@@ -24,6 +24,7 @@ from bench.data.standin import load_standin
 from bench.errors import BenchError
 from bench.launch.events import Ended, Event
 from bench.running import run_cell
+from bench.standing import standing
 from bench.store import Record, Store
 from bench.sweep import counts, only, records, run, series_labels, to_run, write_tables
 
@@ -206,6 +207,42 @@ def test_only(finished: tuple[Sweep, Store]) -> None:
     assert {cell.method for cell in only(sweep, "method=fedavg").cells} == {"fedavg"}
     assert [cell.keep for cell in only(sweep, "keep = 0.50").cells] == [0.5, 0.5]
     assert {cell.seed for cell in only(only(sweep, "seed=1"), "method=orthdrop").cells} == {1}
+
+
+def test_only_by_names_of_profiles_and_by_whether_they_are_drawn_anew(tmp_path: Path) -> None:
+    grid = """
+        [[cells]]
+        method = "orthdrop"
+        keep = [0.25, "b:0.5,a:0.5"]
+        capacity = ["fixed", "dynamic"]
+    """
+    sweep = read(tmp_path, grid)
+    profile = "0.5:0.5,1:0.5"
+    found = {
+        condition: [cell.profile for cell in only(sweep, condition).cells]
+        for condition in ("keep=c", "keep=a-b", f"keep={profile}", "keep=a-b dynamic", f"keep={profile} dynamic",
+                          "capacity=dynamic", "capacity=fixed")
+    }  # fmt: skip
+    both, again = [profile, f"{profile} dynamic"], [f"{profile} dynamic"]
+    assert list(found.values()) == [[""], both, both, again, again, again, ["", profile]]
+    assert sorted(series_labels(sweep.cells).values()) == [
+        "orthdrop", f"orthdrop, keep {profile}", f"orthdrop, keep {profile} dynamic"
+    ]  # fmt: skip
+    with pytest.raises(BenchError, match="did you mean 'dynamic'"):
+        only(sweep, "capacity=dynamc")
+
+
+def test_columns_of_dynamic_capacities(tmp_path: Path) -> None:
+    sweep = read(tmp_path, '[[cells]]\nmethod = "orthdrop"\nkeep = "b-c"\ncapacity = "dynamic"\n')
+    store = Store(tmp_path / "results")
+    run_cell(sweep.cells[0], store=store)
+    known = records(sweep, store)
+    tables = write_tables(sweep, store, known)
+    (row,) = tables["cells"].to_pylist()
+    profile = "0.25:0.5,0.5:0.5 dynamic"
+    assert (row["keep"], row["capacities"], row["label"]) == (0.375, profile, f"orthdrop, keep {profile}")
+    assert row["status"] == "done" and set(tables["rounds"]["capacities"].to_pylist()) == {profile}
+    assert known[0].state == "done" and standing(known, store, ()).counts == {"done": 1}
 
 
 def test_only_tells_mixed_keep_ratios_from_their_mean(tmp_path: Path) -> None:

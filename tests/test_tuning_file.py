@@ -54,6 +54,12 @@ def test_a_list_of_names_searches_what_each_has(tmp_path: Path) -> None:
     ]
 
 
+def test_capacities_of_a_study_may_be_drawn_anew(tmp_path: Path) -> None:
+    common = COMMON.replace("keep = 0.3", 'keep = "b-c"\ncapacity = "dynamic"')
+    for search in read_study(study_file(tmp_path, common=common)).searches:
+        assert search.cell(search.paper, 0).profile == "0.25:0.5,0.5:0.5 dynamic"
+
+
 def test_choices_whole_numbers_and_variants(tmp_path: Path) -> None:
     methods = """
     [methods."prism, clipped"]

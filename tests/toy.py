@@ -43,6 +43,9 @@ class Toy(Model):
     def axes(self) -> dict[str, Axes]:
         return {}
 
+    def parts(self) -> list[tuple[str, ...]]:
+        return [("first.",), ("middle.",), ("last.",)]
+
     def narrow(self, channels: Mapping[str, int]) -> Self:
         raise NotImplementedError
 

@@ -20,6 +20,8 @@ def setting_of(label: str, method: str) -> tuple[str, str]:
 
     >>> setting_of("prism (kappa=3), keep 0.2:0.6,0.4:0.4", "prism")
     ('kappa=3', '0.2:0.6,0.4:0.4')
+    >>> setting_of("prism, keep 0.2:0.6,0.4:0.4 dynamic", "prism")
+    ('', '0.2:0.6,0.4:0.4 dynamic')
     """
     parts = re.fullmatch(rf"{re.escape(method)}(?: \((.*)\))?(?:, keep (.*))?", label)
     return (parts[1] or "", parts[2] or "") if parts else (label, "")

@@ -20,10 +20,19 @@ def method_seconds(rounds: pd.DataFrame) -> pd.Series[float]:
     return seconds.where(rounds["round"] > 0, 0.0)
 
 
+def macs_column(rounds: pd.DataFrame) -> str:
+    """Return the column that counts the cohort's work: ``train_macs`` (forward and backward), else ``forward_macs``.
+
+    Training is counted where every trained round of ``rounds`` has it, so that no sum or comparison mixes the two.
+    """
+    trained = rounds.loc[rounds["round"] > 0]
+    return "train_macs" if "train_macs" in trained and trained["train_macs"].notna().all() else "forward_macs"
+
+
 # What a round adds to each horizontal axis; "round" is the round number itself.
 COSTS: dict[str, Callable[[pd.DataFrame], pd.Series[float]]] = {
     "bytes": lambda rounds: rounds["down_bytes"].fillna(0) + rounds["up_bytes"].fillna(0),
-    "macs": lambda rounds: rounds["forward_macs"].fillna(0),
+    "macs": lambda rounds: rounds[macs_column(rounds)].fillna(0),
     "seconds": method_seconds,
 }
 AXES = ("round", *COSTS)
@@ -35,7 +44,7 @@ def cell_curves(rounds: pd.DataFrame, x: str = "round", value: str = "test_acc")
     Args:
         rounds: the table of rounds.
         x: the horizontal axis: "round", or the cost so far of the whole cohort: "bytes" (down and up), "macs"
-            (forward) or "seconds" (:func:`method_seconds`).
+            (of the column :func:`macs_column`) or "seconds" (:func:`method_seconds`).
         value: the vertical axis, a column of ``rounds``.
 
     Returns:

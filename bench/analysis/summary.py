@@ -10,6 +10,18 @@ from bench.analysis.series import SERIES, distinct_cells
 from bench.errors import BenchError
 
 
+def last_evaluations(table: pd.DataFrame, value: str, last: int, by: list[str]) -> pd.DataFrame:
+    """Return the rows of the last ``last`` measurements of ``value`` in each group; round 0 is not counted.
+
+    Raises:
+        BenchError: ``last`` is below 1.
+    """
+    if last < 1:
+        raise BenchError(f"final accuracy: last = {last}, allowed: a whole number of evaluations from 1 up")
+    measured = table[(table["round"] > 0) & table[value].notna()].sort_values([*by, "round"])
+    return measured.groupby(by, observed=True).tail(last)
+
+
 def final_accuracy(rounds: pd.DataFrame, last: int = 3) -> pd.DataFrame:
     """Return the headline of each cell: its accuracy at the end of training, and what training cost in total.
 
@@ -29,12 +41,11 @@ def final_accuracy(rounds: pd.DataFrame, last: int = 3) -> pd.DataFrame:
     Raises:
         BenchError: ``last`` is below 1, or two cells share the series and the seed.
     """
-    if last < 1:
-        raise BenchError(f"final accuracy: last = {last}, allowed: a whole number of evaluations from 1 up")
+    ends = last_evaluations(rounds, "test_acc", last, ["cell"])
     cells = distinct_cells(rounds).set_index("cell", drop=False)
     ordered = rounds.sort_values(["cell", "round"])
     trained = ordered[(ordered["round"] > 0) & ordered["test_acc"].notna()]
-    headline = trained.groupby("cell", observed=True).tail(last).groupby("cell", observed=True)["test_acc"]
+    headline = ends.groupby("cell", observed=True)["test_acc"]
     by_cell = ordered.groupby("cell", observed=True)
     cells["rounds"] = by_cell["round"].max()
     cells["evaluations"] = headline.count().reindex(cells.index, fill_value=0)

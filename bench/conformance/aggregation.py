@@ -7,7 +7,7 @@ from torch import Tensor
 
 from bench.api import Selection
 from bench.conformance.compare import largest_change, values_of
-from bench.conformance.outcome import Failure, Undefined
+from bench.conformance.outcome import Declared, Failure, Undefined
 from bench.conformance.subject import NOISE, Stage, Subject
 from bench.models.base import Model, matrix
 from bench.models.factorise import block_index
@@ -17,9 +17,16 @@ TOLERANCE = 1e-4
 """Relative rounding: a layer that is decomposed and multiplied out again is off by some 1e-6."""
 
 
+DISCARDS = "the server discards on purpose what no client of the round held (discards_unheld is True)"
+
+
 def nothing_trained_changes_nothing(subject: Subject) -> None:
-    """Clients of several keep ratios that send back what they were given leave the server's model as it is."""
-    for keeps in ((0.25, 0.25), (0.25, 0.5, 1.0)):
+    """Clients of several keep ratios that send back what they were given leave the server's model as it is.
+
+    Of a method that discards what no client held, that is asked of clients that hold everything.
+    """
+    discards = subject.stage().method.discards_unheld
+    for keeps in ((1.0, 1.0),) if discards else ((0.25, 0.25), (0.25, 0.5, 1.0)):
         stage = subject.stage()
         before = values_of(stage.server.model)
         after = stage.aggregate([stage.update(selection) for selection in stage.select(*keeps)])
@@ -31,6 +38,8 @@ def nothing_trained_changes_nothing(subject: Subject) -> None:
                 f"at most {TOLERANCE:g} of its norm",
                 "divide by the weights of the clients that held an entry and keep what nobody held (CoverageMean)",
             )
+    if discards:
+        raise Declared(f"{DISCARDS}; checked with clients that hold everything")
 
 
 def order_does_not_matter(subject: Subject) -> None:
@@ -57,6 +66,8 @@ def unheld_parts_stay(subject: Subject) -> None:
     each entry that no client held must be as it was.
     """
     stage = subject.stage()
+    if stage.method.discards_unheld:
+        raise Declared(DISCARDS)
     model = stage.server.model
     selections = stage.select(0.25, 0.25)
     held = [_covered(stage, selection) for selection in selections]

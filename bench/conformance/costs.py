@@ -26,25 +26,27 @@ SLACK = 0.1
 def costs_grow(subject: Subject) -> None:
     """The costs that a method reduces grow strictly from keep ratio 0.25 to 0.5 to 1, in federations of these.
 
-    By default these are parameters, bytes and multiply-accumulates; ``reduces`` names others. The parameters in the
-    layers that a method may factor or narrow are at most ``keep + 0.1`` of those at keep ratio 1. The whole sub-model
-    is not held to that: stem, normalisation and classifier may stay whole, and at keep ratio 1 two factors hold more
-    than the matrix they stand for.
+    By default these are parameters, bytes and multiply-accumulates; ``reduces`` names others. Where a method cuts
+    between whole parts of a model (``cuts_parts``), 0.25 and 0.5 may be the same cut. If parameters are among the
+    costs, those in the layers that a method may factor or narrow are at most ``keep + 0.1`` of those at keep ratio 1.
+    The whole sub-model is not held to that: stem, normalisation and classifier may stay whole, and at keep ratio 1 two
+    factors hold more than the matrix they stand for.
     """
     method = subject.stage().method
     if not method.uses_keep:
         raise Undefined("it trains the full model whatever the keep ratio (uses_keep is False)")
     costs = [_cost_at(subject, keep) for keep in KEEPS]
     for name in method.reduces:
-        values = [getattr(cost, name) for cost in costs]
-        if not values[0] < values[1] < values[2]:
+        low, middle, high = (getattr(cost, name) for cost in costs)
+        if not (low <= middle < high if method.cuts_parts else low < middle < high):
             raise Failure(
-                f"{name} of sub-models of keep ratio 0.25, 0.5 and 1 are {values[0]:,}, {values[1]:,} and "
-                f"{values[2]:,}",
+                f"{name} of sub-models of keep ratio 0.25, 0.5 and 1 are {low:,}, {middle:,} and {high:,}",
                 "growing numbers",
                 "cut the tensors; a full model with zeros in it is not a sub-model",
             )
     for keep, cost in zip(KEEPS, costs, strict=True):
+        if "parameters" not in method.reduces:
+            break
         if cost.factored_parameters > (keep + SLACK) * costs[-1].factored_parameters:
             raise Failure(
                 f"at keep ratio {keep:g} the factorable layers hold {cost.factored_parameters:,} parameters",
@@ -63,7 +65,7 @@ def _cost_at(subject: Subject, keep: float) -> Cost:
 def costs_are_as_counted(subject: Subject) -> None:
     """The parameters, bytes and multiply-accumulates that a round reports are those of what was really sent.
 
-    Bytes are those of all tensors that a sub-model holds, registered or not, and of what comes back. Where a method
+    Bytes are those of all tensors that a sub-model holds, registered or not, and of what comes back; where a method
     says that less is sent (``received``), what it names must be tensors of the sub-model, each once. Operations are
     counted on a real sample, operator by operator.
     """

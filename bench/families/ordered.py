@@ -83,6 +83,9 @@ class Ordered(Model):
     def axes(self) -> dict[str, Axes]:
         return {f"model.{name}": axes for name, axes in self.model.axes().items()}
 
+    def parts(self) -> list[tuple[str, ...]]:
+        return [tuple(f"model.{prefix}" for prefix in prefixes) for prefixes in self.model.parts()]
+
     def narrow(self, channels: Mapping[str, int]) -> Self:
         return type(self)(self.model.narrow(channels), (), self.keep, {})
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from bench.api import Client, Cohort, Measures, Method, Selection, Server, Skip, Streams, Update
 from bench.families.choice import checked_choice
+from bench.families.product_decay import factor_names, product_decay
 from bench.families.spectral_averaging import MOMENTUM, Averages, part
 from bench.families.spectral_errors import layer_errors
 from bench.families.spectral_params import SpectralParams
@@ -188,18 +189,10 @@ class Spectral(Method):
         return {name: part(name, server.memory[key], selection) for name, key in names.items()} or None
 
     def penalty(self, submodel: nn.Module) -> Tensor | None:
-        if self.frobenius_decay == 0:
-            return None
-        norms = [layer.squared_norm() for layer in low_rank_layers(submodel).values()]
-        return torch.stack(norms).sum() * (self.frobenius_decay / 2)
+        return product_decay(submodel, self.frobenius_decay)
 
     def decay_free(self, submodel: nn.Module) -> set[str]:
-        return {
-            f"{layer}.{weight}_{side}"
-            for layer, module in low_rank_layers(submodel).items()
-            for weight in module.factored_weights()
-            for side in "uv"
-        }
+        return factor_names(submodel)
 
     def adjust_gradients(self, submodel: nn.Module) -> None:
         for layer in low_rank_layers(submodel).values():

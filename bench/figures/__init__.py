@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.errors import BenchError, choices
 from bench.figures import (
     ablation,
+    accuracy_cost,
     accuracy_keep,
     aggregation_error,
     anme,
@@ -17,6 +18,9 @@ from bench.figures import (
     cosine,
     exploration,
     footprint,
+    levels,
+    personal,
+    profiles,
     rank_methods,
     required_kernels,
     training_curves,
@@ -31,7 +35,11 @@ FIGURES: dict[str, FigureSpec] = {
     module.SPEC.name: module.SPEC
     for module in (
         accuracy_keep,
+        accuracy_cost,
         training_curves,
+        profiles,
+        levels,
+        personal,
         ablation,
         required_kernels,
         rank_methods,
@@ -61,7 +69,7 @@ def draw_all(
     """Draw figures into ``folder`` as PNG and PDF, with their numbers as CSV and Markdown where they have some.
 
     Args:
-        tables: "rounds", "ranks" and "footprint", those there are.
+        tables: "rounds", "ranks", "levels" and "footprint", those there are.
         folder: made if missing; files of the same name are replaced.
         names: which figures, from ``FIGURES``; by default all that are worth drawing.
         options: what a reader may choose.

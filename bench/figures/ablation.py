@@ -89,7 +89,7 @@ def _figure(task: str, method: str, rounds: pd.DataFrame, last: int) -> Figure:
             here = of_partition(table[table["keep"] == keep], partition, alpha)
             _panel(panel, here, of_partition(full, partition, alpha), labels[keep])
             panel.set_title(f"{keep_title(rounds, keep)}; {partition_title(partition, alpha)}")
-    _name_rows(figure, axes[:, 0], [[_row_name(label, method) for label in labels[keep]] for keep in keeps])
+    name_rows(figure, axes[:, 0], [[_row_name(label, method) for label in labels[keep]] for keep in keeps])
     label_edges(axes, "test accuracy (%)", "")
 
     note = f"Dot: mean of {evaluations(last)} on the whole test set."
@@ -101,7 +101,7 @@ def _figure(task: str, method: str, rounds: pd.DataFrame, last: int) -> Figure:
     return finish(figure, _entries(method, table, full), {"rounds": shown}, f"Settings of {method}: {task}", note)
 
 
-def _name_rows(figure: Figure, left_panels: Iterable[Axes], names: Sequence[Sequence[str]]) -> None:
+def name_rows(figure: Figure, left_panels: Iterable[Axes], names: Sequence[Sequence[str]]) -> None:
     """Write the names of the rows; the figure widens by the room they need, so that they do not narrow the panels."""
     for panel, of_panel in zip(left_panels, names, strict=True):
         panel.set_yticks([-position for position in range(len(of_panel))], of_panel)

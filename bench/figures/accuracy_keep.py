@@ -8,45 +8,62 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.analysis.profiles import split_rows
 from bench.analysis.summary import final_accuracy, over_seeds
 from bench.analysis.tables import FULL_MODEL
 from bench.figures.base import (
     FigureSpec,
     Options,
+    Skip,
     Tables,
     evaluated_tasks,
-    evaluations,
     is_mixed,
     of_partition,
     partition_title,
     partitions_of,
 )
-from bench.figures.panels import finish, full_model_line, grid, label_edges, method_entries
+from bench.figures.panels import finish, grid, label_edges, method_entries
+from bench.figures.points import draw_crosses, draw_full_models, draw_points, fit_height, in_percent, points_note
 from bench.figures.style import SeriesStyle, series_styles
 
 COLUMNS = 4
 DODGE = 0.006  # keep ratio between neighbouring series, so that their intervals do not hide each other,
 DODGES = 0.03  # and at most between the first and the last
 TICKS = 0.12  # of the panel's width, at least, from one labelled keep ratio to the next
-FOOT = 0.05  # of the panel's height, for each diverged series
 
 
 def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
     """Return one figure per task: a panel per partition, a line per label, the full model as the reference line."""
-    rounds = tables["rounds"]
-    styles = series_styles(rounds)
-    return [(suffix, _figure(task, rows, styles, options.last)) for suffix, task, rows in evaluated_tasks(rounds)]
+    styles = series_styles(tables["rounds"])
+    return [
+        (suffix, _figure(task, rows, styles, options.last, left_out))
+        for suffix, task, rows, left_out in _tasks(tables["rounds"])
+    ]
 
 
 def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
     """Return the numbers behind each figure, as fractions."""
-    return [
-        (suffix, over_seeds(final_accuracy(rows, options.last)))
-        for suffix, _, rows in evaluated_tasks(tables["rounds"])
-    ]
+    return [(suffix, over_seeds(final_accuracy(rows, options.last))) for suffix, _, rows, _ in _tasks(tables["rounds"])]
 
 
-def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle], last: int) -> Figure:
+def _tasks(rounds: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame, bool]]:
+    """Return (suffix of the file name, task, rows, whether mixed capacities are left out) for each task.
+
+    Profiles are no keep ratio: a single one stands at its mean, but several would be a cloud of points with a line of
+    the legend each, in which two profiles of the same mean lie on one another. The figure "profiles" is theirs.
+    """
+    several = len(set(split_rows(rounds)["profile"]) - {""}) > 1
+    tasks = []
+    for suffix, task, rows in evaluated_tasks(rounds):
+        equal = rows[split_rows(rows)["profile"] == ""] if several else rows
+        if len(equal) == len(rows) or (equal["method"].astype(str) != FULL_MODEL).any():
+            tasks.append((suffix, task, equal, len(equal) < len(rows)))
+    if not tasks:
+        raise Skip("all clients of its sub-models differ in capacity, see the figure 'profiles'")
+    return tasks
+
+
+def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle], last: int, left_out: bool) -> Figure:
     points = over_seeds(final_accuracy(rounds, last))
     partitions = partitions_of(points)
     rows = math.ceil(len(partitions) / COLUMNS)
@@ -59,68 +76,41 @@ def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle], las
     label_edges(axes, "keep ratio", "test accuracy (%)")
 
     title = f"Final accuracy against keep ratio: {task}"
-    return finish(
-        figure, method_entries(points, styles), {"rounds": rounds}, title, _note(points, last, is_mixed(rounds))
-    )
-
-
-def _note(points: pd.DataFrame, last: int, mixed: bool) -> str:
-    note = f"Mean of {evaluations(last)} on the whole test set."
-    if (points["seeds"] > 1).any():
-        note += " Bars and band: 95 % t-interval over seeds, cut at the panel's edge."
-    if mixed:
+    note = points_note(points, last)
+    if is_mixed(rounds):
         note += " Clients with different keep ratios are drawn at their mean."
-    if points["diverged"].any():
-        note += " A cross at the foot: a run diverged and is not in the mean."
-    return note
+    if left_out:
+        note += " Clients with different keep ratios are left out: see the figure profiles."
+    return finish(figure, method_entries(points, styles), {"rounds": rounds}, title, note)
 
 
 def _panel(panel: Axes, points: pd.DataFrame, styles: dict[str, SeriesStyle]) -> None:
-    percent = points.assign(**{name: 100 * points[name] for name in ("mean", "low", "high")})
-    sub_models = percent[percent["method"] != FULL_MODEL]
-    labels = [label for label in styles if (sub_models["label"] == label).any()]
+    percent = in_percent(points)
+    full = percent["method"] == FULL_MODEL
+    labels = [label for label in styles if (percent.loc[~full, "label"] == label).any()]
     dodge = min(DODGE, DODGES / max(len(labels) - 1, 1))
     crosses = 0
     for position, label in enumerate(labels):
-        series = sub_models[sub_models["label"] == label].sort_values("keep")
+        series = percent[percent["label"] == label].sort_values("keep")
         x = series["keep"] + (position - (len(labels) - 1) / 2) * dodge
-        style = styles[label]
-        panel.plot(x, series["mean"], **style.plot_options(), zorder=3)
-        panel.vlines(x, series["low"], series["high"], color=style.colour, linewidth=1, alpha=0.6)
+        draw_points(panel, x, series, styles[label])
         crossed = x[series["diverged"] > 0]
         if len(crossed):
             crosses += 1
-            foot = [FOOT * crosses] * len(crossed)
-            panel.plot(crossed, foot, "x", color=style.colour, transform=panel.get_xaxis_transform(), zorder=4)
-    for name, reference in percent[percent["method"] == FULL_MODEL].groupby("label", observed=True):
-        row, look = reference.iloc[0], full_model_line(styles[str(name)])
-        panel.axhline(row["mean"], **look)
-        panel.axhspan(row["low"], row["high"], color=look["color"], alpha=0.08, linewidth=0)
-    _limits(panel, percent, foot=FOOT * (crosses + 1) if crosses else 0.0)
+            draw_crosses(panel, crossed, styles[label], crosses)
+    draw_full_models(panel, percent[full], styles)
+    _label_keeps(panel, sorted(percent.loc[~full, "keep"].unique().tolist()))
+    fit_height(panel, percent, crosses)
 
 
-def _limits(panel: Axes, percent: pd.DataFrame, foot: float) -> None:
-    """Fit the panel to the means and to the part of their intervals that leaves the means readable.
-
-    ``foot`` is the share of the panel's height to leave free at its foot.
-    """
-    keeps = sorted(percent.loc[percent["method"] != FULL_MODEL, "keep"].unique().tolist())
-    if keeps:
-        if len(keeps) <= 8:
-            ticks = _apart(keeps)
-            panel.set_xticks(ticks, [f"{keep:g}" for keep in ticks])
-        panel.set_xlim(keeps[0] - 0.08, keeps[-1] + 0.08)
-    else:
+def _label_keeps(panel: Axes, keeps: list[float]) -> None:
+    if not keeps:
         panel.set_xticks([])
-    if percent["mean"].isna().all():
         return
-    low, high = percent["mean"].min(), percent["mean"].max()
-    room = max(0.6 * (high - low), 2.0)
-    bottom = max(percent["low"].min(), low - room) if percent["low"].notna().any() else low
-    top = min(percent["high"].max(), high + room) if percent["high"].notna().any() else high
-    margin = 0.06 * max(top - bottom, 1.0)
-    bottom, top = max(bottom - margin, -margin), min(top + margin, 100 + margin)
-    panel.set_ylim(bottom - (top - bottom) * foot, top)
+    if len(keeps) <= 8:
+        ticks = _apart(keeps)
+        panel.set_xticks(ticks, [f"{keep:g}" for keep in ticks])
+    panel.set_xlim(keeps[0] - 0.08, keeps[-1] + 0.08)
 
 
 def _apart(keeps: list[float]) -> list[float]:

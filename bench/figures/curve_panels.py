@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from bench.analysis.profiles import split_rows
 from bench.analysis.tables import FULL_MODEL
 from bench.figures.base import is_mixed, of_partition, partition_title, partitions_of, spread
 from bench.figures.panels import finish, full_model_line, grid, label_edges, method_entries
+from bench.figures.profile_words import panel_title
 from bench.figures.style import DASHED, SeriesStyle, counted
 
 OfPanel = Callable[[pd.DataFrame], pd.DataFrame]
@@ -70,22 +72,32 @@ def panels_by_keep(
         x, y: the labels of the axes; an axis called "round" has whole numbers.
         share_y: which panels share their vertical axis, as matplotlib has it.
     """
-    all_keeps = sorted(table.loc[table["method"] != FULL_MODEL, "keep"].unique()) or [1.0]
+    all_keeps = _keeps_of(table)
     all_partitions = partitions_of(table)
     keeps, partitions = spread(all_keeps, KEEPS), spread(all_partitions, PARTITIONS)
     figure, axes = grid(len(keeps), len(partitions), share_y=share_y)
-    for row, keep in enumerate(keeps):
+    for row, (keep, profile) in enumerate(keeps):
         for column, (partition, alpha) in enumerate(partitions):
             panel = axes[row, column]
 
             def of_panel(
-                rows: pd.DataFrame, keep: float = keep, partition: str = partition, alpha: float = alpha
+                rows: pd.DataFrame,
+                keep: float = keep,
+                profile: str | None = profile,
+                partition: str = partition,
+                alpha: float = alpha,
             ) -> pd.DataFrame:
                 here = of_partition(rows, partition, alpha)
-                return here[(here["keep"] == keep) | (here["method"] == FULL_MODEL)]
+                of_keep = here["keep"] == keep
+                if profile is not None:
+                    of_keep &= split_rows(here)["profile"] == profile
+                return here[of_keep | (here["method"] == FULL_MODEL)]
 
             draw_panel(panel, of_panel)
-            panel.set_title(f"{keep_title(table, keep)}; {partition_title(partition, alpha)}")
+            if profile:
+                panel.set_title(panel_title(profile, keep, partition, alpha))
+            else:
+                panel.set_title(f"{keep_title(table, keep)}; {partition_title(partition, alpha)}")
             if x == "round":
                 panel.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
     label_edges(axes, x, y)
@@ -94,10 +106,19 @@ def panels_by_keep(
     return figure, f"Not shown: {words}." if words else ""
 
 
+def _keeps_of(table: pd.DataFrame) -> list[tuple[float, str | None]]:
+    """Return the (keep ratio, profile) of each row of panels; without several profiles, the keep ratio alone counts."""
+    sub_models = table[table["method"] != FULL_MODEL]
+    profiles = split_rows(sub_models)["profile"]
+    if profiles[profiles != ""].nunique() < 2:
+        return [(keep, None) for keep in sorted(sub_models["keep"].unique())] or [(1.0, None)]
+    return sorted(set(zip(sub_models["keep"].astype(float), profiles, strict=True)))
+
+
 def keep_title(table: pd.DataFrame, keep: float) -> str:
     """Return the words for a keep ratio above a panel; the clients may have it on average only."""
     here = table[(table["keep"] == keep) & (table["method"] != FULL_MODEL)]
-    return f"mean keep {keep:g}" if is_mixed(here) else f"keep {keep:g}"
+    return f"mean keep {keep:.3g}" if is_mixed(here) else f"keep {keep:g}"
 
 
 def draw_curves(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bench.analysis.profiles import split_label
 from bench.analysis.tables import FULL_MODEL
 from bench.figures.style import DASHED, LINE, MARGIN, SeriesStyle, reserve, stamp
 
@@ -28,13 +30,22 @@ def grid(rows: int, columns: int, panel: tuple[float, float] = (2.4, 1.9), share
 
 
 def method_entries(table: pd.DataFrame, styles: Mapping[str, SeriesStyle]) -> list[Line2D]:
-    """Return the legend entries of the labels in ``table``, in the order of ``styles``, full models last."""
-    full = set(table.loc[table["method"] == FULL_MODEL, "label"])
-    here = [label for label in styles if label in set(table["label"])]
-    entries = [Line2D([], [], label=label, **styles[label].plot_options()) for label in here if label not in full]
-    references = [label for label in here if label in full]
+    """Return the legend entries of the labels in ``table``, in the order of ``styles``, full models last.
+
+    Labels that look the same, for they differ in their profile of keep ratios only, have one entry without it.
+    """
+    pairs = table[["label", "method"]].astype(str).drop_duplicates().itertuples(index=False, name=None)
+    methods = {str(label): str(method) for label, method in pairs}
+    alike = Counter(styles.values())
+    names: dict[str, SeriesStyle] = {}
+    references: dict[str, SeriesStyle] = {}
+    for label, style in styles.items():
+        if label in methods:
+            name = split_label(label, methods[label])[0] if alike[style] > 1 else label
+            (references if methods[label] == FULL_MODEL else names).setdefault(name, style)
+    entries = [Line2D([], [], label=name, **style.plot_options()) for name, style in names.items()]
     return entries + [
-        Line2D([], [], label=f"{label}, full model", **full_model_line(styles[label])) for label in references
+        Line2D([], [], label=f"{name}, full model", **full_model_line(style)) for name, style in references.items()
     ]
 
 

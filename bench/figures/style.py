@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import ScaledTranslation
 
+from bench.analysis.profiles import split_label
 from bench.analysis.series import SERIES
 
 RC: dict[str, Any] = {
@@ -50,8 +51,8 @@ RC: dict[str, Any] = {
     "pdf.fonttype": 42,
 }
 
-# Okabe and Ito's colour-blind safe palette first, then colours of Paul Tol's "muted" scheme; the marker tells apart
-# what two close colours may not.
+# Okabe and Ito's colour-blind safe palette first, then colours of Paul Tol's "muted" scheme, then those farthest from
+# all of them for every kind of colour vision. No two methods share a marker: it tells apart what colours may not.
 METHODS: dict[str, tuple[str, str]] = {
     "fedavg": ("#000000", "o"),
     "prism": ("#0072b2", "o"),
@@ -66,6 +67,8 @@ METHODS: dict[str, tuple[str, str]] = {
     "fedpara": ("#aa4499", "p"),
     "fedlama": ("#44aa99", "h"),
     "inclusivefl": ("#8c510a", "*"),
+    "federated_dropout": ("#f0005a", "d"),
+    "pfedpara": ("#963cff", "8"),
 }
 OTHER_COLOURS = ("#117733", "#cc6677", "#b8a642", "#661100", "#6699cc", "#888888")
 OTHER_MARKERS = ("d", "H", "8")
@@ -131,19 +134,32 @@ def series_styles(table: pd.DataFrame) -> dict[str, SeriesStyle]:
     """Return the style of each label of ``table``, in legend order: built-in methods, then others by name.
 
     Labels of one method share the hue of its colour and its marker; the plain one (the method's name) has the colour
-    itself, a solid line and full markers, its variants differ in shade, line and fill.
+    itself, a solid line and full markers, its variants differ in shade, line and fill. Where ``table`` has several
+    profiles of keep ratios, labels that differ in their profile only look the same: they never meet on a panel.
     """
     pairs = {(str(method), str(label)) for method, label in zip(table["method"], table["label"], strict=True)}
+    several = len({split_label(label, method)[1] for method, label in pairs} - {""}) > 1
+    names = {(method, label): split_label(label, method)[0] if several else label for method, label in pairs}
     rank = {method: position for position, method in enumerate(METHODS)}
-    ordered = sorted(pairs, key=lambda pair: (rank.get(pair[0], len(rank)), pair[0], pair[1] != pair[0], pair[1]))
+
+    def place(pair: tuple[str, str]) -> tuple[int, str, bool, str, str]:
+        method, label = pair
+        return rank.get(method, len(rank)), method, names[pair] != method, names[pair], label
+
+    looks: dict[tuple[str, str], SeriesStyle] = {}
     styles: dict[str, SeriesStyle] = {}
-    variants: dict[str, int] = {}
-    for method, label in ordered:
-        variant = variants[method] = variants.get(method, -1) + 1
-        colour, marker = method_look(method)
-        colour = shaded(colour, SHADES[variant % len(SHADES)])
-        styles[label] = SeriesStyle(colour, marker, LINES[variant % len(LINES)], FILLS[variant % len(FILLS)])
+    for method, label in sorted(pairs, key=place):
+        key = method, names[method, label]
+        if key not in looks:
+            looks[key] = _variant(method, sum(of_method == method for of_method, _ in looks))
+        styles[label] = looks[key]
     return styles
+
+
+def _variant(method: str, variant: int) -> SeriesStyle:
+    colour, marker = method_look(method)
+    colour = shaded(colour, SHADES[variant % len(SHADES)])
+    return SeriesStyle(colour, marker, LINES[variant % len(LINES)], FILLS[variant % len(FILLS)])
 
 
 def shaded(colour: str, shade: float) -> str:

@@ -6,12 +6,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.analysis.curves import cell_curves, training_curves
+from bench.analysis.curves import cell_curves, macs_column, training_curves
 from bench.figures.base import FigureSpec, Options, Skip, Tables, by_task
+from bench.figures.cost_axis import axis_of
 from bench.figures.curve_panels import OfPanel, draw_curves, in_percent, joined, panels_by_keep, seeds_note
 from bench.figures.panels import finish, method_entries
 from bench.figures.style import SeriesStyle, series_styles
-from bench.figures.units import duration, prefixed
 
 
 def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
@@ -31,7 +31,7 @@ def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
 def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle], x: str) -> Figure:
     means, cells = training_curves(rounds, x), cell_curves(rounds, x)
     diverged = cells[cells["status"] == "diverged"]
-    divisor, x_label = _axis(x, cells["x"].max())
+    divisor, x_label = axis_of(x, cells["x"].max(), macs_column(rounds))
     means = in_percent(means.assign(x=means["x"] / divisor))
     diverged = diverged.assign(x=diverged["x"] / divisor, value=100 * diverged["value"])
 
@@ -47,20 +47,6 @@ def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle], x: 
         notes.append("Thin lines to a cross: runs that diverged, not in the means.")
     title = f"Accuracy during training: {task}"
     return finish(figure, method_entries(rounds, styles), {"rounds": rounds}, title, joined(*notes, left_out))
-
-
-def _axis(x: str, largest: float) -> tuple[float, str]:
-    """Return (divisor, label) of the horizontal axis."""
-    if x == "bytes":
-        divisor, unit = prefixed(largest, "B")
-        return divisor, f"sent, down and up ({unit})"
-    if x == "macs":
-        divisor, unit = prefixed(largest, "MAC")
-        return divisor, f"forward work of all clients ({unit})"
-    if x == "seconds":
-        divisor, unit = duration(largest)
-        return divisor, f"wall clock of the method ({unit})"
-    return 1.0, "round"
 
 
 def _draw_diverged(panel: Axes, cells: pd.DataFrame, styles: dict[str, SeriesStyle]) -> None:

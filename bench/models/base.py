@@ -66,6 +66,14 @@ class Model(nn.Module, ABC):
         """Return for each parameter the group of each of its dimensions; None where a dimension is never cut."""
 
     @abstractmethod
+    def parts(self) -> list[tuple[str, ...]]:
+        """Return the model from input to output as consecutive parts, each a tuple of prefixes of parameter names.
+
+        Between two parts a method may cut that trains the parts on the output's side and only passes samples through
+        those on the input's. Each parameter's name begins with exactly one of all the prefixes.
+        """
+
+    @abstractmethod
     def narrow(self, channels: Mapping[str, int]) -> Self:
         """Return a model of the same architecture with these numbers of channels, its parameters uninitialised."""
 
@@ -78,6 +86,14 @@ class Model(nn.Module, ABC):
             NotImplementedError: it is not defined for this architecture.
         """
         raise NotImplementedError(f"{type(self).__name__} has no hidden layers that can be scaled")
+
+
+class FactoredLayer(nn.Module, ABC):
+    """A layer that holds weights as factors."""
+
+    @abstractmethod
+    def factor_count(self) -> int:
+        """Return how many numbers its factors have."""
 
 
 def blank(model: nn.Module) -> nn.Module:

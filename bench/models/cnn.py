@@ -60,6 +60,9 @@ class CNN(Model):
             "classifier.bias": (None,),
         }
 
+    def parts(self) -> list[tuple[str, ...]]:
+        return [("conv1.",), ("conv2.",), ("classifier.",)]
+
     def narrow(self, channels: Mapping[str, int]) -> Self:
         with torch.device("meta"):
             return type(self)(channels, self.classes, self.second_kernel)

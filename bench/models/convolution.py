@@ -32,7 +32,7 @@ def convolve(
 
     Args:
         inputs: ``[samples, inputs, height, width]``.
-        weight: ``[outputs, inputs, k, k]``.
+        weight: ``[outputs, inputs, height, width]``.
         bias: ``[outputs]`` or None.
         stride, padding: of both dimensions; "same" pads as much as the kernel needs.
     """

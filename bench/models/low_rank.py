@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.models.base import FactoredLayer
 from bench.models.convolution import convolve
 from bench.models.recurrence import low_rank_lstm_layer
 
@@ -49,7 +50,7 @@ class Factors:
         return u @ v
 
 
-class LowRankLayer(nn.Module):
+class LowRankLayer(FactoredLayer):
     """A layer with one or more factored weights."""
 
     def hold(self, weight: str, factors: Factors) -> None:
@@ -74,6 +75,10 @@ class LowRankLayer(nn.Module):
     def factored_weights(self) -> list[str]:
         """Return the names of the factored weights."""
         return [name[:-2] for name, _ in self.named_parameters(recurse=False) if name.endswith("_u")]
+
+    def factor_count(self) -> int:
+        factors = [self.factors(weight) for weight in self.factored_weights()]
+        return sum(held.u.numel() + held.v.numel() for held in factors)
 
     def squared_norm(self) -> Tensor:
         """Return the sum of ``||U diag(scale) V||_F^2`` over the layer's weights, a scalar with gradients.

@@ -49,6 +49,11 @@ class SentimentLSTM(Model):
             axes[f"lstm.bias_ih_l{layer}"] = axes[f"lstm.bias_hh_l{layer}"] = (gates,)
         return axes | {"classifier.weight": (None, Axis("hidden")), "classifier.bias": (None,)}
 
+    def parts(self) -> list[tuple[str, ...]]:
+        kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        layers = [tuple(f"lstm.{kind}_l{layer}" for kind in kinds) for layer in range(LAYERS)]
+        return [("embedding.",), *layers, ("classifier.",)]
+
     def narrow(self, channels: Mapping[str, int]) -> Self:
         with torch.device("meta"):
             return type(self)(channels["hidden"], self.embedding.num_embeddings, self.embedding.embedding_dim)

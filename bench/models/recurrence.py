@@ -37,12 +37,31 @@ def low_rank_lstm_layer(
         ``[length, batch, hidden]``.
     """
     dtype = _products_dtype(sequence.device, bias.dtype)
-    with _without_autocast(sequence.device):
+    with without_autocast(sequence.device):
         if compiles(sequence.device, dtype):
             return compiled_layer(sequence, into, recurrent, bias, dtype)
         reduced = sequence.to(bias.dtype).flatten(0, 1) @ into[1].T
         gates = torch.addmm(_squashed_first(bias), reduced, _squashed_first(into[0]).T)
-        return _Recurrence.apply(gates.unflatten(0, sequence.shape[:2]), _squashed_first(recurrent[0]), recurrent[1])
+        gates, u, v = gates.unflatten(0, sequence.shape[:2]), _squashed_first(recurrent[0]), recurrent[1]
+        # Costs are counted on the meta device, from what autograd sees.
+        return step_by_step(gates, u, v) if gates.device.type == "meta" else _Recurrence.apply(gates, u, v)
+
+
+def step_by_step(inputs: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """Return the hidden states ``[length, batch, hidden]`` in operations that autograd knows, slowly.
+
+    Args:
+        inputs: the input's share of the gates, ``[length, batch, 4 * hidden]``, in the order g, i, f, o.
+        u, v: factors of the recurrent matrix, ``[4 * hidden, rank]`` in the same order and ``[rank, hidden]``.
+    """
+    hidden = cell = inputs.new_zeros(inputs.shape[1], v.shape[1])
+    states = []
+    for given in inputs:
+        value, enter, forget, leave = torch.addmm(given, hidden @ v.T, u.T).chunk(4, 1)
+        cell = forget.sigmoid() * cell + enter.sigmoid() * value.tanh()
+        hidden = leave.sigmoid() * cell.tanh()
+        states.append(hidden)
+    return torch.stack(states)
 
 
 def _products_dtype(device: torch.device, own: torch.dtype) -> torch.dtype:
@@ -51,7 +70,7 @@ def _products_dtype(device: torch.device, own: torch.dtype) -> torch.dtype:
     return torch.get_autocast_dtype(device.type) if asked and own == torch.float32 else own
 
 
-def _without_autocast(device: torch.device) -> AbstractContextManager[object]:
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     """Return a context without autocast: products that write to a given tensor want all of one type."""
     if is_autocast_available(device.type):
         return torch.autocast(device.type, enabled=False)

@@ -1,10 +1,14 @@
-"""ResNet-18 for 32 x 32 images: 3 x 3 stem, no max-pool (PriSM, Table 2; 11,173,962 parameters at width 64)."""
+"""ResNets for 32 x 32 images, with 3 x 3 stem and without max-pool.
+
+ResNet-18 is that of PriSM, Table 2 (11,173,962 parameters at width 64); ResNet-20 is that of EmbracingFL (Lee et al.,
+arXiv 2406.15125; 272,762 parameters at width 16).
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +19,6 @@ from bench.models.normalisation import BatchNorm, GroupNorm
 
 Norm = Literal["batch", "group"]
 Factored = Literal["3x3", "all"]
-STAGES, BLOCKS = 4, 2
 MOST_GROUPS = 32
 
 
@@ -48,11 +51,18 @@ class Block(nn.Module):
         return self.norm2(self.conv2(hidden), shortcut, relu=True)
 
 
-class ResNet18(Model):
-    """Stem, four stages of two blocks, global average pool, classifier.
+class ResNet(Model):
+    """Stem, stages of blocks, global average pool, classifier.
 
-    The groups of channels are ``stage<i>`` (the residual stream of a stage; the stem writes into ``stage0``) and
-    ``stage<i>.<j>`` (the hidden channels of a block).
+    The groups of channels are ``stage<i>`` (the residual stream of a stage) and ``stage<i>.<j>`` (the hidden channels
+    of a block). Where the first block adds the stem's output to its own, the stem writes into ``stage0``; where a
+    projection lies in between, nothing ties the channels of the two together, and the stem's are a group ``stem``.
+
+    Class attributes:
+        stage_count: number of stages; from the second on each halves the map and has twice the channels.
+        block_count: number of blocks of a stage.
+        projects_first: True where the first stage too begins with a projection, though its shape does not change.
+        default_width: channels of the stem in the paper.
 
     Args:
         channels: number of channels of each group; see :meth:`default_channels`.
@@ -62,6 +72,10 @@ class ResNet18(Model):
             affine layers between the first and the last, the 1 x 1 projections too (Korzhenkov and Louizos, 2024).
     """
 
+    stage_count: ClassVar[int]
+    block_count: ClassVar[int]
+    projects_first: ClassVar[bool] = False
+    default_width: ClassVar[int]
     outputs = ("classifier.weight", "classifier.bias")
 
     def __init__(
@@ -69,17 +83,16 @@ class ResNet18(Model):
     ) -> None:
         super().__init__()
         self._channels, self.classes, self.norm, self.factored = dict(channels), classes, norm, factored
-        self.stem = nn.Conv2d(3, channels["stage0"], 3, 1, 1, bias=False)
-        self.stem_norm = norm_layer(norm, channels["stage0"])
+        inputs = channels[self._stem_group()]
+        self.stem = nn.Conv2d(3, inputs, 3, 1, 1, bias=False)
+        self.stem_norm = norm_layer(norm, inputs)
         self.stages = nn.ModuleList()
-        inputs = channels["stage0"]
-        for stage in range(STAGES):
+        for stage in range(self.stage_count):
             outputs = channels[f"stage{stage}"]
             blocks = nn.ModuleList()
-            for block in range(BLOCKS):
-                first = stage > 0 and block == 0
-                hidden = channels[f"stage{stage}.{block}"]
-                blocks.append(Block(inputs, hidden, outputs, 2 if first else 1, first, norm))
+            for block in range(self.block_count):
+                hidden, stride = channels[f"stage{stage}.{block}"], 2 if stage > 0 and block == 0 else 1
+                blocks.append(Block(inputs, hidden, outputs, stride, self._projects(stage, block), norm))
                 inputs = outputs
             self.stages.append(blocks)
         self.classifier = nn.Linear(inputs, classes)
@@ -90,12 +103,21 @@ class ResNet18(Model):
             if isinstance(module, nn.Conv2d) and name.rpartition(".")[2] in within
         )
 
-    @staticmethod
-    def default_channels(width: int = 64) -> dict[str, int]:
+    @classmethod
+    def default_channels(cls, width: int | None = None) -> dict[str, int]:
         """Return the channels of each group for a stem of ``width`` channels, doubling from stage to stage."""
-        stages = {f"stage{stage}": width * 2**stage for stage in range(STAGES)}
-        hidden = {f"{stage}.{block}": size for stage, size in stages.items() for block in range(BLOCKS)}
-        return stages | hidden
+        width = cls.default_width if width is None else width
+        stages = {f"stage{stage}": width * 2**stage for stage in range(cls.stage_count)}
+        hidden = {f"{stage}.{block}": size for stage, size in stages.items() for block in range(cls.block_count)}
+        return {cls._stem_group(): width} | stages | hidden
+
+    @classmethod
+    def _stem_group(cls) -> str:
+        return "stem" if cls.projects_first else "stage0"
+
+    @classmethod
+    def _projects(cls, stage: int, block: int) -> bool:
+        return block == 0 and (stage > 0 or cls.projects_first)
 
     def forward(self, images: Tensor) -> Tensor:
         hidden = self.stem_norm(self.stem(images), relu=True)
@@ -108,20 +130,24 @@ class ResNet18(Model):
         return dict(self._channels)
 
     def axes(self) -> dict[str, Axes]:
-        axes: dict[str, Axes] = {"stem.weight": (Axis("stage0"), None, None, None)}
-        axes |= _norm_axes("stem_norm", "stage0")
-        before = "stage0"
-        for stage in range(STAGES):
-            for block in range(BLOCKS):
+        before = self._stem_group()
+        axes: dict[str, Axes] = {"stem.weight": (Axis(before), None, None, None)}
+        axes |= _norm_axes("stem_norm", before)
+        for stage in range(self.stage_count):
+            for block in range(self.block_count):
                 prefix, hidden, after = f"stages.{stage}.{block}", f"stage{stage}.{block}", f"stage{stage}"
                 axes[f"{prefix}.conv1.weight"] = (Axis(hidden), Axis(before), None, None)
                 axes[f"{prefix}.conv2.weight"] = (Axis(after), Axis(hidden), None, None)
                 axes |= _norm_axes(f"{prefix}.norm1", hidden) | _norm_axes(f"{prefix}.norm2", after)
-                if stage > 0 and block == 0:
+                if self._projects(stage, block):
                     axes[f"{prefix}.project.weight"] = (Axis(after), Axis(before), None, None)
                     axes |= _norm_axes(f"{prefix}.project_norm", after)
                 before = after
         return axes | {"classifier.weight": (None, Axis(before)), "classifier.bias": (None,)}
+
+    def parts(self) -> list[tuple[str, ...]]:
+        blocks = [(f"stages.{i}.{j}.",) for i in range(self.stage_count) for j in range(self.block_count)]
+        return [("stem.", "stem_norm."), *blocks, ("classifier.",)]
 
     def narrow(self, channels: Mapping[str, int]) -> Self:
         with torch.device("meta"):
@@ -131,6 +157,19 @@ class ResNet18(Model):
         for module in self.modules():
             if isinstance(module, BatchNorm | GroupNorm):
                 module.input_scale = rate
+
+
+class ResNet18(ResNet):
+    """Four stages of two blocks; projections where the shape changes."""
+
+    stage_count, block_count, default_width = 4, 2, 64
+
+
+class ResNet20(ResNet):
+    """Three stages of three blocks, each beginning with a projection, the first one too."""
+
+    stage_count, block_count, default_width = 3, 3, 16
+    projects_first = True
 
 
 def _norm_axes(name: str, group: str) -> dict[str, Axes]:

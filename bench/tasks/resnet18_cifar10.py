@@ -1,4 +1,4 @@
-"""ResNet-18 on CIFAR-10 (PriSM, Tables 2 and 5; Korzhenkov and Louizos, 2024)."""
+"""ResNet-18 on CIFAR-10 (PriSM, Tables 2 and 5; Korzhenkov and Louizos, 2024), or ResNet-20 (EmbracingFL, 2024)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.models.initialise import initialise
-from bench.models.resnet import ResNet18
+from bench.models.resnet import ResNet, ResNet18, ResNet20
 from bench.parameters import parameter
 from bench.tasks.base import Recipe
 from bench.tasks.images import ImageTask, crop_and_flip, normalise, standardise
@@ -18,12 +18,19 @@ from bench.tasks.images import ImageTask, crop_and_flip, normalise, standardise
 IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """PriSM's code normalises CIFAR-10 with the statistics of ImageNet."""
 
+ARCHITECTURES: dict[str, type[ResNet]] = {"resnet18": ResNet18, "resnet20": ResNet20}
+
 
 @dataclass(frozen=True)
 class ResNetParams:
-    """The shape of the network and what it reads."""
+    """The shape of the network and what it reads; a width that is not given is the paper's."""
 
-    width: int = parameter(64, "channels of the stem; 64 in the paper, fewer for small machines", low=1)
+    architecture: Literal["resnet18", "resnet20"] = parameter(
+        "resnet18", "four stages of two blocks, or three of three with a quarter of the channels"
+    )
+    width: int | None = parameter(
+        None, "channels of the stem; if not given the papers' 64 for resnet18 and 16 for resnet20", low=1
+    )
     norm: Literal["batch", "group"] = parameter("batch", "statistics of the current batch, or group normalisation")
     inputs: Literal["prism", "spectral"] = parameter(
         "prism", "ImageNet's statistics, crops and flips; or each image standardised and flips only"
@@ -32,11 +39,18 @@ class ResNetParams:
         "3x3", "spectral methods factor the 3 x 3 convolutions behind the stem, or the 1 x 1 shortcuts too"
     )
 
+    def __post_init__(self) -> None:
+        if self.width is None:
+            object.__setattr__(self, "width", ARCHITECTURES[self.architecture].default_width)
+
 
 class ResNet18Cifar10(ImageTask):
     name = "resnet18-cifar10"
-    summary = "ResNet-18 with 3 x 3 stem on 32 x 32 colour images of 10 classes"
-    paper = "PriSM, Tables 2 and 5; tier spectral-paper: Korzhenkov and Louizos, arXiv 2410.24106"
+    summary = "ResNet-18 (or ResNet-20) with 3 x 3 stem on 32 x 32 colour images of 10 classes"
+    paper = (
+        "PriSM, Tables 2 and 5; tier spectral-paper: Korzhenkov and Louizos, arXiv 2410.24106; "
+        "ResNet-20: EmbracingFL, arXiv 2406.15125"
+    )
     dataset = "cifar10"
     partition = "lda"
     Params = ResNetParams
@@ -59,9 +73,10 @@ class ResNet18Cifar10(ImageTask):
         "spectral-paper": {"norm": "group", "inputs": "spectral", "factored": "all"},
     }
 
-    def model(self) -> ResNet18:
-        channels = ResNet18.default_channels(self.params.width)
-        return ResNet18(channels, classes=10, norm=self.params.norm, factored=self.params.factored)
+    def model(self) -> ResNet:
+        architecture = ARCHITECTURES[self.params.architecture]
+        channels = architecture.default_channels(self.params.width)
+        return architecture(channels, classes=10, norm=self.params.norm, factored=self.params.factored)
 
     def initialise(self, model: torch.nn.Module, generator: torch.Generator) -> None:
         initialise(model, generator, conv="kaiming")

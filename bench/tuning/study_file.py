@@ -16,7 +16,7 @@ from bench.tuning.sampler import SamplerSettings
 from bench.tuning.space import Search, make_search
 from bench.validation import checked
 
-COMMON = ("task", "keep", "partition", "alpha", "tier", "data", "training", "model")
+COMMON = ("task", "keep", "capacity", "partition", "alpha", "tier", "data", "training", "model")
 Settings = TypeVar("Settings", bound=PrunerSettings | SamplerSettings)
 
 

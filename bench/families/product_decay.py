@@ -1,0 +1,29 @@
+"""Decay of the product of two factors, in the place of weight decay on each of them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bench.models.factorise import low_rank_layers
+
+
+def product_decay(submodel: nn.Module, decay: float) -> Tensor | None:
+    """Return ``decay / 2 * sum ||U diag(scale) V||_F^2`` over the low-rank layers; None where it is zero.
+
+    PriSM, equation 4; its gradient is what FedHM's code adds to those of the factors.
+    """
+    layers = low_rank_layers(submodel).values()
+    if decay == 0 or not layers:
+        return None
+    return torch.stack([layer.squared_norm() for layer in layers]).sum() * (decay / 2)
+
+
+def factor_names(submodel: nn.Module) -> set[str]:
+    """Return the names of the parameters that are factors of a low-rank layer."""
+    return {
+        f"{layer}.{weight}_{side}"
+        for layer, module in low_rank_layers(submodel).items()
+        for weight in module.factored_weights()
+        for side in "uv"
+    }

@@ -1,0 +1,86 @@
+"""What a sub-model computes and keeps: multiply-accumulates of its passes and the numbers its backward pass needs.
+
+All is counted on the meta device, where nothing is computed and an LSTM is broken into its products (on the CPU it
+would count as none). A hand-written ``autograd.Function`` hides from autograd what happens in it, so that a layer that
+has one must compute in PyTorch's own operations on the meta device.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bench.tasks.base import Task
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Counts of one sample.
+
+    Attributes:
+        macs: multiply-accumulates of the forward pass: convolutions and matrix products.
+        train_macs: those of forward and backward pass. The backward pass computes a gradient only of what is trained or
+            lies behind something trained, so that it shrinks where the first layers are frozen.
+            What a method's own loss computes beside the sub-model's outputs is not counted.
+        activations: numbers in the outputs of affine layers that have to be kept for the backward pass, because a
+            gradient passes through them: convolutions, linear layers, embeddings, both factors of a low-rank layer.
+            An LSTM layer is two affine maps, of its input and of its last state, with four gates each at every step.
+    """
+
+    macs: int
+    train_macs: int
+    activations: int
+
+
+def operations(model: nn.Module, task: Task) -> Operations:
+    """Count one sample's operations with the parameters trained that require gradients; the model is not changed."""
+    shadow, samples = copy.deepcopy(model).to("meta"), task.example(2, "meta")
+    if not task.reads_steps:
+        return _counted(shadow, samples)
+    # Every time step costs the same: two short samples give the cost of a long one, which takes seconds to count.
+    one, two = _counted(shadow, samples[:, :1]), _counted(shadow, samples[:, :2])
+    further = samples.shape[1] - 1
+    pairs = zip(astuple(one), astuple(two), strict=True)
+    return Operations(*(first + further * (both - first) for first, both in pairs))
+
+
+@torch.enable_grad()
+def _counted(shadow: nn.Module, samples: Tensor) -> Operations:
+    """Count on two samples: what a second one adds is a sample's own, without products of weights with weights."""
+    from torch.utils.flop_counter import FlopCounterMode  # heavy, and most commands count nothing
+
+    with FlopCounterMode(display=False) as counter:
+        with _AffineOutputs() as first:
+            outputs = shadow(samples[:1])
+        forward = int(counter.get_total_flops())
+        if outputs.requires_grad:
+            outputs.sum().backward()
+    with _AffineOutputs() as both:
+        shadow(samples)
+    return Operations(forward // 2, int(counter.get_total_flops()) // 2, both.tracked() - first.tracked())
+
+
+class _AffineOutputs(TorchDispatchMode):
+    """Remembers the outputs of all products and embeddings of a forward pass."""
+
+    def __init__(self) -> None:
+        from torch.utils.flop_counter import flop_registry
+
+        super().__init__()
+        self.kinds = {*flop_registry, torch.ops.aten.embedding}
+        self.outputs: list[Tensor] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if function.overloadpacket in self.kinds:
+            self.outputs.append(result[0] if isinstance(result, tuple) else result)
+        return result
+
+    def tracked(self) -> int:
+        """Return the numbers in the outputs that autograd tracks: it marks them only after this mode has seen them."""
+        return sum(output.numel() for output in self.outputs if output.requires_grad)
