@@ -41,8 +41,8 @@ class FederatedDropout(Width):
     deviations = (
         "the paper has plain CNNs alone: residual networks are cut by groups of channels (the residual stream of a "
         "stage is one), LSTMs by hidden units (the same in both layers)",
-        "each client draws its own channels; whether the paper's clients share a draw is not clear from its text as "
-        "known here (draws=round: they do)",
+        "each client draws its own channels; later work (Verardo et al., 2022) suggests that the paper's clients share "
+        "one draw a round (draws=round)",
         "no compression of what is sent, which the paper adds",
     )
     Params = FederatedDropoutParams
