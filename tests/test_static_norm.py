@@ -44,6 +44,9 @@ class OneNorm(Model):
     def axes(self) -> dict[str, Axes]:
         return {}
 
+    def parts(self) -> list[tuple[str, ...]]:
+        return [("conv.", "norm."), ("linear.",)]
+
     def narrow(self, channels: Mapping[str, int]) -> Self:
         raise NotImplementedError
 
