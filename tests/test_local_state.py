@@ -145,7 +145,7 @@ def test_clients_know_their_classes() -> None:
     built = federation("fedavg", CNN, partition="lda", alpha=0.2)
     for number in range(len(built.partition)):
         _, labels = built.client_data(number)
-        assert list(built._client(number).labels) == sorted(set(labels.tolist()))
+        assert list(built._client(number, 1).labels) == sorted(set(labels.tolist()))
 
 
 def test_a_method_that_needs_full_clients_is_skipped_without_them() -> None:
