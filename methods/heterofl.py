@@ -19,7 +19,7 @@ class HeteroFL(Nested, Heterogeneous):
         "ICLR 2021"
     )
     deviations = (
-        "clients keep their keep ratios (the paper's fix) unless the cell says capacity=dynamic; who has which is drawn",
+        "clients keep their keep ratios (the paper's fix mode) unless the cell says capacity=dynamic",
         "the ResNet normalises after each convolution; the authors' before it (pre-activation). The CNN has no "
         "normalisation; theirs has. The scaler stands before whatever follows the convolution",
         "optimiser, learning rate, batch size and local epochs are the task's; gradients are not clipped "
