@@ -14,7 +14,7 @@ from torch import nn
 from bench import registry
 from bench.api import Client, Cohort, Method, Server, Skip, copy_of
 from bench.cell import Cell
-from bench.cost import Cost, cost_of
+from bench.cost import Cost, capacity, cost_of
 from bench.models.base import blank
 from bench.provenance import code_of
 from bench.schema import FOOTPRINT, table_of
@@ -56,7 +56,7 @@ def footprint(
         blank(model)
         task.initialise(model, torch.Generator().manual_seed(key_of(0, "initialisation") % 2**63))
         full = cost_of(model, task)
-        rows.append(_row(name, "fedavg", "fedavg", 1.0, full, full))
+        rows.append(_row(name, "fedavg", "fedavg", 1.0, full, full, task.recipe.batch_size))
         for (_, label), cell in sorted(wanted.items()):
             if cell.task != name or cell.method == "fedavg":
                 continue
@@ -69,7 +69,8 @@ def footprint(
             except Exception as error:  # a plugin may raise anything, and one that does must not cost the others
                 on_skip(f"{name}, {label}", str(error) if isinstance(error, Skip) else repr(error))
                 continue
-            rows += [_row(name, cell.method, label, keep, cost, full) for keep, cost in costs.items()]
+            batch = task.recipe.batch_size
+            rows += [_row(name, cell.method, label, keep, cost, full, batch) for keep, cost in costs.items()]
     return table_of(rows, FOOTPRINT)
 
 
@@ -120,7 +121,7 @@ def _levels(cells: Iterable[Cell]) -> list[float]:
     return sorted({keep for cell in cells for keep, _ in cell.capacities})
 
 
-def _row(task: str, method: str, label: str, keep: float, cost: Cost, full: Cost) -> dict[str, Any]:
+def _row(task: str, method: str, label: str, keep: float, cost: Cost, full: Cost, batch_size: int) -> dict[str, Any]:
     return {
         "task": task,
         "method": method,
@@ -133,6 +134,7 @@ def _row(task: str, method: str, label: str, keep: float, cost: Cost, full: Cost
         "trained_parameters": cost.trained_parameters,
         "activations": cost.activations,
         "train_macs": cost.train_macs,
+        "capacity": capacity(cost, full, batch_size),
         "full_parameters": full.parameters,
         "full_macs": full.macs,
     }

@@ -101,6 +101,7 @@ FOOTPRINT_FIELDS = [
     pa.field("trained_parameters", pa.int64(), nullable=False),
     pa.field("activations", pa.int64(), nullable=False),
     pa.field("train_macs", pa.int64(), nullable=False),
+    pa.field("capacity", pa.float64(), nullable=False),
     pa.field("full_parameters", pa.int64(), nullable=False),
     pa.field("full_macs", pa.int64(), nullable=False),
 ]
