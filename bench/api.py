@@ -281,6 +281,13 @@ class Method(ABC):
         """
         return submodel.state_dict().values()
 
+    def computed(self, submodel: nn.Module) -> Iterable[tuple[nn.Module, float]]:
+        """Yield (network, passes) for what a client computes in training, passes per sample of its batches.
+
+        By default the sub-model, once. The harness counts the networks' operations.
+        """
+        return ((submodel, 1.0),)
+
     def designs(self, server: Server, selections: Sequence[Selection]) -> dict[str, list[Design]]:
         """Return for each piece of the model how each client's units were drawn; empty where that is not known.
 

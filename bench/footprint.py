@@ -9,9 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from torch import nn
 
 from bench import registry
-from bench.api import Client, Cohort, Method, Server, Skip
+from bench.api import Client, Cohort, Method, Server, Skip, copy_of
 from bench.cell import Cell
 from bench.cost import Cost, cost_of
 from bench.models.base import blank
@@ -61,15 +62,24 @@ def footprint(
                 continue
             method = registry.method(cell.method, plugins).build(cell)
             try:
-                server = method.setup(model, task)
                 costs = {
-                    keep: submodel_cost(method, server, task, keep) for keep in (keeps if method.uses_keep else (1.0,))
+                    keep: _cost_in_federation(method, model, task, keep)
+                    for keep in (keeps if method.uses_keep else (1.0,))
                 }
             except Exception as error:  # a plugin may raise anything, and one that does must not cost the others
                 on_skip(f"{name}, {label}", str(error) if isinstance(error, Skip) else repr(error))
                 continue
             rows += [_row(name, cell.method, label, keep, cost, full) for keep, cost in costs.items()]
     return table_of(rows, FOOTPRINT)
+
+
+def _cost_in_federation(method: Method, model: nn.Module, task: Task, keep: float) -> Cost:
+    """Return the cost of a client's sub-model in a federation whose clients have this keep ratio.
+
+    Where a method needs clients that train the full model, there are some of those too.
+    """
+    method.levels = (keep, 1.0) if method.needs_full_clients and keep < 1 else (keep,)
+    return submodel_cost(method, method.setup(copy_of(model), task), task, keep)
 
 
 def submodel_cost(method: Method, server: Server, task: Task, keep: float) -> Cost:

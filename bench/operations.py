@@ -8,6 +8,7 @@ has one must compute in PyTorch's own operations on the meta device.
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -20,10 +21,11 @@ from bench.tasks.base import Task
 
 @dataclass(frozen=True)
 class Operations:
-    """Counts of one sample.
+    """Counts of one sample, and its share of what is computed once for each batch.
 
     Attributes:
-        macs: multiply-accumulates of the forward pass: convolutions and matrix products.
+        macs: multiply-accumulates of the forward pass: convolutions and matrix products. Products of weights with
+            weights, as FedPara's, are computed once a batch, whose samples share them.
         train_macs: those of forward and backward pass. The backward pass computes a gradient only of what is trained or
             lies behind something trained, so that it shrinks where the first layers are frozen.
             What a method's own loss computes beside the sub-model's outputs is not counted.
@@ -39,30 +41,46 @@ class Operations:
 
 def operations(model: nn.Module, task: Task) -> Operations:
     """Count one sample's operations with the parameters trained that require gradients; the model is not changed."""
-    shadow, samples = copy.deepcopy(model).to("meta"), task.example(2, "meta")
+    shadow, samples, batch = copy.deepcopy(model).to("meta"), task.example(2, "meta"), task.recipe.batch_size
     if not task.reads_steps:
-        return _counted(shadow, samples)
+        return _shared(*_counted(shadow, samples), batch)
     # Every time step costs the same: two short samples give the cost of a long one, which takes seconds to count.
     one, two = _counted(shadow, samples[:, :1]), _counted(shadow, samples[:, :2])
     further = samples.shape[1] - 1
-    pairs = zip(astuple(one), astuple(two), strict=True)
-    return Operations(*(first + further * (both - first) for first, both in pairs))
+    first, both = (
+        Operations(*(short + further * (longer - short) for short, longer in zip(*map(astuple, pair), strict=True)))
+        for pair in zip(one, two, strict=True)
+    )
+    return _shared(first, both, batch)
+
+
+def _shared(one: Operations, two: Operations, batch: int) -> Operations:
+    """Return the counts of a sample in a batch, from those of one sample and of two together."""
+
+    def share(alone: int, both: int) -> int:
+        own = both - alone
+        return own + math.ceil((alone - own) / batch)
+
+    kept = two.activations - one.activations
+    return Operations(share(one.macs, two.macs), share(one.train_macs, two.train_macs), kept)
+
+
+def _counted(shadow: nn.Module, samples: Tensor) -> tuple[Operations, Operations]:
+    """Count one sample and two: what the second one adds is a sample's own."""
+    return _count(shadow, samples[:1]), _count(shadow, samples)
 
 
 @torch.enable_grad()
-def _counted(shadow: nn.Module, samples: Tensor) -> Operations:
-    """Count on two samples: what a second one adds is a sample's own, without products of weights with weights."""
+def _count(shadow: nn.Module, samples: Tensor) -> Operations:
     from torch.utils.flop_counter import FlopCounterMode  # heavy, and most commands count nothing
 
     with FlopCounterMode(display=False) as counter:
-        with _AffineOutputs() as first:
-            outputs = shadow(samples[:1])
-        forward = int(counter.get_total_flops())
+        with _AffineOutputs() as affine:
+            outputs = shadow(samples)
+        forward, kept = int(counter.get_total_flops()), affine.tracked()
         if outputs.requires_grad:
             outputs.sum().backward()
-    with _AffineOutputs() as both:
-        shadow(samples)
-    return Operations(forward // 2, int(counter.get_total_flops()) // 2, both.tracked() - first.tracked())
+    return Operations(forward // 2, int(counter.get_total_flops()) // 2, kept)
 
 
 class _AffineOutputs(TorchDispatchMode):

@@ -50,6 +50,7 @@ class Round:
         levels: score of the nested sub-model of each keep ratio, in evaluated rounds of methods that have them.
         personal_acc: mean over the cohort of the accuracy of each client's own model, each class of the test set
             counted as often as the client has it; None where clients have no own models or it was not evaluated.
+        personal_base_acc: the same of the server's model with the same clients, from which own models gain or lose.
         costs: cost of each client's sub-model.
         members: the clients of the cohort, in its order.
         up_bytes, down_bytes: bytes the cohort sent and received in this round.
@@ -72,6 +73,7 @@ class Round:
     layers: Measures = field(default_factory=dict)
     levels: list[Level] = field(default_factory=list)
     personal_acc: float | None = None
+    personal_base_acc: float | None = None
     costs: list[Cost] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
     up_bytes: int = 0

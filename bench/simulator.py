@@ -42,8 +42,9 @@ class Simulation:
         self.meter = CostMeter(federation.task)
         self.observer = Observer(self.method, engine, federation.cell.diagnostics)
         self.completed = 0
+        # Of the clients whose sub-models were handed out and who have not reported yet: bytes, and operations a sample.
         self._down_bytes: deque[int] = deque()
-        """Of the clients whose sub-models were handed out and who have not reported yet."""
+        self._operations: deque[tuple[float, float]] = deque()
 
     def rounds(self, resume: Mapping[str, Any] | None = None) -> Iterator[Round]:
         """Run the federation and yield each round when it is complete, round 0 (the initial model) first.
@@ -136,8 +137,9 @@ class Simulation:
                 this.costs[place],
             )
             this.up_bytes += up_bytes
-            this.forward_macs += cost.macs * result.passes
-            this.train_macs += cost.train_macs * result.passes
+            forward, both = self._operations.popleft()
+            this.forward_macs += round(forward * result.passes)
+            this.train_macs += round(both * result.passes)
             this.members.append(Member(selection.client, cost, self._down_bytes.popleft(), up_bytes, result.loss))
             update = Update(selection, result.parameters, result.momentum, result.local)
             self.observer.keep(update)
@@ -161,9 +163,12 @@ class Simulation:
                 cost = self.meter.of(submodel)
                 sent = self.method.received(server, selection, submodel)
                 down_bytes = bytes_of(sent) + bytes_of((momentum or {}).values())
+                networks = [(self.meter.of(network), passes) for network, passes in self.method.computed(submodel)]
             this.costs.append(cost)
             this.down_bytes += down_bytes
             self._down_bytes.append(down_bytes)
+            forward = math.fsum(own.macs * passes for own, passes in networks)
+            self._operations.append((forward, math.fsum(own.train_macs * passes for own, passes in networks)))
             yield Job(selection.client.number, this.number, submodel, momentum, learning_rates)
 
     def _check_apart(self, server: Server, submodel: nn.Module) -> None:
@@ -199,17 +204,18 @@ class Simulation:
 
     def _evaluate_personal(self, server: Server, this: Round) -> None:
         """Score the models that clients use for themselves, each on the classes that its client has."""
-        accs = []
+        own, base = [], []
+        servers: Score | None = None
         with _timed(this, "evaluate"):
             for member in this.members:
                 model = self.method.personal_model(server, member.client)
                 if model is not None:
-                    score, counts = (
-                        self._score(model, by_class=True),
-                        self.federation.label_counts(member.client.number),
-                    )
-                    accs.append(expected_acc(score.class_acc, counts.tolist()))
-        this.personal_acc = statistics.fmean(accs) if accs else None
+                    servers = servers or self._score(self.method.full_model(server), by_class=True)
+                    counts = self.federation.label_counts(member.client.number).tolist()
+                    own.append(expected_acc(self._score(model, by_class=True).class_acc, counts))
+                    base.append(expected_acc(servers.class_acc, counts))
+        if own:
+            this.personal_acc, this.personal_base_acc = statistics.fmean(own), statistics.fmean(base)
 
 
 def _is_finite(model: nn.Module) -> bool:

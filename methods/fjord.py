@@ -76,8 +76,6 @@ class FjORD(Nested):
         "of labels and teacher, with its weight and temperature, is left out",
         "statistics of a width are averaged over the clients that made steps at it; in Flower's baseline over all that "
         "could have",
-        "multiply-accumulates are counted at the client's own width for every step: an upper bound, and with "
-        "distillation, which makes two passes, a lower one",
     )
     Params = FjORDParams
 
@@ -141,6 +139,17 @@ class FjORD(Nested):
 
     def _counts(self, width: float) -> dict[str, int]:
         return {group: rank_of(width, size) for group, size in self.sizes.items()}
+
+    def computed(self, submodel: nn.Module) -> Iterator[tuple[nn.Module, float]]:
+        """The network of each width in its share of the steps, with distillation the widest one in every step too."""
+        assert isinstance(submodel, Ordered)
+        drawn = list(submodel.remaining)
+        for width in dict.fromkeys(drawn):
+            if width == submodel.keep:
+                continue
+            yield self._network(submodel, width), drawn.count(width) / len(drawn)
+        widest = 1.0 if self.params.distillation else drawn.count(submodel.keep) / max(len(drawn), 1)
+        yield submodel, widest
 
     def upload(self, submodel: nn.Module) -> dict[str, Tensor]:
         assert isinstance(submodel, Ordered)

@@ -97,6 +97,7 @@ def make_cell(
             "coverage": exploration * np.exp(rng.normal(0, 0.01)) if method != "fedavg" else math.nan,
             "coverage_expected": exploration if method != "fedavg" else math.nan,
             "personal_acc": (acc + 0.1 * (1 - acc)) * cost if method == "pfedpara" else math.nan,
+            "personal_base_acc": acc if method == "pfedpara" else math.nan,
             "cosine_fedavg": math.nan if method == "fedavg" else cosine * cost,
             "down_bytes": 20 * 4 * FULL_PARAMETERS[task] * keep * cost,
             "up_bytes": 20 * 4 * FULL_PARAMETERS[task] * keep * cost,

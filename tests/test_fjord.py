@@ -38,10 +38,45 @@ from bench.captured import CapturedEngine
 from bench.conformance.compare import tensors_in
 from bench.errors import BenchError
 from bench.models.factorise import narrowed
+from bench.operations import operations
 from bench.training import Job, local_batches, train_client
 
 P = (0.2, 0.4, 0.6, 0.8, 1.0)
 ALL = [(RESNET, {}), (RESNET, {"norm": "group"}), (CNN, {}), (LSTM, {})]
+
+
+@pytest.mark.parametrize("distillation", [False, True])
+def test_operations_are_those_of_the_widths_that_were_drawn(distillation: bool) -> None:
+    task, method = small_task(CNN), method_of("fjord", distillation=distillation)
+    server = method.setup(initial(task), task)
+    (selection,) = selections_of(method, server, cohort([0.6], None))
+    drawn = torch.tensor([0.2, 0.2, 0.6, 0.4], dtype=torch.float64)
+    submodel = method.extract(server, replace(selection, draws={"widths": drawn}))
+    batch = operations(submodel, task)
+
+    def macs(width: float) -> int:
+        """Of the two convolutions and the classifier, with ceil(p 64) channels."""
+        channels = math.ceil(width * 64)
+        return 28**2 * 25 * channels + 14**2 * 9 * channels**2 + 49 * channels * 62
+
+    steps = [macs(width) for width in (0.2, 0.2, 0.6, 0.4)]
+    if distillation:  # the widest network in every step, and a narrower one beside it
+        steps = [macs(0.6) + (macs(width) if width < 0.6 else 0) for width in (0.2, 0.2, 0.6, 0.4)]
+    counted = sum(operations(network, task).macs * passes for network, passes in method.computed(submodel))
+    assert counted == pytest.approx(sum(steps) / 4) and batch.macs == macs(0.6)
+
+
+def test_a_rounds_operations_are_counted_so() -> None:
+    built = federation("fjord", CNN, keep=1.0)
+    rounds, _ = run(built)
+    _, expected = prepared(built), 0.0
+    server = built.method.setup(built.initial_model(), built.task)
+    for selection in built.method.select(server, built.cohort(1), built.streams("selection", 1)):
+        submodel = built.method.extract(server, selection)
+        passes = built.task.recipe.local_epochs * selection.client.samples
+        expected += passes * sum(operations(n, built.task).macs * p for n, p in built.method.computed(submodel))
+    assert rounds[1].forward_macs == pytest.approx(expected)
+    assert rounds[1].forward_macs < sum(member.cost.macs for member in rounds[1].members) * 40
 
 
 def test_widths_are_drawn_alike_from_those_of_the_client() -> None:

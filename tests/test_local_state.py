@@ -93,6 +93,10 @@ def test_personal_accuracy_counts_each_class_as_often_as_the_client_has_it(keepe
         seen = [hits[int(label)] for label in own if int(label) in hits]
         accs.append(sum(seen) / len(seen))
     assert last.personal_acc == pytest.approx(sum(accs) / len(accs))
+    # Clients whose models are the server's have nothing to gain.
+    built.method.personal_model = lambda server, client: server.model  # type: ignore[method-assign]
+    simulation._evaluate_personal(simulation.server, last)
+    assert last.personal_base_acc == last.personal_acc
 
 
 def test_fedavg_has_no_personal_accuracy() -> None:

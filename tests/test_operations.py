@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from functools import cache
 
 import pytest
@@ -120,6 +121,22 @@ def test_channels_that_are_padded_are_not_kept() -> None:
     # Half of the outputs of each convolution; the second one reads 64 channels, half of them zeros.
     forward = FIRST // 2 + SECOND // 2 + LAST
     assert operations(submodel, task) == Operations(forward, 3 * forward - FIRST // 2, 14**2 * 32 * 5 + 62)
+
+
+def test_the_samples_of_a_batch_share_what_is_computed_of_weights_alone() -> None:
+    task, method = paper_task(CNN), method_of("fedpara")
+    method.levels = (0.4,)
+    server = method.setup(initial(task), task)
+    submodel = method.extract(server, selections_of(method, server, cohort(0.4))[0])
+    rank = submodel.get_parameter("conv2.weight_o1").shape[0]
+    # For each half a core [R, R, 9] with the inputs' factor [R, 64], and the result [R, 64, 9] with the outputs'.
+    product = 2 * (9 * rank * rank * 64 + 9 * rank * 64 * 64)
+    forward = FIRST + SECOND + LAST
+    counted = operations(submodel, task)
+    assert task.recipe.batch_size == 32
+    assert counted.macs == forward + math.ceil(product / 32)
+    # Backwards each product is made twice, for both of what it is made of.
+    assert counted.train_macs == 3 * forward - FIRST + math.ceil(3 * product / 32)
 
 
 HIDDEN, EMBEDDING, LENGTH = 5, 3, 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -67,7 +68,7 @@ def costs_are_as_counted(subject: Subject) -> None:
 
     Bytes are those of all tensors that a sub-model holds, registered or not, and of what comes back; where a method
     says that less is sent (``received``), what it names must be tensors of the sub-model, each once. Operations are
-    counted on a real sample, operator by operator.
+    counted on a real batch, operator by operator.
     """
     federation = subject.federation()
     scales = _Scales(federation)
@@ -122,10 +123,10 @@ class _Scales(InlineEngine):
         held = list(tensors_in(job.submodel))
         self.parameters.append(sum(tensor.numel() for tensor in held if isinstance(tensor, nn.Parameter)))
         self.down.append(sum(_bytes(tensor) for tensor in [*self._sent(held), *tensors_in(job.momentum)]))
-        first = self.federation.client_data(job.client)[0][:1]
+        batch = self.federation.client_data(job.client)[0][: self.federation.task.recipe.batch_size]
         with torch.no_grad(), _Multiplications() as counted:
-            job.submodel(self.federation.task.prepare(first))
-        self.macs.append(counted.macs)
+            job.submodel(self.federation.task.prepare(batch))
+        self.macs.append(math.ceil(counted.macs / len(batch)))  # products of weights are shared by a batch
         return job
 
     def _sent(self, held: list[Tensor]) -> list[Tensor]:

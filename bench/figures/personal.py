@@ -39,7 +39,7 @@ def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
 
 
 def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
-    """Return the personal and the global accuracy of each label, and their difference, as fractions."""
+    """Return the accuracy of own models and of the server's, and what the former gain, as fractions."""
     return [(suffix, personal_accuracy(rows, options.last)) for suffix, _, rows in _tasks(tables)]
 
 
@@ -74,7 +74,7 @@ def _figure(task: str, rounds: pd.DataFrame, table: pd.DataFrame, last: int) -> 
         Line2D([], [], color=GREY, label="server's model", **RING),
     ]
     note = f"Dot: mean of {evaluations(last)} of the cohort's own models, each on the classes that its client has."
-    note += " Ring: the server's model on the whole test set."
+    note += " Ring: the server's model on the same."
     if (table["seeds"] > 1).any():
         note += " Bars: 95 % t-interval of the dot over seeds, cut at the panel's edge."
     if table["diverged"].any():
@@ -90,16 +90,16 @@ def _row_name(label: str, keep: float) -> str:
 
 
 def _panel(panel: Axes, table: pd.DataFrame, rows: list[Row]) -> None:
-    values = ["mean", "low", "high", "global"]
+    values = ["mean", "low", "high", "base"]
     percent = table.assign(**{name: 100 * table[name] for name in values})
     for row in percent.to_dict("records"):
         y, colour = -rows.index((str(row["label"]), row["keep"])), method_look(str(row["method"]))[0]
         panel.hlines(y, row["low"], row["high"], color=colour, **BARS)
         panel.plot(row["mean"], y, "o", color=colour, markersize=5)
-        panel.plot(row["global"], y, color=colour, **RING)
+        panel.plot(row["base"], y, color=colour, **RING)
         if row["diverged"]:
             panel.plot(0.03, y, "x", color=colour, transform=panel.get_yaxis_transform())
-    rings = pd.DataFrame({"mean": percent["global"], "low": percent["global"], "high": percent["global"]})
+    rings = pd.DataFrame(dict.fromkeys(("mean", "low", "high"), percent["base"]))
     panel.set_xlim(limits(percent, rings, bounds=(0.0, 100.0)))
 
 
