@@ -127,7 +127,8 @@ class Method(ABC):
 
     Where clients are trained in worker processes, ``local_loss``, ``penalty``, ``decay_free``, ``adjust_gradients``,
     ``upload`` and ``local_state`` are called on another instance there, which has seen ``setup`` alone: what they need
-    belongs into the sub-model.
+    belongs into the sub-model. What only ``upload`` and ``local_state`` read there belongs into its attribute
+    ``carried``, of any type, in which sub-models that are trained alike may differ.
 
     Class attributes:
         name: what users type; by default the module's name.

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from bench.api import Method, copy_of
 from bench.federation import Federation
 from bench.lanes import Lane, Step
-from bench.shape import PLAIN, shape_of
+from bench.shape import CARRIED, PLAIN, shape_of
 from bench.training import (
     Job,
     Trained,
@@ -125,7 +125,9 @@ class Replica:
 
     @torch.no_grad()
     def _load(self, job: Job) -> None:
-        """Take over the numbers of a job."""
+        """Take over the numbers of a job, and what its sub-model carries for the hooks that read it after training."""
+        if CARRIED in vars(job.submodel):
+            setattr(self.model, CARRIED, vars(job.submodel)[CARRIED])
         torch._foreach_copy_(self.weights, [*job.submodel.parameters(), *job.submodel.buffers()])
         for name, buffer in self.momentum.items():
             if job.momentum is not None and name in job.momentum:

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+CARRIED = "carried"
+"""The attribute of a sub-model that concerns what is sent, and so may differ between two that train alike."""
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type, enum.Enum, types.BuiltinFunctionType)
 PLAIN_OF_TORCH = (torch.dtype, torch.device, torch.layout, torch.memory_format)
 
@@ -23,7 +25,8 @@ def shape_of(submodel: nn.Module) -> Hashable:
     """Return what a sub-model's training depends on beside the values of its parameters and buffers.
 
     These are the class of each module with all of its attributes, which modules and tensors are the same object, and of
-    each tensor what it is, its shape, its order in memory, its type, its device and whether it is trained.
+    each tensor what it is, its shape, its order in memory, its type, its device and whether it is trained. Of what a
+    sub-model has as ``carried`` only that there is one: by the contract of methods its training does not read it.
 
     Raises:
         Incomparable: there is a hook, or an attribute that is neither plain nor registered: two sub-models may differ
@@ -67,8 +70,11 @@ class _Known:
         self.modules, self.tensors = modules, tensors
 
     def attributes(self, module: nn.Module) -> Hashable:
-        described = []
+        described: list[Hashable] = []
         for name, value in vars(module).items():
+            if name == CARRIED and self.modules[id(module)] == 0:
+                described.append((name, None))
+                continue
             if "hook" in name and value:
                 raise Incomparable(f"a {type(module).__name__} has hooks")
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bench.api import Client, Cohort, Method, Selection, Server, Skip, Streams, Update, copy_of, parameter
 from bench.families.averaging import CoverageMean
+from bench.families.masked import mark_absent, masked_loss
 from bench.families.product_decay import factor_names, product_decay
 from bench.models.base import Model
 from bench.models.factorise import with_layers
@@ -49,6 +50,9 @@ class FedHMParams:
         alias="lambda",
     )
     factor_decay: bool = parameter(False, "the optimiser's weight decay acts on the factors as well (released)")
+    masked_loss: bool = parameter(
+        False, "in training, outputs of classes that the client lacks are set to 0 (released: true)"
+    )
 
 
 @dataclass
@@ -72,7 +76,7 @@ class FedHM(Method):
     """A client of keep ratio p holds each kernel by ``max(round(p N), 1)`` singular vectors, N being its outputs.
 
     The authors' rank factor is ``1 / p``. A client of keep ratio 1 trains the dense model, so that FedHM with full
-    clients alone is FedAvg.
+    clients alone is FedAvg, unless the loss is masked.
     """
 
     family = "spectral"
@@ -83,9 +87,14 @@ class FedHM(Method):
         "rows of the classifier are averaged over the clients that have the class; the released code sums them without "
         "dividing (label_rows=sum)",
         "the optimiser does not decay factors whose product decays; the released code does both (factor_decay=true)",
+        "the loss is the plain cross entropy; the released code sets outputs of absent classes to 0 (masked_loss=true)",
     )
     Params = FedHMParams
     discards_unheld = True
+
+    def __init__(self, params: Any = None) -> None:
+        super().__init__(params)
+        self.equals_fedavg = not self.params.masked_loss
 
     def setup(self, model: nn.Module, task: Any) -> FedHMServer:
         super().setup(model, task)
@@ -109,7 +118,10 @@ class FedHM(Method):
 
     def extract(self, server: Server, selection: Selection) -> nn.Module:
         assert isinstance(server, FedHMServer)
-        return self._truncated(server, selection.client.keep)
+        submodel = self._truncated(server, selection.client.keep)
+        if self.params.masked_loss:
+            mark_absent(submodel, selection.client)
+        return submodel
 
     def _kept(self, server: FedHMServer, keep: float) -> dict[str, Tensor]:
         """Return the singular vectors that a client holds of each kernel; all of a kernel's if it is full."""
@@ -189,6 +201,13 @@ class FedHM(Method):
         assert isinstance(server, FedHMServer)
         for keep in self.levels if len(self.levels) > 1 else ():
             yield keep, self._truncated(server, keep)
+
+    def received(self, server: Server, selection: Selection, submodel: nn.Module) -> Iterable[Tensor]:
+        """Return what is sent: not which classes a client lacks, which it knows best."""
+        return super().received(server, selection, submodel)  # the buffer is not persistent
+
+    def local_loss(self, submodel: nn.Module, forward: Callable[[], Tensor], targets: Tensor) -> Tensor | None:
+        return masked_loss(submodel, forward, targets, self.task) if self.params.masked_loss else None
 
     def penalty(self, submodel: nn.Module) -> Tensor | None:
         return product_decay(submodel, self.frobenius_decay)

@@ -104,7 +104,7 @@ class FedLAMA(Method):
                 if own is not None:
                     tensor.copy_(own)
         # What a client sends is decided where it is trained, which may be another process.
-        submodel.due = self.due(server, place)  # type: ignore[assignment]
+        submodel.carried = self.due(server, place)  # type: ignore[assignment]
         return submodel
 
     def upload(self, submodel: nn.Module) -> dict[str, Tensor]:
@@ -193,4 +193,4 @@ def _round(selection: Selection) -> int:
 
 
 def _due(submodel: nn.Module) -> tuple[str, ...]:
-    return submodel.due  # type: ignore[return-value]
+    return submodel.carried  # type: ignore[return-value]

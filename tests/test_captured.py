@@ -59,6 +59,30 @@ def test_clients_start_from_their_momentum_and_follow_their_learning_rates(part:
     assert engine.refused == {} and len(engine._replicas) == 1
 
 
+def test_what_clients_send_may_change_from_round_to_round_within_one_kind() -> None:
+    """FedLAMA sends other layers whenever its intervals change, of sub-models that are all trained alike."""
+    values: dict[str, Any] = {"training": {"rounds": 12}, "parameters": {"phi": 3}}
+    built, sent = build("fedlama", **values), set()
+    upload = built.method.upload
+
+    def noted(submodel: nn.Module) -> dict[str, Tensor]:
+        sent.add(tuple(upload(submodel)))
+        return upload(submodel)
+
+    built.method.upload = noted  # type: ignore[method-assign]
+    engine, kinds = CapturedEngine(built, clients_at_once=2), set()
+    with runtime.prepared():
+        simulation = Simulation(built, engine)
+        rounds = []
+        for this in simulation.rounds():
+            rounds.append(this)
+            kinds |= engine._replicas.keys()
+    theirs = run(build("fedlama", **values))
+    assert numbers(rounds) == numbers(theirs[0])
+    assert_equal(values_of(simulation.server.model), theirs[1])
+    assert len(kinds) == 1 and engine.refused == {} and len(sent) > 2
+
+
 def test_results_stay_as_they_are_when_the_next_client_is_trained() -> None:
     built = build("fedavg")
     trained = list(CapturedEngine(built, clients_at_once=1).train(jobs_of(built, 2)))

@@ -295,6 +295,40 @@ def test_the_decay_is_that_of_the_product_and_with_a_switch_that_of_the_factors_
     assert method_of("fedhm", factor_decay=True).decay_free(submodel) == set()
 
 
+def test_with_a_masked_loss_outputs_of_absent_classes_are_zero() -> None:
+    """By hand: the cross entropy of (2, 0, -1, 0, ..., 0) is that of 62 classes of which 60 have the output 0."""
+    method, server = fedhm(CNN, (0.5, 1.0), masked_loss=True)
+    logits, targets = random_tensor(2, 62, seed=5).double(), torch.tensor([2, 0])
+    logits[:, 0], logits[:, 2] = torch.tensor([2.0, 1.0]), torch.tensor([-1.0, 3.0])
+    sums = [math.exp(2) + math.exp(-1) + 60, math.exp(1) + math.exp(3) + 60]
+    expected = (math.log(sums[0]) + 1 + math.log(sums[1]) - 1) / 2
+    for keep in (0.5, 1.0):
+        client = Client(0, 10, keep, (0, 2))
+        submodel = method.extract(server, Selection(client, method._kept(server, keep)))  # type: ignore[attr-defined]
+        outputs = logits.clone().requires_grad_()
+        loss = method.local_loss(submodel, lambda outputs=outputs: outputs, targets)  # type: ignore[misc]
+        assert loss is not None and loss.item() == pytest.approx(expected, rel=1e-12)
+        loss.backward()
+        assert outputs.grad is not None and outputs.grad.any(0).nonzero()[:, 0].tolist() == [0, 2]
+        sent = [name for name, _ in submodel.named_parameters()]
+        assert list(submodel.state_dict()) == sent and list(method.upload(submodel)) == sent
+    assert not any(True for _, model in method.nested_models(server) for _ in model.buffers())
+
+
+def test_the_loss_is_the_tasks_unless_it_is_masked_and_some_class_is_absent() -> None:
+    outputs, targets = random_tensor(4, 62), torch.arange(4)
+    for masked, labels in ((False, (0, 1)), (True, ()), (True, tuple(range(62)))):
+        method, server = fedhm(CNN, (0.5,), masked_loss=masked)
+        assert method.equals_fedavg is not masked
+        client = Client(0, 10, 0.5, labels)
+        submodel = method.extract(server, Selection(client, method._kept(server, 0.5)))  # type: ignore[attr-defined]
+        loss = method.local_loss(submodel, lambda: outputs, targets)
+        if masked:
+            assert loss is not None and torch.equal(loss, method.task.loss(outputs, targets))
+        else:
+            assert loss is None and not list(submodel.buffers())
+
+
 def test_coverage_and_designs_are_the_leading_vectors() -> None:
     method, server = fedhm(CNN, (0.5, 1.0))
     selections = selections_of(method, server, cohort_of(0.5, 1.0))

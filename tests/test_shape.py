@@ -65,6 +65,18 @@ def test_whatever_else_differs_is_another_shape(how: Callable[[nn.Module], None]
     assert shape_of(other) != shape_of(model)
 
 
+def test_what_a_submodel_carries_is_no_part_of_its_shape_but_that_of_a_module_within_is() -> None:
+    model = jobs_of(build("fedavg"))[0].submodel
+    model.carried = ("conv1.weight",)  # type: ignore[assignment]
+    other = copy.deepcopy(model)
+    other.carried = {"conv2.weight": torch.zeros(1)}  # type: ignore[assignment]
+    assert shape_of(other) == shape_of(model)
+    other.conv1.carried = 1  # type: ignore[union-attr]
+    changed = copy.deepcopy(other)
+    changed.conv1.carried = 2  # type: ignore[union-attr]
+    assert len({shape_of(each) for each in (model, other, changed)}) == 3
+
+
 def test_tensors_that_share_memory_and_gradients_are_incomparable() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[1].weight.data = model[0].weight.data  # type: ignore[union-attr]

@@ -45,6 +45,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("heterofl", RESNET, {"capacities": "0.2:0.5,0.6:0.5", "partition": "lda", "alpha": 0.1}),
     ("fedrolex", RESNET, {"model": {"width": 4, "norm": "group"}}),
     ("federated_dropout", LSTM, {}),
+    ("fedhm", CNN, {"capacities": "0.2:0.5,1:0.5", "parameters": {"masked_loss": True}}),
 ]
 
 

@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from bench.api import Client, Selection, Server, Skip, parameter
+from bench.families.masked import classes_of, mark_absent, masked_loss
 from bench.families.width import Width, model_of
 from bench.models.base import Model
-
-ABSENT = "absent_classes"
 
 
 @dataclass(frozen=True)
@@ -66,12 +64,7 @@ class Heterogeneous(Width):
         if self.params.scaler:
             submodel.scale_hidden(selection.client.keep / self.evaluated_keep())
         if self.params.masked_loss:
-            bias = submodel.get_parameter(submodel.outputs[-1])
-            absent = torch.zeros(len(bias), dtype=torch.bool, device=bias.device)
-            if selection.client.labels:
-                absent[:] = True
-                absent[_labels(selection.client, bias.device)] = False
-            submodel.register_buffer(ABSENT, absent, persistent=False)
+            mark_absent(submodel, selection.client)
         return submodel
 
     def received(self, server: Server, selection: Selection, submodel: nn.Module) -> Iterable[Tensor]:
@@ -81,7 +74,7 @@ class Heterogeneous(Width):
     def local_loss(self, submodel: nn.Module, forward: Callable[[], Tensor], targets: Tensor) -> Tensor | None:
         if not self.params.masked_loss:
             return None
-        return self.task.loss(forward().masked_fill(submodel.get_buffer(ABSENT), 0.0), targets)
+        return masked_loss(submodel, forward, targets, self.task)
 
     def adjust_gradients(self, submodel: nn.Module) -> None:
         if self.params.gradient_clip is not None:
@@ -93,8 +86,4 @@ class Heterogeneous(Width):
     def classes(self, server: Server, client: Client) -> Tensor | None:
         if not self.params.label_rows or not client.labels:
             return None
-        return _labels(client, next(model_of(server).parameters()).device)
-
-
-def _labels(client: Client, device: torch.device) -> Tensor:
-    return torch.tensor(client.labels, dtype=torch.int64, device=device)
+        return classes_of(client, next(model_of(server).parameters()).device)
