@@ -139,6 +139,7 @@ class Method(ABC):
         Params: a frozen dataclass whose fields are made with :func:`parameter`; the defaults are the paper's values.
         uses_keep: False for a method that trains the full model whatever the keep ratio.
         needs_full_clients: True for a method that is not defined unless some clients have keep ratio 1.
+        follows_levels: True where a client's sub-model depends on the others' keep ratios, as FedPara's rank does.
         reduces: which costs of a sub-model grow with the keep ratio, as fields of :class:`bench.cost.Cost`; ``bench
             check`` holds a method to it. A method that cuts nothing but what is sent says so here.
         cuts_parts: True where a client gets whole parts of the model, so that near keep ratios may get the same.
@@ -169,6 +170,7 @@ class Method(ABC):
     Params: ClassVar[type] = NoParams
     uses_keep: ClassVar[bool] = True
     needs_full_clients: ClassVar[bool] = False
+    follows_levels: ClassVar[bool] = False
     reduces: ClassVar[Sequence[str]] = ("parameters", "down_bytes", "macs")
     cuts_parts: ClassVar[bool] = False
     equals_fedavg: bool = True

@@ -14,7 +14,7 @@ from torch import nn
 from bench import registry
 from bench.api import Client, Cohort, Method, Server, Skip, copy_of
 from bench.cell import Cell
-from bench.cost import Cost, capacity, cost_of
+from bench.cost import Cost, bytes_of, capacity, cost_of
 from bench.models.base import blank
 from bench.provenance import code_of
 from bench.schema import FOOTPRINT, table_of
@@ -62,10 +62,7 @@ def footprint(
                 continue
             method = registry.method(cell.method, plugins).build(cell)
             try:
-                costs = {
-                    keep: _cost_in_federation(method, model, task, keep)
-                    for keep in (keeps if method.uses_keep else (1.0,))
-                }
+                costs = _costs(method, model, task, keeps if method.uses_keep else [1.0])
             except Exception as error:  # a plugin may raise anything, and one that does must not cost the others
                 on_skip(f"{name}, {label}", str(error) if isinstance(error, Skip) else repr(error))
                 continue
@@ -74,20 +71,23 @@ def footprint(
     return table_of(rows, FOOTPRINT)
 
 
-def _cost_in_federation(method: Method, model: nn.Module, task: Task, keep: float) -> Cost:
-    """Return the cost of a client's sub-model in a federation whose clients have this keep ratio.
-
-    Where a method needs clients that train the full model, there are some of those too.
-    """
-    method.levels = (keep, 1.0) if method.needs_full_clients and keep < 1 else (keep,)
-    return submodel_cost(method, method.setup(copy_of(model), task), task, keep)
+def _costs(method: Method, model: nn.Module, task: Task, keeps: Iterable[float]) -> dict[float, Cost]:
+    """Return the cost of a client's sub-model by its keep ratio, among clients of the same where that matters."""
+    server, costs = None, {}
+    for keep in keeps:
+        if server is None or method.follows_levels:
+            method.levels = (keep,) if method.follows_levels else (1.0,)
+            server = method.setup(copy_of(model), task)
+        costs[keep] = submodel_cost(method, server, task, keep)
+    return costs
 
 
 def submodel_cost(method: Method, server: Server, task: Task, keep: float) -> Cost:
-    """Return the cost of the sub-model that a method extracts for one client of a keep ratio."""
+    """Return the cost of the sub-model that a method extracts for one client of a keep ratio, in the first round."""
     cohort = Cohort(1, (Client(0, 1, keep),))
     (selection,) = method.select(server, cohort, Streams(0, "selection", 1))
-    return cost_of(method.extract(server, selection), task)
+    submodel = method.extract(server, selection)
+    return replace(cost_of(submodel, task), down_bytes=bytes_of(method.received(server, selection, submodel)))
 
 
 def write_footprint(

@@ -22,6 +22,7 @@ from bench.training import (
     method_of,
     momentum_of,
     optimiser_of,
+    tensors_of,
 )
 
 WARM_UPS = 3
@@ -110,8 +111,8 @@ class Replica:
             self.lr.fill_(rate)
             self._step(samples, targets)
             passes += len(targets)
-        parameters = _copies(self.method.upload(self.model))
-        local = _copies(self.method.local_state(self.model))
+        parameters = _copies(tensors_of(self.method, "upload", self.model))
+        local = _copies(tensors_of(self.method, "local_state", self.model))
         momentum = _copies(self.momentum if self.method.returns_momentum else {})
         total = self.total.clone().to("cpu", non_blocking=True)
         wait = self.lane.done([*parameters.values(), *momentum.values(), *local.values()])

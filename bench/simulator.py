@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.api import Selection, Server, Update
 from bench.cost import CostMeter, bytes_of
@@ -161,7 +161,9 @@ class Simulation:
                     )
             with _timed(this, "count"):
                 cost = self.meter.of(submodel)
-                sent = self.method.received(server, selection, submodel)
+                sent = list(self.method.received(server, selection, submodel))
+                if not all(isinstance(tensor, Tensor) for tensor in sent):
+                    raise BenchError(f"method {self.method.name!r}: received named {sent!r:.80}; allowed: tensors")
                 down_bytes = bytes_of(sent) + bytes_of((momentum or {}).values())
                 networks = [(self.meter.of(network), passes) for network, passes in self.method.computed(submodel)]
             this.costs.append(cost)
@@ -187,9 +189,9 @@ class Simulation:
 
     def _evaluate(self, server: Server, this: Round) -> None:
         with _timed(this, "evaluate"):
-            this.score = self._score(self.method.full_model(server))
+            this.score = self._score(self.method.full_model(server), "full_model")
             for keep, model in self.method.nested_models(server):
-                this.levels.append(Level(keep, self._score(model), self.meter.of(model)))
+                this.levels.append(Level(float(keep), self._score(model, "nested_models"), self.meter.of(model)))
         this.validates = self.federation.validates
         if not math.isfinite(this.score.loss):
             raise Diverged(f"round {this.number}: the loss on {self.federation.evaluated_on} is {this.score.loss}")
@@ -197,7 +199,10 @@ class Simulation:
             if isinstance(server.model, Model):
                 this.ranks = layer_ranks(server.model)
 
-    def _score(self, model: nn.Module, by_class: bool = False) -> Score:
+    def _score(self, model: nn.Module, hook: str, by_class: bool = False) -> Score:
+        """Return the score of a model that a hook of the method returned."""
+        if not isinstance(model, nn.Module):
+            raise BenchError(f"method {self.method.name!r}: {hook} gave {model!r:.80}; allowed: a module")
         if self.method.static_statistics:
             model = self.engine.calibrated(model)
         return self.engine.evaluate(model, by_class)
@@ -210,9 +215,10 @@ class Simulation:
             for member in this.members:
                 model = self.method.personal_model(server, member.client)
                 if model is not None:
-                    servers = servers or self._score(self.method.full_model(server), by_class=True)
+                    servers = servers or self._score(self.method.full_model(server), "full_model", by_class=True)
                     counts = self.federation.label_counts(member.client.number).tolist()
-                    own.append(expected_acc(self._score(model, by_class=True).class_acc, counts))
+                    score = self._score(model, "personal_model", by_class=True)
+                    own.append(expected_acc(score.class_acc, counts))
                     base.append(expected_acc(servers.class_acc, counts))
         if own:
             this.personal_acc, this.personal_base_acc = statistics.fmean(own), statistics.fmean(base)

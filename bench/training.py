@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from bench.errors import BenchError
 from bench.precision import outputs_of, products_in
 from bench.transfer import to_device
 
@@ -84,7 +85,9 @@ def train_client(job: Job, federation: Federation) -> Trained:
         passes += len(targets)
     loss = mean_loss(job, float(total), passes)
     momentum = momentum_of(submodel, optimiser) if method.returns_momentum else {}
-    return Trained(method.upload(submodel), momentum, loss, passes, method.local_state(submodel))
+    return Trained(
+        tensors_of(method, "upload", submodel), momentum, loss, passes, tensors_of(method, "local_state", submodel)
+    )
 
 
 def method_of(job: Job, federation: Federation) -> Method:
@@ -122,7 +125,7 @@ def local_step(
     with products_in(precision):
         forward = partial(outputs_of, submodel, samples, precision)
         own = method.local_loss(submodel, forward, targets)
-        loss = task.loss(forward(), targets) if own is None else own
+        loss = task.loss(forward(), targets) if own is None else _scalar(own, method)
         penalty = method.penalty(submodel)
         (loss if penalty is None else loss + penalty).backward()
     method.adjust_gradients(submodel)
@@ -131,6 +134,25 @@ def local_step(
     optimiser.step()
     optimiser.zero_grad()
     return loss.detach()
+
+
+def _scalar(loss: Tensor, method: Method) -> Tensor:
+    if not isinstance(loss, Tensor) or loss.ndim:
+        shape = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)
+        raise BenchError(f"method {method.name!r}: local_loss returned {shape:.80}; allowed: a scalar tensor, or None")
+    return loss
+
+
+def tensors_of(method: Method, hook: str, submodel: nn.Module) -> dict[str, Tensor]:
+    """Return what a method's hook says of a trained sub-model, "upload" or "local_state".
+
+    Raises:
+        BenchError: it is no dictionary of tensors.
+    """
+    tensors = getattr(method, hook)(submodel)
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise BenchError(f"method {method.name!r}: {hook} returned {tensors!r:.80}; allowed: tensors by name")
+    return tensors
 
 
 def learning_rate_on(device: torch.device) -> Tensor:

@@ -90,10 +90,11 @@ class FedLAMA(Method):
         """Return which round of its period a selection's is, from 1."""
         return (_round(selection) - 1) % self.cohort_rounds + 1
 
-    def due(self, server: Server, place: int) -> tuple[str, ...]:
-        """Return the parameters that are averaged in a round of the period."""
+    def due(self, server: Server, round_number: int) -> tuple[str, ...]:
+        """Return the parameters that are averaged in a round: in the last one of a run all, wherever its period is."""
+        place, last = (round_number - 1) % self.cohort_rounds + 1, round_number == self.task.recipe.rounds
         intervals = zip(self.pieces, server.memory["intervals"].tolist(), strict=True)
-        return tuple(name for piece, interval in intervals if place % interval == 0 for name in piece.tensors)
+        return tuple(name for piece, interval in intervals if last or place % interval == 0 for name in piece.tensors)
 
     @torch.no_grad()
     def extract(self, server: Server, selection: Selection) -> nn.Module:
@@ -104,7 +105,7 @@ class FedLAMA(Method):
                 if own is not None:
                     tensor.copy_(own)
         # What a client sends is decided where it is trained, which may be another process.
-        submodel.carried = self.due(server, place)  # type: ignore[assignment]
+        submodel.carried = self.due(server, _round(selection))  # type: ignore[assignment]
         return submodel
 
     def upload(self, submodel: nn.Module) -> dict[str, Tensor]:
@@ -118,7 +119,7 @@ class FedLAMA(Method):
         place, held = self.place(selection), submodel.state_dict()
         if place == 1:
             return held.values()
-        return [held[name] for name in self.due(server, place - 1)]
+        return [held[name] for name in self.due(server, _round(selection) - 1)]
 
     @torch.no_grad()
     def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> Server:
@@ -130,7 +131,7 @@ class FedLAMA(Method):
             for name, values in update.parameters.items():
                 means[name].add(values, weight, spreads=place == self.cohort_rounds)
             _remember(server, update, weight)
-        for name in self.due(server, place):
+        for name in self.due(server, _round(update.selection)):
             named[name].copy_(means[name].mean.result())
         if place == self.cohort_rounds:
             self._adjust(server, {name: mean.spread() for name, mean in means.items()}, update.selection)

@@ -27,7 +27,9 @@ STATISTICS = "statistics/"
 class FjORDParams:
     """Which widths, whether the widest network teaches the others, and what is known of normalised channels."""
 
-    widths: str = parameter("0.2,0.4,0.6,0.8,1", "keep ratios that steps are made at, those below a client's own")
+    widths: str | float = parameter(
+        "0.2,0.4,0.6,0.8,1", "keep ratios that steps are made at, those below a client's own"
+    )
     distillation: bool = parameter(
         False, "a step also trains the client's widest network, whose outputs the drawn one learns in the labels' place"
     )
@@ -54,7 +56,7 @@ class FjORDParams:
 
     def width_set(self) -> tuple[float, ...]:
         """Return the widths, ascending."""
-        return tuple(sorted({float(width) for width in self.widths.split(",")}))
+        return tuple(sorted({float(width) for width in str(self.widths).split(",")}))
 
 
 class FjORD(Nested):

@@ -86,7 +86,8 @@ class Written:
             mean[tensor] = torch.stack([model.get_parameter(tensor).detach() for model in self.clients.values()]).mean(
                 0
             )
-        due = {layer for layer, interval in self.intervals.items() if number % interval == 0}
+        last = number == self.built.task.recipe.rounds  # what has waited until the end of a run is sent all the same
+        due = {layer for layer, interval in self.intervals.items() if last or number % interval == 0}
         distances = self.distances(mean)
         for tensor in (tensor for layer in due for tensor in CNN_LAYERS[layer]):
             for model in (self.global_model, *self.clients.values()):

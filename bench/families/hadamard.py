@@ -51,6 +51,7 @@ class Hadamard(Method):
     family: ClassVar[str] = "hadamard"
     Params: ClassVar[type] = HadamardParams
     reduces = ("parameters", "down_bytes")
+    follows_levels = True
     equals_fedavg: bool = False
     offset: float = 0.0
     """What is added to the second half of each product."""
