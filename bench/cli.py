@@ -152,7 +152,7 @@ def run(
         values["training"] = {**values["training"], "rounds": rounds}
     cell = make_cell(values, "command line", plugins)
     place, workers = device_named(device), workers or cores()
-    check_possible([cell], place)
+    check_possible([cell], place, plugins)
     store = Store(results / "runs")
     store.prepare()
     title = f"{cell.task}, {cell.label}" if cell.capacities else f"{cell.task}, {cell.label}, keep ratio {cell.keep:g}"

@@ -102,7 +102,7 @@ def sweep(
 
     failed = 0 if retry_failed else sweeps.counts(known).get("failed", 0)
     if cells:
-        check_possible(cells, place)
+        check_possible(cells, place, plugins)
         store.prepare()
         remember(store.folder, file)
         limit = math.inf if stop_after is None else stop_after

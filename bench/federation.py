@@ -124,13 +124,7 @@ class Federation:
         Raises:
             BenchError: the method needs another number, and the recipe's is no multiple of it.
         """
-        wanted, needed = self.task.recipe.cohort_rounds, self.method.cohort_rounds
-        if wanted > 1 and wanted % needed:
-            raise BenchError(
-                f"cohort_rounds = {wanted} is not possible for the method {self.method.name!r}, whose cohorts stay for "
-                f"{needed} rounds; allowed: 1 or a multiple of {needed}"
-            )
-        return max(wanted, needed)
+        return rounds_of_a_cohort(self.task, self.method)
 
     def label_counts(self, number: int) -> np.ndarray:
         """Return how many training samples of each class a client holds, int64 ``[classes]``."""
@@ -165,6 +159,17 @@ class Federation:
     def streams(self, purpose: str, round_number: int) -> Streams:
         """Return the random streams of one purpose in one round."""
         return Streams(self.cell.seed, purpose, round_number)
+
+
+def rounds_of_a_cohort(task: Task, method: Method) -> int:
+    """Return for how many rounds a cohort stays, see :attr:`Federation.cohort_rounds`."""
+    wanted, needed = task.recipe.cohort_rounds, method.cohort_rounds
+    if needed < 1 or (wanted > 1 and wanted % needed):
+        raise BenchError(
+            f"cohort_rounds = {wanted} is not possible for the method {method.name!r}, whose cohorts stay for "
+            f"{needed} rounds; allowed: 1 or a multiple of {needed}"
+        )
+    return max(wanted, needed)
 
 
 def partition_of(cell: Cell, task: Task, dataset: Dataset) -> Partition:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from operator import attrgetter
+from pathlib import Path
 
 from bench import registry
 from bench.cell import Cell
 from bench.data.holdout import hold_out
 from bench.errors import at
-from bench.federation import partition_of
+from bench.federation import partition_of, rounds_of_a_cohort
 from bench.precision import check_precision
 
 OF_THE_DATA = ("standin_train", "standin_test")
@@ -18,18 +19,23 @@ OF_THE_MODEL = ("precision",)
 OF_THE_PARTITION = ("clients", "cohort", "samples_per_client", "users_per_client", "validation")
 
 
-def check_possible(cells: Iterable[Cell], device: str) -> None:
+def check_possible(cells: Iterable[Cell], device: str, plugins: Iterable[Path] = ()) -> None:
     """Find what is wrong with the data and partitions of cells, and with their precision on a device.
 
     Of cells that ask for the same data and for partitions of the same kind and numbers of clients, samples and users,
     one is looked at. Those that are left may differ in the seed and in alpha, which no partition is impossible for; the
-    smallest alpha is taken.
+    smallest alpha is taken. Where cohorts are to stay together, each method is asked whether they can.
 
     Raises:
         BenchError: data is not here or damaged, a partition is impossible, or the device cannot compute so.
     """
     unlike: dict[tuple[object, ...], Cell] = {}
+    plugins = tuple(plugins)
     for cell in cells:
+        if "cohort_rounds" in cell.training:
+            with at(f"cell {cell.folder}"):
+                method = registry.method(cell.method, plugins).build(cell)
+                rounds_of_a_cohort(registry.task(cell.task).build(cell), method)
         other = unlike.setdefault(_asked(cell), cell)
         if (cell.alpha or math.inf) < (other.alpha or math.inf):
             unlike[_asked(cell)] = cell

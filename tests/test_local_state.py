@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from bench.engine import InlineEngine
 from bench.errors import BenchError
 from bench.evaluation import BatchScore, expected_acc, total_score
 from bench.federation import Federation
+from bench.possible import check_possible
 from bench.running import run_cell
 from bench.runtime import prepared
 from bench.simulator import Simulation
@@ -188,3 +190,35 @@ def test_mixed_cells_leave_a_table_of_their_clients(tmp_path: Path) -> None:
         assert sum(row["macs"] * passes for row in members) == rounds[number]["forward_macs"]
         mean = sum(row["train_loss"] for row in members) / len(members)
         assert mean == pytest.approx(rounds[number]["train_loss"])
+
+
+@pytest.mark.parametrize(
+    ("hook", "body", "words"),
+    [
+        ("local_loss(self, submodel, forward, targets)", "1.5", "local_loss returned 1.5; allowed: a scalar tensor"),
+        (
+            "local_loss(self, submodel, forward, targets)",
+            "forward().sum(1)",
+            r"local_loss returned a tensor of shape \(32,\); allowed: a scalar tensor",
+        ),
+        ("local_state(self, submodel)", "None", "local_state returned None; allowed: tensors by name"),
+        ("local_state(self, submodel)", "{'x': 3}", "local_state returned {'x': 3}; allowed: tensors by name"),
+        ("received(self, server, selection, submodel)", "['x']", r"received named \['x'\]; allowed: tensors"),
+        ("personal_model(self, server, client)", "'x'", "personal_model gave 'x'; allowed: a module"),
+        ("nested_models(self, server)", "[(0.5, 'x')]", "nested_models gave 'x'; allowed: a module"),
+        ("nested_models(self, server)", "[('half', server.model)]", "could not convert string to float: 'half'"),
+    ],
+)
+def test_a_hook_that_returns_something_else_fails_its_cell_with_a_reason(
+    tmp_path: Path, hook: str, body: str, words: str
+) -> None:
+    path = write(tmp_path / "keeper.py", KEEPER + f"\n    def {hook}:\n        return {body}\n")
+    values = {"task": CNN, "method": "keeper", "training": {**SMALL_TRAINING, "rounds": 1}}
+    outcome = run_cell(make_cell(values, "test", [path]), store=Store(tmp_path / "results"), plugins=[path])
+    assert outcome.status == "failed" and re.search(words, outcome.reason)
+
+
+def test_cohorts_that_cannot_stay_are_refused_before_the_first_cell(tmp_path: Path) -> None:
+    values = {"task": CNN, "method": "fedlama", "training": {**SMALL_TRAINING, "cohort_rounds": 3}}
+    with pytest.raises(BenchError, match="cohort_rounds = 3 is not possible for the method 'fedlama'"):
+        check_possible([make_cell(values, "test")], "cpu")
