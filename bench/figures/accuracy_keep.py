@@ -108,19 +108,22 @@ def _label_keeps(panel: Axes, keeps: list[float]) -> None:
         panel.set_xticks([])
         return
     if len(keeps) <= 8:
-        ticks = _apart(keeps)
+        ticks = apart(keeps)
         panel.set_xticks(ticks, [f"{keep:g}" for keep in ticks])
     panel.set_xlim(keeps[0] - 0.08, keeps[-1] + 0.08)
 
 
-def _apart(keeps: list[float]) -> list[float]:
-    """Return the keep ratios without those too near to the one before, whose words would touch."""
-    least = TICKS * (keeps[-1] - keeps[0] + 0.16)
-    apart = keeps[:1]
+def apart(keeps: list[float], share: float = TICKS) -> list[float]:
+    """Return the keep ratios without those nearer to the one before than this share of the panel's width.
+
+    Their words would touch.
+    """
+    least = share * (keeps[-1] - keeps[0] + 0.16)
+    chosen = keeps[:1]
     for keep in keeps:
-        if keep - apart[-1] >= least:
-            apart.append(keep)
-    return apart
+        if keep - chosen[-1] >= least:
+            chosen.append(keep)
+    return chosen
 
 
 SPEC = FigureSpec(

@@ -8,11 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.analysis.tables import FULL_MODEL, footprint_shares
+from bench.figures.accuracy_keep import apart
 from bench.figures.base import FigureSpec, Options, Skip, Tables, slug
 from bench.figures.panels import finish, grid, label_edges
 from bench.figures.style import DASHED, SeriesStyle, series_styles
 from bench.figures.units import prefixed
 
+TICKS = 0.08  # of a panel's width, at least, from one labelled keep ratio to the next
 NAMED = 3  # labels of equal footprint in one legend entry
 SHARES = ["parameters_share", "factored_share", "macs_share"]
 FACTORED_LINE = (0, (1, 1.2))
@@ -90,7 +92,8 @@ def _finish_panel(panel: Axes, keeps: list[float]) -> None:
     panel.set_ylim(bottom=0)
     panel.set_xlim(keeps[0] - 0.08, keeps[-1] + 0.08)
     if len(keeps) <= 8:
-        panel.set_xticks(keeps, [f"{keep:g}" for keep in keeps])
+        ticks = apart(keeps, TICKS)
+        panel.set_xticks(ticks, [f"{keep:g}" for keep in ticks])
 
 
 def _amount(value: float, unit: str) -> str:
