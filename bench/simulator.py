@@ -42,9 +42,9 @@ class Simulation:
         self.meter = CostMeter(federation.task)
         self.observer = Observer(self.method, engine, federation.cell.diagnostics)
         self.completed = 0
-        # Of the clients whose sub-models were handed out and who have not reported yet: bytes, and operations a sample.
-        self._down_bytes: deque[int] = deque()
-        self._operations: deque[tuple[float, float]] = deque()
+        # Of the clients whose sub-models were handed out and who have not reported yet: bytes received, and operations
+        # a sample of the forward pass and of both passes.
+        self._handed_out: deque[tuple[int, float, float]] = deque()
 
     def rounds(self, resume: Mapping[str, Any] | None = None) -> Iterator[Round]:
         """Run the federation and yield each round when it is complete, round 0 (the initial model) first.
@@ -132,15 +132,12 @@ class Simulation:
             # The engine asks for the next sub-model while it trains: that time is the server's.
             this.seconds["train"] -= this.seconds["extract"] + this.seconds["count"] - before
             passes, loss = passes + result.passes, loss + result.loss * result.passes
-            up_bytes, cost = (
-                bytes_of(result.parameters.values()) + bytes_of(result.momentum.values()),
-                this.costs[place],
-            )
+            down_bytes, forward, both = self._handed_out.popleft()
+            up_bytes = bytes_of(result.parameters.values()) + bytes_of(result.momentum.values())
             this.up_bytes += up_bytes
-            forward, both = self._operations.popleft()
             this.forward_macs += round(forward * result.passes)
             this.train_macs += round(both * result.passes)
-            this.members.append(Member(selection.client, cost, self._down_bytes.popleft(), up_bytes, result.loss))
+            this.members.append(Member(selection.client, this.costs[place], down_bytes, up_bytes, result.loss))
             update = Update(selection, result.parameters, result.momentum, result.local)
             self.observer.keep(update)
             yield update
@@ -168,9 +165,9 @@ class Simulation:
                 networks = [(self.meter.of(network), passes) for network, passes in self.method.computed(submodel)]
             this.costs.append(cost)
             this.down_bytes += down_bytes
-            self._down_bytes.append(down_bytes)
             forward = math.fsum(own.macs * passes for own, passes in networks)
-            self._operations.append((forward, math.fsum(own.train_macs * passes for own, passes in networks)))
+            both = math.fsum(own.train_macs * passes for own, passes in networks)
+            self._handed_out.append((down_bytes, forward, both))
             yield Job(selection.client.number, this.number, submodel, momentum, learning_rates)
 
     def _check_apart(self, server: Server, submodel: nn.Module) -> None:
