@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ def footprint(
     """Return the cost of the sub-model of each (task, method with its parameters) and keep ratio.
 
     The tasks' models have their paper's size whatever the cells' tier, so that the table can be compared with the
-    published one; nothing is trained.
+    published one; what kind of model it is, such as its architecture, is as all cells of the task have it. Nothing is
+    trained.
 
     Args:
         cells: tasks and methods are taken from them.
@@ -49,14 +50,17 @@ def footprint(
     keeps = sorted({*keeps, *_levels(cells)})
     wanted = {(cell.task, cell.label): cell for cell in map(_alike, cells)}
     rows: list[dict[str, Any]] = []
-    for name in sorted({task for task, _ in wanted}):
-        task = registry.task(name).build(Cell(name, "fedavg", tier="paper"))
+    for name in _tasks(cells):
+        kind = kind_of_model(cell.model for cell in cells if cell.task == name)
+        task = registry.task(name).build(Cell(name, "fedavg", tier="paper", model=kind))
+        words = ", ".join(f"{option}={value}" for option, value in kind.items())
         with torch.device("meta"):
             model = task.model()
         blank(model)
         task.initialise(model, torch.Generator().manual_seed(key_of(0, "initialisation") % 2**63))
         full = cost_of(model, task)
-        rows.append(_row(name, "fedavg", "fedavg", 1.0, full, full, task.recipe.batch_size))
+        batch = task.recipe.batch_size
+        rows.append({"task": name, "model": words, **_row("fedavg", "fedavg", 1.0, full, full, batch)})
         for (_, label), cell in sorted(wanted.items()):
             if cell.task != name or cell.method == "fedavg":
                 continue
@@ -66,9 +70,21 @@ def footprint(
             except Exception as error:  # a plugin may raise anything, and one that does must not cost the others
                 on_skip(f"{name}, {label}", str(error) if isinstance(error, Skip) else repr(error))
                 continue
-            batch = task.recipe.batch_size
-            rows += [_row(name, cell.method, label, keep, cost, full, batch) for keep, cost in costs.items()]
+            rows += [
+                {"task": name, "model": words, **_row(cell.method, label, keep, cost, full, batch)}
+                for keep, cost in costs.items()
+            ]
     return table_of(rows, FOOTPRINT)
+
+
+def kind_of_model(models: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the options that all cells' models have in common and that say what they are: words, as numbers are sizes.
+
+    >>> kind_of_model([{"architecture": "resnet20", "width": 8}, {"architecture": "resnet20", "norm": "group"}])
+    {'architecture': 'resnet20'}
+    """
+    of_cells = [{(name, value) for name, value in model.items() if isinstance(value, str)} for model in models]
+    return dict(sorted(set.intersection(*of_cells)))
 
 
 def _costs(method: Method, model: nn.Module, task: Task, keeps: Iterable[float]) -> dict[float, Cost]:
@@ -100,7 +116,8 @@ def write_footprint(
     cells = list(cells)
     wanted = sorted({f"{cell.task} {cell.label}" for cell in map(_alike, cells)})
     levels = [f"{level:g}" for level in _levels(cells)]
-    made_by = " ".join([*wanted, *levels, *sorted({code_of(cell, plugins) for cell in cells})])
+    kinds = [f"{name} {kind_of_model(cell.model for cell in cells if cell.task == name)}" for name in _tasks(cells)]
+    made_by = " ".join([*wanted, *kinds, *levels, *sorted({code_of(cell, plugins) for cell in cells})])
     try:
         if (pq.read_schema(path).metadata or {}).get(b"made_by") == made_by.encode():
             return pq.read_table(path)
@@ -109,6 +126,10 @@ def write_footprint(
     table = footprint(cells, plugins, on_skip=on_skip)
     write_table(path, table, {"made_by": made_by})
     return table
+
+
+def _tasks(cells: Iterable[Cell]) -> list[str]:
+    return sorted({cell.task for cell in cells})
 
 
 def _alike(cell: Cell) -> Cell:
@@ -121,9 +142,8 @@ def _levels(cells: Iterable[Cell]) -> list[float]:
     return sorted({keep for cell in cells for keep, _ in cell.capacities})
 
 
-def _row(task: str, method: str, label: str, keep: float, cost: Cost, full: Cost, batch_size: int) -> dict[str, Any]:
+def _row(method: str, label: str, keep: float, cost: Cost, full: Cost, batch_size: int) -> dict[str, Any]:
     return {
-        "task": task,
         "method": method,
         "label": label,
         "keep": keep,

@@ -91,6 +91,7 @@ RANK_FIELDS = [
 ]
 FOOTPRINT_FIELDS = [
     pa.field("task", WORD, nullable=False),
+    pa.field("model", WORD, nullable=False),
     pa.field("method", WORD, nullable=False),
     pa.field("label", WORD, nullable=False),
     pa.field("keep", pa.float64(), nullable=False),

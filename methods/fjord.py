@@ -31,8 +31,12 @@ class FjORDParams:
         "0.2,0.4,0.6,0.8,1", "keep ratios that steps are made at, those below a client's own"
     )
     distillation: bool = parameter(
-        False, "a step also trains the client's widest network, whose outputs the drawn one learns in the labels' place"
+        False, "a step also trains the client's widest network, whose outputs the drawn one learns"
     )
+    distillation_weight: float = parameter(
+        1.0, "share of the widest network's outputs in what a drawn one learns; the rest are labels", low=0.0, high=1.0
+    )
+    temperature: float = parameter(1.0, "what logits are divided by where outputs are learned", above=0.0)
     statistics: Literal["per-width", "batch"] = parameter(
         "per-width", "batch normalisation is evaluated with running statistics of each width, or of the test batch"
     )
@@ -74,8 +78,8 @@ class FjORD(Nested):
         "NeurIPS 2021"
     )
     deviations = (
-        "distillation is that of Flower's baseline: the drawn width learns from the widest alone; the paper's mixture "
-        "of labels and teacher, with its weight and temperature, is left out",
+        "in a step of distillation the widest network learns the labels and the drawn one learns from it, as in "
+        "Flower's baseline",
         "statistics of a width are averaged over the clients that made steps at it; in Flower's baseline over all that "
         "could have",
     )
@@ -127,7 +131,9 @@ class FjORD(Nested):
         taught = teacher = self._outputs(submodel, submodel.keep, forward)
         if width != submodel.keep:
             taught = self._outputs(submodel, width, forward)
-        return self.task.loss(teacher, targets) + distillation_loss(taught, teacher.detach())
+        share, temperature = self.params.distillation_weight, self.params.temperature
+        loss = self.task.loss(teacher, targets) + share * distillation_loss(taught, teacher.detach(), temperature)
+        return loss if share == 1 else loss + (1 - share) * self.task.loss(taught, targets)
 
     def _outputs(self, submodel: Ordered, width: float, forward: Callable[[], Tensor]) -> Tensor:
         with submodel.at(width, None if width == submodel.keep else self._network(submodel, width)):
@@ -190,13 +196,17 @@ class FjORD(Nested):
         return ((keep, _evaluated(server, model, keep)) for keep, model in super().nested_models(server))
 
 
-def distillation_loss(outputs: Tensor, teacher: Tensor) -> Tensor:
+def distillation_loss(outputs: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """Return the mean cross entropy of outputs with what a teacher's outputs say, of both from logits.
+
+    Its gradient is that of the paper's Kullback-Leibler divergence, which is smaller by the teacher's entropy.
 
     Args:
         outputs: ``[samples, classes]``, or ``[samples]`` where one logit tells two classes apart.
         teacher: the same shape.
+        temperature: what both are divided by.
     """
+    outputs, teacher = outputs / temperature, teacher / temperature
     if outputs.ndim == 1:
         return functional.binary_cross_entropy_with_logits(outputs, teacher.sigmoid())
     return functional.cross_entropy(outputs, teacher.softmax(1))

@@ -153,6 +153,8 @@ def test_failed_run_ends_with_code_1_and_its_reason(bench: CommandLine) -> None:
     ("change", "words"),
     [
         (["--task", "cnn-femnst"], ["command line", "did you mean 'cnn-femnist'"]),
+        (["--method", "PRISM"], ["command line", "did you mean 'prism'"]),
+        (["--keep", "A-E"], ["unknown level 'A'", "did you mean 'a'"]),
         (["--method", "orthdorp"], ["command line", "did you mean 'orthdrop'"]),
         (["--keep", 0], ["command line", "keep = 0.0", "above 0 and up to 1"]),
         (["--keep", "nan"], ["keep = nan"]),

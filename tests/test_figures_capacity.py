@@ -216,6 +216,20 @@ def test_curves_have_a_row_for_each_profile_and_a_legend_entry_for_each_label() 
         assert y == pytest.approx(100 * rows.groupby("round")["test_acc"].mean())
 
 
+def test_a_panel_without_a_run_says_so() -> None:
+    rounds = make_mixed(PROFILES, tasks=(TASK,), seeds=(0,))
+    few_on_iid = rounds[(rounds["keep"] != FEW[1]) | (rounds["partition"] == "iid")]
+    figure = figures_of("training-curves", {"rounds": few_on_iid})[f"{TASK}-round"]
+    empty = [panel for panel in figure.axes if any("no run to show" in text.get_text() for text in panel.texts)]
+    assert [panel.get_title().split("\n")[-1] for panel in empty] == ["10% 1 | 90% 0.16"]
+    assert "LDA" in empty[0].get_title()
+
+
+def test_profiles_that_are_not_shown_are_counted() -> None:
+    figure = figures_of("training-curves", mixed(MANY))[f"{TASK}-round"]
+    assert f"Not shown: {len(MANY) - 6} profiles." in " ".join(words(figure).split())
+
+
 def test_levels_are_the_accuracies_of_the_sub_models() -> None:
     tables = mixed((HALVES, MANY[6]))
     figure = figures_of("levels", tables)[TASK]

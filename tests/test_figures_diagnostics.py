@@ -353,3 +353,6 @@ def test_limits_show_the_means_and_the_near_part_of_their_intervals() -> None:
     assert 0.3 < bottom < 0.4 and 0.6 < top < 0.7
     assert limits(wide.assign(low=wide["mean"], high=wide["mean"]), bounds=(0.4, 0.6)) == pytest.approx((0.388, 0.612))
     assert limits(wide.assign(mean=math.nan)) == (0.0, 1.0)
+    constant = wide.assign(mean=0.0, low=0.0, high=0.0)
+    assert limits(constant, bounds=(0.0, 1.0)) == pytest.approx((-0.0012, 0.0212))
+    assert limits(constant.assign(mean=1.0), bounds=(0.0, 1.0)) == pytest.approx((0.9788, 1.0012))

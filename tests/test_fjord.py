@@ -31,6 +31,7 @@ from helpers import (
 )
 from reference import SIZE, assert_same, batches, exact, prepared, reference_training, train
 from torch import Tensor
+from torch.nn import functional
 from trained import assert_trained_alike, build, jobs_of
 
 from bench.api import Streams
@@ -199,9 +200,12 @@ def test_clients_may_count_alike() -> None:
 
 @pytest.mark.parametrize("name", [CNN, LSTM])
 @pytest.mark.parametrize("width", [0.4, 0.75])
-def test_distillation_adds_the_cross_entropy_with_the_widest_networks_outputs(name: str, width: float) -> None:
+@pytest.mark.parametrize(("share", "temperature"), [(1.0, 1.0), (0.3, 2.5)])
+def test_distillation_adds_what_is_learned_from_the_widest_network(
+    name: str, width: float, share: float, temperature: float
+) -> None:
     task = small_task(name)
-    method: Any = method_of("fjord", distillation=True)
+    method: Any = method_of("fjord", distillation=True, distillation_weight=share, temperature=temperature)
     server = method.setup(initial(task), task)
     (selection,) = selections_of(method, server, cohort((0.75,)))
     submodel: Any = method.extract(server, selection).train()
@@ -215,9 +219,12 @@ def test_distillation_adds_the_cross_entropy_with_the_widest_networks_outputs(na
     teacher, student = (model(inputs).detach().double().numpy() for model in models)
     if name == LSTM:
         teacher, student = (np.stack([np.zeros_like(logits), logits], 1) for logits in (teacher, student))
-    p, q = (np.exp(z) / np.exp(z).sum(1, keepdims=True) for z in (teacher, student))
-    by_hand = sum(-math.log(p[row, target]) for row, target in enumerate(targets.tolist())) / 6
-    by_hand += sum(-p[row, c] * math.log(q[row, c]) for row in range(6) for c in range(p.shape[1])) / 6
+    hard_p, hard_q, p, q = (
+        np.exp(z / t) / np.exp(z / t).sum(1, keepdims=True) for t in (1.0, temperature) for z in (teacher, student)
+    )
+    by_hand = sum(-math.log(hard_p[row, target]) for row, target in enumerate(targets.tolist())) / 6
+    by_hand += share * sum(-p[row, c] * math.log(q[row, c]) for row in range(6) for c in range(p.shape[1])) / 6
+    by_hand += (1 - share) * sum(-math.log(hard_q[row, target]) for row, target in enumerate(targets.tolist())) / 6
     assert loss.item() == pytest.approx(by_hand, rel=1e-4)
     loss.backward()
     # The teacher learns from the labels alone.
@@ -227,7 +234,11 @@ def test_distillation_adds_the_cross_entropy_with_the_widest_networks_outputs(na
     outputs = narrow(inputs)
     if name == LSTM:
         outputs = torch.stack([torch.zeros_like(outputs), outputs], 1)
-    (-(torch.from_numpy(p).float() * outputs.log_softmax(1)).sum(1).mean()).backward()
+    # The paper's divergence, whose gradient is that of the cross entropy above.
+    soft = torch.from_numpy(p).float()
+    divergence = functional.kl_div((outputs / temperature).log_softmax(1), soft, reduction="none")
+    own = functional.cross_entropy(outputs, targets)
+    (share * divergence.sum(1).mean() + (1 - share) * own).backward()
     parameter = "classifier.bias"
     grads = [model.get_parameter(parameter).grad for model in (wide, narrow)]
     found = submodel.model.get_parameter(parameter).grad

@@ -46,6 +46,15 @@ def test_the_levels_of_a_profile_have_their_rows() -> None:
     assert {row["label"] for row in table} == {"fedavg", "origdrop"}
 
 
+def test_the_kind_of_model_is_the_cells_and_its_size_the_papers() -> None:
+    resnet20 = {"architecture": "resnet20", "width": 4}
+    cells = [cell_of(method, keep=0.5, task=RESNET, model=resnet20) for method in ("fedavg", "origdrop")]
+    table = footprint.footprint(cells, keeps=(0.5, 1.0)).to_pylist()
+    assert {(row["model"], row["full_parameters"]) for row in table} == {("architecture=resnet20", 272_762)}
+    both = footprint.footprint([*cells, cell_of("origdrop", keep=0.5, task=RESNET)], keeps=(0.5,)).to_pylist()
+    assert {(row["model"], row["full_parameters"]) for row in both} == {("", 11_173_962)}
+
+
 def test_full_model(resnet: pa.Table) -> None:
     (full,) = [row for row in resnet.to_pylist() if row["method"] == "fedavg"]
     assert full["keep"] == 1.0 and full["parameters"] == full["full_parameters"] == 11_173_962

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from bench.analysis.profiles import split_rows
 from bench.analysis.tables import FULL_MODEL
 from bench.figures.base import is_mixed, of_partition, partition_title, partitions_of, spread
-from bench.figures.panels import finish, full_model_line, grid, label_edges, method_entries
+from bench.figures.panels import finish, full_model_line, grid, label_edges, method_entries, say_empty
 from bench.figures.profile_words import panel_title
 from bench.figures.style import DASHED, SeriesStyle, counted
 
@@ -24,6 +25,7 @@ OfPanel = Callable[[pd.DataFrame], pd.DataFrame]
 
 KEEPS, PARTITIONS = 6, 4  # at most, in one figure
 MARKERS = 6  # on one curve
+LEAST = 0.02  # of what values are possible, on a vertical axis
 ROOM = 0.25  # of the spread of the means, on either side of them, for their intervals
 
 
@@ -94,6 +96,8 @@ def panels_by_keep(
                 return here[of_keep | (here["method"] == FULL_MODEL)]
 
             draw_panel(panel, of_panel)
+            if (of_panel(table)["method"] == FULL_MODEL).all() and keeps != [(1.0, None)]:
+                say_empty(panel)
             if profile:
                 panel.set_title(panel_title(profile, keep, partition, alpha))
             else:
@@ -101,7 +105,8 @@ def panels_by_keep(
             if x == "round":
                 panel.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
     label_edges(axes, x, y)
-    missing = {"keep ratio": len(all_keeps) - len(keeps), "partition": len(all_partitions) - len(partitions)}
+    row_noun = "keep ratio" if keeps[0][1] is None else "profile"
+    missing = {row_noun: len(all_keeps) - len(keeps), "partition": len(all_partitions) - len(partitions)}
     words = ", ".join(counted(number, number, noun) for noun, number in missing.items() if number)
     return figure, f"Not shown: {words}." if words else ""
 
@@ -202,6 +207,10 @@ def limits(*frames: pd.DataFrame, bounds: tuple[float, float] | None = None) -> 
     top = min(max(high, float(ends["high"].max())), high + room) if ends["high"].notna().any() else high
     if bounds is not None:
         bottom, top = max(bottom, bounds[0]), min(top, bounds[1])
+        if math.isfinite(least := LEAST * (bounds[1] - bounds[0])) and top - bottom < least:
+            # Values that are all the same would have an axis of no height.
+            bottom = min(max(bottom - (least - (top - bottom)) / 2, bounds[0]), bounds[1] - least)
+            top = bottom + least
     margin = max(0.06 * (top - bottom), 1e-6)
     return bottom - margin, top + margin
 

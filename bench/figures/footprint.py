@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,6 +20,7 @@ TICKS = 0.08  # of a panel's width, at least, from one labelled keep ratio to th
 NAMED = 3  # labels of equal footprint in one legend entry
 SHARES = ["parameters_share", "factored_share", "macs_share"]
 FACTORED_LINE = (0, (1, 1.2))
+FULL_LINE: dict[str, Any] = {"color": "#000000", "linestyle": DASHED, "linewidth": 1, "marker": ""}
 
 
 def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
@@ -64,12 +67,15 @@ def _figure(task: str, footprint: pd.DataFrame, styles: dict[str, SeriesStyle]) 
         Line2D([], [], label=name, color=styles[label].colour, marker=styles[label].marker)
         for label, name in names.items()
     ]
+    entries.append(Line2D([], [], label="the full model", **FULL_LINE))
     if footprint["factored_share"].notna().any():
         entries += [
             Line2D([], [], color="#555555", label="everything a client holds"),
             Line2D([], [], color="#555555", linestyle=FACTORED_LINE, label="factored layers only"),
         ]
-    return finish(figure, entries, {}, f"Size and work of a client's sub-model: {task}")
+    # Tables of an earlier version have no column 'model'.
+    model = str(full.get("model", ""))
+    return finish(figure, entries, {}, f"Size and work of a client's sub-model: {task}{f' ({model})' if model else ''}")
 
 
 def _names_of_equals(footprint: pd.DataFrame, labels: list[str]) -> dict[str, str]:
@@ -88,7 +94,7 @@ def _joined(labels: list[str]) -> str:
 
 
 def _finish_panel(panel: Axes, keeps: list[float]) -> None:
-    panel.axhline(100, color="#000000", linestyle=DASHED, linewidth=1)
+    panel.axhline(100, **FULL_LINE)
     panel.set_ylim(bottom=0)
     panel.set_xlim(keeps[0] - 0.08, keeps[-1] + 0.08)
     if len(keeps) <= 8:

@@ -17,7 +17,7 @@ from bench.analysis.summary import final_accuracy, over_seeds
 from bench.analysis.tables import FULL_MODEL
 from bench.figures.base import FigureSpec, Options, Skip, Tables, by_task, of_partition, partitions_of, spread
 from bench.figures.curve_panels import PARTITIONS, joined
-from bench.figures.panels import finish, grid, label_edges, method_entries
+from bench.figures.panels import finish, grid, label_edges, method_entries, say_empty
 from bench.figures.points import draw_crosses, draw_full_models, draw_points, fit_height, in_percent, points_note
 from bench.figures.profile_words import panel_title
 from bench.figures.style import SeriesStyle, counted, series_styles
@@ -90,6 +90,8 @@ def _figure(of: Found, styles: dict[str, SeriesStyle], last: int) -> Figure:
             points, full = (of_partition(table, partition, alpha) for table in (of_group, of.full))
             shown.append(points)
             _panel(panel, in_percent(points), in_percent(full), styles)
+            if points.empty:
+                say_empty(panel)
             panel.set_title(panel_title(profile, keep, partition, alpha))
         _label_levels(panels, sorted(of_group["level"].unique().tolist()))
     label_edges(axes, "keep ratio of the sub-model (log scale)", "test accuracy (%)")

@@ -95,6 +95,13 @@ def _legend_columns(names: Sequence[str], width: float) -> tuple[int, int]:
     return 1, 0
 
 
+def say_empty(panel: Axes) -> None:
+    """Say in a panel that a grid has for completeness that no run belongs there."""
+    panel.text(
+        0.5, 0.5, "no run to show", transform=panel.transAxes, ha="center", va="center", color="#777777", fontsize=8
+    )
+
+
 def label_edges(axes: Any, x: str, y: str) -> None:
     """Label the horizontal axis of the lowest panel of each column and the vertical axis of the left panels."""
     for column in axes.T:
