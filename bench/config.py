@@ -26,6 +26,7 @@ TABLES = ("training", "model", "parameters")
 FIGURES = (
     "accuracy-keep",
     "accuracy-cost",
+    "gap",
     "training-curves",
     "profiles",
     "levels",

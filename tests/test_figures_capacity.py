@@ -281,7 +281,7 @@ def test_personal_models_lie_beside_the_servers() -> None:
             figures_of("personal", {"rounds": without})
 
 
-@pytest.mark.parametrize("name", ["accuracy-keep", "accuracy-cost", "training-curves", "levels", "personal"])
+@pytest.mark.parametrize("name", ["accuracy-keep", "accuracy-cost", "gap", "training-curves", "levels", "personal"])
 def test_words_of_all_methods_at_once_do_not_overlap(name: str) -> None:
     labels = [(method, method) for method in METHODS]
     tables = equal(labels=labels, stand_in=True, partitions=(*IID, ("lda-prior", 0.1)), seeds=(0,))

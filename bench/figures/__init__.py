@@ -18,6 +18,7 @@ from bench.figures import (
     cosine,
     exploration,
     footprint,
+    gap,
     levels,
     personal,
     profiles,
@@ -36,6 +37,7 @@ FIGURES: dict[str, FigureSpec] = {
     for module in (
         accuracy_keep,
         accuracy_cost,
+        gap,
         training_curves,
         profiles,
         levels,
