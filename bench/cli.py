@@ -71,14 +71,23 @@ def _interrupt(number: int, frame: Any) -> NoReturn:
 @app.command("list")
 def list_(
     kind: Annotated[Kind | None, typer.Argument(help="What to list; everything if left out.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Of methods or tasks: all that is known of one.")] = None,
     plugin: Plugin = None,
 ) -> None:
     """Show the methods, tasks, sweeps, studies, figures and capacity profiles there are.
 
     A broken plugin is shown with its reason.
     """
-    from bench import listing
+    from bench import details, listing
 
+    if name is not None:
+        one = {Kind.methods: lambda name: details.method(name, plugin or []), Kind.tasks: details.task}
+        if kind not in one:
+            raise BenchError(
+                f"list {kind}: {name!r} cannot be shown alone; allowed: a name behind 'methods' or 'tasks'"
+            )
+        out.print(one[kind](name))
+        return
     shown = {
         Kind.methods: lambda: listing.methods(plugin or []),
         Kind.tasks: listing.tasks,

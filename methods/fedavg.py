@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bench.api import Cohort, Method, Selection, Server, Streams, Update, copy_of, parameter
-from bench.families.averaging import CoverageMean
+from bench.families.averaging import means_of
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,7 @@ class FedAvg(Method):
 
     @torch.no_grad()
     def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> Server:
-        means = {name: CoverageMean(tensor.detach()) for name, tensor in server.model.named_parameters()}
-        for update in updates:
-            weight = update.selection.client.samples if self.params.weights == "samples" else 1.0
-            for name, values in update.parameters.items():
-                means[name].add(values, weight=weight)
-        for name, tensor in server.model.named_parameters():
-            tensor.copy_(means[name].result())
+        named = dict(server.model.named_parameters())
+        for name, mean in means_of(named, updates, self.params.weights).items():
+            named[name].copy_(mean)
         return server

@@ -10,6 +10,7 @@ import numpy as np
 from torch import nn
 
 from bench.api import Client, Cohort, Selection, Server, Streams, parameter
+from bench.families.averaging import client_weight
 from bench.families.width import Width, model_of
 from bench.spectral.designs import Design, Uniform
 
@@ -44,6 +45,8 @@ class FederatedDropout(Width):
         "each client draws its own channels; later work (Verardo et al., 2022) suggests that the paper's clients share "
         "one draw a round (draws=round)",
         "no compression of what is sent, which the paper adds",
+        "clients count alike, as the other width methods' do; McMahan's average, on which the paper builds, counts "
+        "samples (weights=samples)",
     )
     Params = FederatedDropoutParams
 
@@ -59,7 +62,7 @@ class FederatedDropout(Width):
         return np.sort(rng.permutation(size)[:count])
 
     def weight(self, client: Client) -> float:
-        return float(client.samples) if self.params.weights == "samples" else 1.0
+        return client_weight(client, self.params.weights)
 
     def designs(self, server: Server, selections: Sequence[Selection]) -> dict[str, list[Design]]:
         if self.params.draws == "round":

@@ -204,7 +204,8 @@ class FedHM(Method):
 
     def received(self, server: Server, selection: Selection, submodel: nn.Module) -> Iterable[Tensor]:
         """Return what is sent: not which classes a client lacks, which it knows best."""
-        return super().received(server, selection, submodel)  # the buffer is not persistent
+        # The buffer is not persistent, so that the default leaves it out; overriding it declares that this is meant.
+        return super().received(server, selection, submodel)
 
     def local_loss(self, submodel: nn.Module, forward: Callable[[], Tensor], targets: Tensor) -> Tensor | None:
         return masked_loss(submodel, forward, targets, self.task) if self.params.masked_loss else None

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import Cohort, Measures, Method, Selection, Server, Streams, Update, copy_of, parameter
-from bench.families.averaging import CoverageMean
+from bench.families.averaging import CoverageMean, client_weight
 from bench.families.layerwise import SpreadMean, kernels_of, layers_of, less_critical
 from bench.tasks.base import Task
 
@@ -64,7 +64,9 @@ class FedLAMA(Method):
     paper = "Lee, Zhang and Avestimehr, Layer-wise adaptive model aggregation for scalable FL, AAAI 2023 (2110.10302)"
     deviations = (
         "intervals are counted in rounds of the harness, each a block of local epochs, not in local steps",
-        "local momentum starts from zero each round; the released code keeps it",
+        "local momentum starts from zero each round; the released code keeps that of each worker, also where it goes "
+        "on to train another client",
+        "in the last round of a run all layers are averaged, wherever in a period it lies",
         "evaluated is the mean of the cohort's models; the released code reports the best of some clients' models",
     )
     Params = FedLAMAParams
@@ -125,16 +127,19 @@ class FedLAMA(Method):
     def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> Server:
         named = {name: tensor.detach() for name, tensor in server.model.named_parameters()}
         means = {name: SpreadMean(tensor) for name, tensor in named.items()}
+        selection: Selection | None = None
         for update in updates:
-            place = self.place(update.selection)
-            weight = float(update.selection.client.samples) if self.params.weights == "samples" else 1.0
+            selection = update.selection
+            place, weight = self.place(selection), client_weight(selection.client, self.params.weights)
             for name, values in update.parameters.items():
                 means[name].add(values, weight, spreads=place == self.cohort_rounds)
             _remember(server, update, weight)
-        for name in self.due(server, _round(update.selection)):
+        if selection is None:
+            return server
+        for name in self.due(server, _round(selection)):
             named[name].copy_(means[name].mean.result())
-        if place == self.cohort_rounds:
-            self._adjust(server, {name: mean.spread() for name, mean in means.items()}, update.selection)
+        if self.place(selection) == self.cohort_rounds:
+            self._adjust(server, {name: mean.spread() for name, mean in means.items()}, selection)
         return server
 
     def _adjust(self, server: Server, spreads: dict[str, float], selection: Selection) -> None:

@@ -39,6 +39,7 @@ class FedRolex(Heterogeneous):
     )
     deviations = (
         "the window's rule is that of the paper as it is generally described: its text was not at hand, the code was",
+        "a share of channels that is no whole number is rounded up, as everywhere here",
         "the released code weighs normalisation, biases and classifier by a running count of their updates; here all "
         "are means over the clients that hold them, as convolutions are there",
         "the scaler's rate is relative to the server's whole model, which is what is evaluated; in the released code "

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.api import Client, Cohort, Selection, Server, Streams, Update, parameter
-from bench.families.averaging import CoverageMean
+from bench.families.averaging import CoverageMean, client_weight
 from bench.families.nested import Nested
 from bench.families.ordered import Ordered, initial_statistics, normalised_channels
 from bench.families.width import HELD
@@ -78,8 +78,7 @@ class FjORD(Nested):
         "NeurIPS 2021"
     )
     deviations = (
-        "in a step of distillation the widest network learns the labels and the drawn one learns from it, as in "
-        "Flower's baseline",
+        "evaluated are the widths that some client has held so far",
         "statistics of a width are averaged over the clients that made steps at it; in Flower's baseline over all that "
         "could have",
     )
@@ -180,7 +179,7 @@ class FjORD(Nested):
             yield replace(update, parameters=parameters)
 
     def weight(self, client: Client) -> float:
-        return float(client.samples) if self.params.weights == "samples" else 1.0
+        return client_weight(client, self.params.weights)
 
     def full_model(self, server: Server) -> nn.Module:
         """Return the network of the largest keep ratio that some client has had, with its statistics."""

@@ -24,4 +24,6 @@ class HeteroFL(Nested, Heterogeneous):
         "normalisation; theirs has. The scaler stands before whatever follows the convolution",
         "optimiser, learning rate, batch size and local epochs are the task's; gradients are not clipped "
         "(gradient_clip=1: as in the released code)",
+        "evaluated are the channels that some client has held so far; in the released code the largest level's width "
+        "from the first round on, which differs until such a client has taken part",
     )

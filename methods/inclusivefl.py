@@ -12,17 +12,22 @@ from torch import Tensor, nn
 
 from bench.api import Cohort, Method, Selection, Server, Skip, Streams, Update, copy_of, parameter
 from bench.cost import capacity, cost_of
-from bench.families.averaging import CoverageMean
+from bench.families.averaging import means_of
 from bench.models.base import Model
 from bench.tasks.base import Task
 
 
 @dataclass(frozen=True)
 class InclusiveFLParams:
-    """How clients count in the average."""
+    """How clients count in the average, and for which batch the capacity of an output side is counted."""
 
     weights: Literal["uniform", "samples"] = parameter(
         "uniform", "clients count alike (the paper), or by their samples"
+    )
+    capacity_batch: int = parameter(
+        32,
+        "samples whose activations count in a capacity, whatever batches clients train with (slides: 32)",
+        low=1,
     )
 
 
@@ -30,10 +35,9 @@ class InclusiveFL(Method):
     """A client of keep ratio p receives the whole model and trains its longest output side of capacity at most p.
 
     Models are cut between their parts (:meth:`bench.models.base.Model.parts`). The capacity of an output side is what
-    its training takes, parameters and a batch's activations, relative to the full model's
-    (:func:`bench.cost.capacity`), rounded to two digits as published: for ResNet-20 and batches of 32 that is 1.00,
-    0.42 without stem and three blocks, 0.16 without stem and six. Every client trains the last part, whatever its
-    capacity.
+    its training takes, parameters and the activations of ``capacity_batch`` samples, relative to the full model's
+    (:func:`bench.cost.capacity`), rounded to two digits as published: for ResNet-20 and 32 samples that is 1.00, 0.42
+    without stem and three blocks, 0.16 without stem and six. Every client trains the last part, whatever its capacity.
 
     The input side is frozen: it normalises by the statistics of its batch as in training, but no gradient passes it and
     none of its activations are kept. The server averages each parameter over the clients that trained it,
@@ -66,7 +70,7 @@ class InclusiveFL(Method):
     @cached_property
     def capacities(self) -> list[float]:
         """Of the model without its first 0, 1, 2, ... parts; counted when first asked for, which workers never do."""
-        return _capacities(self._whole, self.task)
+        return _capacities(self._whole, self.task, self.params.capacity_batch)
 
     def frozen_parts(self, keep: float) -> int:
         """Return how many parts, from the input, a client of this keep ratio does not train."""
@@ -83,13 +87,9 @@ class InclusiveFL(Method):
 
     @torch.no_grad()
     def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> Server:
-        means = {name: CoverageMean(tensor.detach()) for name, tensor in server.model.named_parameters()}
-        for update in updates:
-            weight = float(update.selection.client.samples) if self.params.weights == "samples" else 1.0
-            for name, values in update.parameters.items():
-                means[name].add(values, weight=weight)
-        for name, tensor in server.model.named_parameters():
-            tensor.copy_(means[name].result())
+        named = dict(server.model.named_parameters())
+        for name, mean in means_of(named, updates, self.params.weights).items():
+            named[name].copy_(mean)
         return server
 
     def coverage(self, server: Server, selection: Selection) -> dict[str, tuple[Tensor, int]]:
@@ -123,14 +123,14 @@ _KNOWN: dict[Hashable, list[float]] = {}
 """Capacities that this process has counted, which takes longer than a round of a small model."""
 
 
-def _capacities(whole: Model, task: Task) -> list[float]:
+def _capacities(whole: Model, task: Task, batch_size: int) -> list[float]:
     """Return the capacity of a model, which is changed, without its first 0, 1, ... parts, counted from such models."""
     shapes = tuple((name, tensor.shape) for name, tensor in whole.named_parameters())
-    key = repr(whole), shapes, type(task), task.example(1, "meta").shape, task.recipe.batch_size
+    key = repr(whole), shapes, type(task), task.example(1, "meta").shape, batch_size
     if key not in _KNOWN:
         full, capacities = cost_of(whole, task), [1.0]
         for part in whole.parts()[:-1]:
             freeze(whole, [part])
-            capacities.append(capacity(cost_of(whole, task), full, task.recipe.batch_size))
+            capacities.append(capacity(cost_of(whole, task), full, batch_size))
         _KNOWN[key] = capacities
     return _KNOWN[key]

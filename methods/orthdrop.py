@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import nn
 
-from bench.api import parameter
+from bench.api import Client, Selection, Server, parameter
 from bench.families.spectral import Sampled, SpectralParams, SpectralServer
+from bench.spectral.decompose import rank_of
 from bench.spectral.designs import Design, Leading
 
 
@@ -36,6 +39,16 @@ class OrthDrop(Sampled):
     def setup(self, model: nn.Module, task: Any) -> SpectralServer:
         self.keeps_tail = self.params.tail == "keep"
         return super().setup(model, task)
+
+    def nested_models(self, server: Server) -> Iterator[tuple[float, nn.Module]]:
+        """Where clients differ in capacity, what one of each keep ratio would hold: the leading kernels alone."""
+        assert isinstance(server, SpectralServer)
+        for keep in self.levels if len(self.levels) > 1 else ():
+            leading = {
+                name: torch.arange(rank_of(keep, spectrum.kernels), device=spectrum.s.device)
+                for name, spectrum in server.spectra.items()
+            }
+            yield keep, self.extract(server, Selection(Client(0, 1, keep), leading))
 
     def design(self, sigma: np.ndarray, rank: int, clients: int) -> Design:
         return Leading(len(sigma), rank)

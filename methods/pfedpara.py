@@ -28,6 +28,8 @@ class PFedPara(Hadamard):
         "law (fan_in) the CNN diverges",
         "no Jacobian regularisation: neither the authors' notebook nor Flower's baseline has it",
         "ranks of matrices follow from their own count of parameters: the authors' notebook has convolutions alone",
+        "where keep ratios differ, all clients have the rank of the smallest one: factors of two ranks have no mean",
+        "whole stay 1 x 1 shortcuts, and weights of which the smallest rank would hold as many numbers",
     )
     offset = 1.0
 

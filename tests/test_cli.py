@@ -110,6 +110,20 @@ def test_listings(bench: CommandLine, monkeypatch: pytest.MonkeyPatch, width: st
     assert [kind for kind in known if kind not in everything] == []
 
 
+def test_one_method_or_task_is_shown_with_all_that_is_known_of_it(bench: CommandLine) -> None:
+    shown = " ".join(bench("list", "methods", "fedhm").out.split())
+    kind = registry.method("fedhm").kind
+    assert kind is not None and kind.paper in shown and kind.deviations
+    assert [words for words in kind.deviations if words not in shown] == []
+    assert "label_rows" in shown and "mean, sum, all" in shown
+    assert "resnet18, resnet20" in " ".join(bench("list", "tasks", "resnet18-cifar10").out.split())
+    for name in registry.methods():
+        assert bench("list", "methods", name).code == 0
+    assert "did you mean 'fedhm'" in bench.refused("list", "methods", "fedhn")
+    assert "did you mean 'lstm-imdb'" in bench.refused("list", "tasks", "lstm-imbd")
+    assert "'methods' or 'tasks'" in bench.refused("list", "figures", "levels")
+
+
 def test_broken_plugin_is_a_row_of_the_listing(bench: CommandLine) -> None:
     write(Path("broken.py"), "def f(:\n")
     shown = bench("list", "methods", "--plugin", "broken.py")

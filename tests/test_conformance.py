@@ -18,17 +18,26 @@ from bench.runtime import prepared
 
 WORKERS = "two workers agree"
 NAMES = sorted(registry.methods())
-VARIANTS: list[tuple[str, dict[str, Any]]] = [
-    ("prism", {"sigma": "absorbed", "client_momentum": "carry"}),
-    ("prism", {"multipliers": "wallenius"}),
-    ("prism", {"multipliers": "wallenius", "clip_tau": 10.0}),
-    ("prism", {"first_epoch_lr": "stale"}),
-    ("collective", {"aggregate": "product"}),
-    ("orthdrop", {"aggregate": "product", "weights": "samples"}),
-    ("fedavg", {"weights": "uniform"}),
-    ("fedlama", {"base_interval": 2, "layers": "kernels", "weights": "samples"}),
-    ("fedlama", {"phi": 1}),
-    ("inclusivefl", {"weights": "samples"}),
+VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
+    ("prism", LSTM, {"sigma": "absorbed", "client_momentum": "carry"}),
+    ("prism", LSTM, {"multipliers": "wallenius"}),
+    ("prism", LSTM, {"multipliers": "wallenius", "clip_tau": 10.0}),
+    ("prism", LSTM, {"first_epoch_lr": "stale"}),
+    ("collective", LSTM, {"aggregate": "product"}),
+    ("orthdrop", LSTM, {"aggregate": "product", "weights": "samples"}),
+    ("fedavg", LSTM, {"weights": "uniform"}),
+    ("fedlama", LSTM, {"base_interval": 2, "layers": "kernels", "weights": "samples"}),
+    ("fedlama", LSTM, {"phi": 1}),
+    ("inclusivefl", LSTM, {"weights": "samples", "capacity_batch": 1}),
+    ("fjord", LSTM, {"distillation": True, "distillation_weight": 0.5, "temperature": 2.0}),
+    ("fjord", RESNET, {"distillation": True, "statistics": "batch"}),
+    ("federated_dropout", LSTM, {"draws": "round", "weights": "samples"}),
+    ("heterofl", CNN, {"scaler": False, "masked_loss": False, "label_rows": False, "gradient_clip": 1.0}),
+    ("heterofl", RESNET, {"statistics": "batch", "weights": "samples"}),
+    ("fedrolex", CNN, {"masked_loss": False, "label_rows": False}),
+    ("fedhm", CNN, {"masked_loss": True, "label_rows": "sum", "factor_decay": True}),
+    ("fedpara", CNN, {"rank_rule": "interpolated", "tanh": True}),
+    ("pfedpara", CNN, {"rank_rule": "interpolated", "weights": "uniform"}),
 ]
 
 
@@ -62,9 +71,9 @@ def test_methods_conform(method: str, task: str) -> None:
     assert failed(results(method, task)) == {}
 
 
-@pytest.mark.parametrize(("method", "parameters"), VARIANTS)
-def test_variants_conform(method: str, parameters: dict[str, Any]) -> None:
-    assert failed(results(method, LSTM, **parameters)) == {}
+@pytest.mark.parametrize(("method", "task", "parameters"), VARIANTS)
+def test_variants_conform(method: str, task: str, parameters: dict[str, Any]) -> None:
+    assert failed(results(method, task, **parameters)) == {}
 
 
 def test_a_setup_that_asks_nothing_of_its_base_conforms(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import LSTM, federation
+from helpers import CNN, LSTM, federation
 from scipy import stats
 from tiny import cell_of
 
@@ -135,11 +135,17 @@ def test_a_typo_of_capacity_and_dynamic_within_the_profile() -> None:
         cell_of("prism", keep=f"{MIXED} dynamic")
 
 
-@pytest.mark.parametrize("method", ["orthdrop", "prism", "origdrop", "collective"])
-def test_dynamic_rounds_train_and_repeat(method: str) -> None:
+DYNAMIC = [
+    *((method, LSTM) for method in ("orthdrop", "prism", "origdrop", "collective", "fjord", "federated_dropout")),
+    *((method, CNN) for method in ("heterofl", "fedrolex", "fedhm", "fedpara", "pfedpara", "inclusivefl")),
+]
+
+
+@pytest.mark.parametrize(("method", "task"), DYNAMIC)
+def test_dynamic_rounds_train_and_repeat(method: str, task: str) -> None:
     results = []
     for _ in range(2):
-        built = federation(method, LSTM, keep="0.25:0.5,0.75:0.5", capacity="dynamic", diagnostics="all")
+        built = federation(method, task, keep="0.25:0.5,1:0.5", capacity="dynamic", diagnostics="all")
         simulation = Simulation(built, InlineEngine(built))
         losses = [each.train_loss for each in simulation.rounds()]
         results.append((losses, [values.clone() for values in simulation.server.model.state_dict().values()]))

@@ -108,17 +108,17 @@ def test_ranks_are_those_of_a_direct_search(shape: tuple[int, ...]) -> None:
     size = math.prod(shape)
     larger = next(rank for rank in itertools.count(1) if rank**2 >= max(shape[:2]))
     smaller = next(rank for rank in itertools.count(1) if rank**2 >= min(shape[:2]))
-    assert (smallest_rank(shape, "paper"), smallest_rank(shape, "flower")) == (larger, smaller)
-    assert pays(shape, "paper") == (counted(shape, larger) < size)
-    assert pays(shape, "flower") == (counted(shape, smaller) < size)
+    assert (smallest_rank(shape, "share"), smallest_rank(shape, "interpolated")) == (larger, smaller)
+    assert pays(shape, "share") == (counted(shape, larger) < size)
+    assert pays(shape, "interpolated") == (counted(shape, smaller) < size)
     most = max(rank for rank in range(0, 400) if counted(shape, rank) <= size)
     for keep in (Fraction(1, 10), Fraction(1, 5), Fraction(2, 5), Fraction(7, 10), Fraction(1)):
         enough = next(rank for rank in itertools.count(1) if counted(shape, rank) >= keep * size)
-        assert rank_for(shape, float(keep), "paper") == max(larger, enough)
+        assert rank_for(shape, float(keep), "share") == max(larger, enough)
         between = math.ceil((1 - keep) * smaller + keep * max(smaller, most))
-        assert rank_for(shape, float(keep), "flower") == between
+        assert rank_for(shape, float(keep), "interpolated") == between
         assert factor_count(shape, between) == counted(shape, between)
-        if pays(shape, "flower"):
+        if pays(shape, "interpolated"):
             assert counted(shape, between) <= size
 
 
@@ -127,14 +127,14 @@ def test_ranks_are_those_of_a_direct_search(shape: tuple[int, ...]) -> None:
 )
 def test_the_counts_that_the_authors_notebook_prints(keep: float, published: int) -> None:
     shape = (256, 256, 3, 3)
-    assert factor_count(shape, rank_for(shape, keep, "paper")) == published
+    assert factor_count(shape, rank_for(shape, keep, "share")) == published
 
 
 @pytest.mark.parametrize(("keep", "classes", "published"), [(0.1, 10, 1.55), (0.4, 100, 4.53)])
 def test_the_millions_of_parameters_of_flowers_vgg16(keep: float, classes: int, published: float) -> None:
     widths = [3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]
     kernels = [(outputs, inputs, 3, 3) for inputs, outputs in itertools.pairwise(widths)]
-    factors = sum(factor_count(shape, rank_for(shape, keep, "flower")) for shape in kernels)
+    factors = sum(factor_count(shape, rank_for(shape, keep, "interpolated")) for shape in kernels)
     others = 3 * sum(widths[1:]) + 2 * (512 * 512 + 512) + 512 * classes + classes  # biases, norms, linear layers
     assert round((factors + others) / 1e6, 2) == published
 
@@ -170,10 +170,10 @@ def test_which_weights_are_made_of_factors() -> None:
         f"stages.{stage}.{block}.conv{conv}.weight" for stage in range(4) for block in range(2) for conv in (1, 2)
     ]
     assert list(fedpara(paper_task(RESNET))[0].factored) == blocks  # type: ignore[attr-defined]
-    flower = fedpara(paper_task(RESNET, factored="all"), rank_rule="flower")[0]
+    flower = fedpara(paper_task(RESNET, factored="all"), rank_rule="interpolated")[0]
     assert list(flower.factored) == ["stem.weight", *blocks]  # type: ignore[attr-defined]
     assert list(fedpara(paper_task(CNN))[0].factored) == ["conv2.weight"]  # type: ignore[attr-defined]
-    flower = fedpara(paper_task(CNN), rank_rule="flower")[0]
+    flower = fedpara(paper_task(CNN), rank_rule="interpolated")[0]
     assert list(flower.factored) == ["conv1.weight", "conv2.weight"]  # type: ignore[attr-defined]
     matrices = [f"lstm.weight_{kind}_l{layer}" for layer in (0, 1) for kind in ("ih", "hh")]
     # Of the paper's size the first one, 1024 x 64, would have 2 * 32 * 1088 numbers and not 65,536.
@@ -265,13 +265,13 @@ def test_clients_that_do_nothing_leave_everything_exactly_as_it_is() -> None:
     assert all(torch.equal(value, memory[name]) for name, value in following.memory.items())
 
 
-@pytest.mark.parametrize("rank_rule", ["paper", "flower"])
+@pytest.mark.parametrize("rank_rule", ["share", "interpolated"])
 def test_only_factors_and_whole_layers_are_held_and_sent(rank_rule: str) -> None:
     task = paper_task(CNN)
     method, server = fedpara(task, (0.4,), rank_rule=rank_rule)
     (selection,) = selections_of(method, server, cohort_of(0.4))
     submodel = method.extract(server, selection)
-    shapes = {"conv2": (64, 64, 3, 3)} | ({"conv1": (64, 1, 5, 5)} if rank_rule == "flower" else {})
+    shapes = {"conv2": (64, 64, 3, 3)} | ({"conv1": (64, 1, 5, 5)} if rank_rule == "interpolated" else {})
     factors = sum(counted(shape, rank_for(shape, 0.4, rank_rule)) for shape in shapes.values())  # type: ignore[arg-type]
     dense = sum(math.prod(shape) for shape in shapes.values())
     cost = cost_of(submodel, task)

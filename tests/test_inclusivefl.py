@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,15 @@ from torch import Tensor, nn
 from bench import registry
 from bench.api import Method, Server, Skip
 from bench.cell import Cell
+from bench.config import read_sweep
 from bench.conformance import Status, Subject, run_check
-from bench.cost import capacity, cost_of
+from bench.cost import Cost, cost_of
 from bench.engine import InlineEngine
 from bench.simulator import Simulation
 from bench.tasks.base import Task
 from bench.training import Job, train_client
 
+ROOT = Path(__file__).resolve().parents[1]
 MIXED = "0.16:0.5,1:0.5"
 STEM_AND_STAGE = ("stem", "stages.0")
 
@@ -57,6 +60,11 @@ def small(name: str, **parameters: Any) -> tuple[Any, Server, Task]:
 def submodel_of(method: Method, server: Server, keep: float) -> nn.Module:
     (selection,) = selections_of(method, server, cohort_of(keep))
     return method.extract(server, selection)
+
+
+def _share(cost: Cost, full: Cost, batch: int) -> float:
+    part, whole = (of.trained_parameters + batch * of.activations for of in (cost, full))
+    return part / whole
 
 
 def trained_names(submodel: nn.Module) -> set[str]:
@@ -81,15 +89,16 @@ def test_resnet20_is_cut_as_published(keep: float, blocks: int | None, parameter
         assert len(trained_names(submodel_of(method, server, keep - 0.01))) < len(trained_names(submodel))
 
 
+@pytest.mark.parametrize("batch", [32, 3])
 @pytest.mark.parametrize("name", TASKS)
-def test_a_client_trains_the_longest_output_side_that_fits(name: str) -> None:
-    method, server, task = small(name)
+def test_a_client_trains_the_longest_output_side_that_fits(name: str, batch: int) -> None:
+    method, server, task = small(name, capacity_batch=batch)
     parts, full, needed = method.parts, cost_of(server.model, task), []
     for frozen in range(len(parts)):
         model = initial(task)
         for parameter, tensor in model.named_parameters():
             tensor.requires_grad_(not any(parameter.startswith(prefix) for part in parts[:frozen] for prefix in part))
-        needed.append(round(capacity(cost_of(model, task), full, task.recipe.batch_size), 2))
+        needed.append(round(_share(cost_of(model, task), full, batch), 2))
     assert needed[0] == 1 and needed == sorted(needed, reverse=True)
     for keep in (0.01, 0.16, 0.42, 0.5, 0.9, 0.99, 1.0):
         fitting = [frozen for frozen, value in enumerate(needed) if value <= keep]
@@ -101,6 +110,17 @@ def test_a_client_trains_the_longest_output_side_that_fits(name: str) -> None:
             parameter for parameter in values_of(server.model) if parameter.startswith(prefixes)
         }
         assert any(parameter.startswith("classifier") for parameter in trained_names(submodel))
+
+
+def test_the_clients_of_the_shipped_sweeps_are_cut_as_published() -> None:
+    """A narrower model and shorter batches leave the cuts of ResNet-20 where the slides have them."""
+    for file in ("mixed-capacity.toml", "mixed-capacity-paper.toml"):
+        cells = [cell for cell in read_sweep(ROOT / "sweeps" / file).cells if cell.method == "inclusivefl"]
+        for cell in {(str(cell.model), str(cell.training)): cell for cell in cells}.values():
+            task = registry.task(cell.task).build(cell)
+            method: Any = registry.method(cell.method).build(cell)
+            method.setup(initial(task), task)
+            assert [method.frozen_parts(keep) for keep in (1.0, 0.42, 0.16)] == [0, 4, 7]
 
 
 @pytest.mark.parametrize("weights", ["uniform", "samples"])

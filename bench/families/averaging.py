@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+from bench.api import Client, Update
+
+Weights = Literal["samples", "uniform"]
+
+
+def client_weight(client: Client, weights: Weights) -> float:
+    """Return how much a client counts in an average: its number of samples, or 1 where all count alike."""
+    return float(client.samples) if weights == "samples" else 1.0
+
+
+def means_of(named: Mapping[str, Tensor], updates: Iterable[Update], weights: Weights) -> dict[str, Tensor]:
+    """Return each of the server's tensors as the mean over the clients that sent it whole; what none sent stays."""
+    means = {name: CoverageMean(tensor.detach()) for name, tensor in named.items()}
+    for update in updates:
+        for name, values in update.parameters.items():
+            means[name].add(values, weight=client_weight(update.selection.client, weights))
+    return {name: mean.result() for name, mean in means.items()}
 
 
 class CoverageMean:

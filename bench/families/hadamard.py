@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import Cohort, Method, Selection, Server, Skip, Streams, Update, parameter
-from bench.families.averaging import CoverageMean
+from bench.families.averaging import means_of
 from bench.families.hadamard_rank import Init, Rule, factor_deviations, pays, rank_for
 from bench.models.base import Model
 from bench.models.factorise import with_layers
@@ -27,10 +27,10 @@ FACTOR = "factor/"
 class HadamardParams:
     """Ranks, initial values and averages."""
 
-    rank_rule: Literal["paper", "flower"] = parameter(
-        "paper",
-        "rank for a keep ratio: that share of a weight's numbers (the authors' notebook), or between the smallest and "
-        "largest rank (Flower)",
+    rank_rule: Literal["share", "interpolated"] = parameter(
+        "share",
+        "rank for a keep ratio: that share of a weight's numbers (the authors' notebook), or so far between the "
+        "smallest and the largest rank (Flower)",
     )
     init: Literal["fan_in", "fan_out", "matched"] | None = parameter(
         None,
@@ -119,14 +119,10 @@ class Hadamard(Method):
     @torch.no_grad()
     def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> Server:
         whole = {name: tensor for name, tensor in server.model.named_parameters() if name not in self.factored}
-        means = {name: CoverageMean(tensor.detach()) for name, tensor in {**whole, **self.factors(server)}.items()}
-        for update in updates:
-            weight = update.selection.client.samples if self.params.weights == "samples" else 1.0
-            for name, values in update.parameters.items():
-                means[name].add(values, weight=weight)
+        means = means_of({**whole, **self.factors(server)}, updates, self.params.weights)
         for name, tensor in whole.items():
-            tensor.copy_(means[name].result())
-        averaged = {f"{FACTOR}{name}": mean.result() for name, mean in means.items() if name not in whole}
+            tensor.copy_(means[name])
+        averaged = {f"{FACTOR}{name}": mean for name, mean in means.items() if name not in whole}
         following = Server(server.model, {**server.memory, **averaged})
         self._compose(following)
         return following

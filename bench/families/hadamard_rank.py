@@ -7,7 +7,7 @@ from typing import Literal
 
 from bench.models.hadamard import factor_shapes
 
-Rule = Literal["paper", "flower"]
+Rule = Literal["share", "interpolated"]
 Init = Literal["fan_in", "fan_out", "matched"]
 
 
@@ -19,23 +19,23 @@ def factor_count(shape: tuple[int, ...], rank: int) -> int:
 def smallest_rank(shape: tuple[int, ...], rule: Rule) -> int:
     """Return the rank below which a rule never goes: of the square roots of outputs and inputs the larger or smaller.
 
-    ``R ** 2`` of the larger one ("paper") reaches any rank that the weight, read as a matrix of outputs and inputs, can
-    have.
+    ``R ** 2`` bounds the rank of the weight, read as a matrix of outputs and inputs, so that the smaller root
+    ("interpolated") is enough for full rank; the authors' notebook ("share") takes the larger one.
     """
     sizes = shape[:2]
-    return 1 + math.isqrt((max(sizes) if rule == "paper" else min(sizes)) - 1)
+    return 1 + math.isqrt((max(sizes) if rule == "share" else min(sizes)) - 1)
 
 
 def rank_for(shape: tuple[int, ...], keep: float, rule: Rule) -> int:
     """Return the rank R of a weight for a keep ratio g.
 
-    "paper", from the authors' notebook: the smallest R that holds at least g of the weight's numbers, and at least
-    :func:`smallest_rank`; for a kernel ``2 R (O + I + R k^2) >= g O I k^2``. "flower", from Flower's baseline: between
-    the smallest rank and the largest that holds no more numbers than the weight, ``ceil((1 - g) R_min + g R_max)``.
-    Neither has matrices; for them the same is asked of ``2 R (m + n)``.
+    "share", from the authors' notebook: the smallest R that holds at least g of the weight's numbers, and at least
+    :func:`smallest_rank`; for a kernel ``2 R (O + I + R k^2) >= g O I k^2``. "interpolated", from Flower's baseline:
+    between the smallest rank and the largest that holds no more numbers than the weight,
+    ``ceil((1 - g) R_min + g R_max)``. Neither code has matrices; for them the same is asked of ``2 R (m + n)``.
     """
     least = smallest_rank(shape, rule)
-    if rule == "paper":
+    if rule == "share":
         return max(least, math.ceil(round(_rank_of_count(shape, keep), 9)))
     most = max(least, math.floor(round(_rank_of_count(shape, 1.0), 9)))
     return math.ceil(round((1 - keep) * least + keep * most, 9))

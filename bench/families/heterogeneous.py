@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from bench.api import Client, Selection, Server, Skip, parameter
+from bench.families.averaging import client_weight
 from bench.families.masked import classes_of, mark_absent, masked_loss
 from bench.families.width import Width, model_of
 from bench.models.base import Model
@@ -69,7 +70,8 @@ class Heterogeneous(Width):
 
     def received(self, server: Server, selection: Selection, submodel: nn.Module) -> Iterable[Tensor]:
         """Return what is sent: not which classes a client lacks, which it knows best."""
-        return super().received(server, selection, submodel)  # the buffer is not persistent
+        # The buffer is not persistent, so that the default leaves it out; overriding it declares that this is meant.
+        return super().received(server, selection, submodel)
 
     def local_loss(self, submodel: nn.Module, forward: Callable[[], Tensor], targets: Tensor) -> Tensor | None:
         if not self.params.masked_loss:
@@ -81,7 +83,7 @@ class Heterogeneous(Width):
             nn.utils.clip_grad_norm_(submodel.parameters(), self.params.gradient_clip)
 
     def weight(self, client: Client) -> float:
-        return float(client.samples) if self.params.weights == "samples" else 1.0
+        return client_weight(client, self.params.weights)
 
     def classes(self, server: Server, client: Client) -> Tensor | None:
         if not self.params.label_rows or not client.labels:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import Client, Cohort, Measures, Method, Selection, Server, Skip, Streams, Update
+from bench.families.averaging import client_weight
 from bench.families.choice import checked_choice
 from bench.families.product_decay import factor_names, product_decay
 from bench.families.spectral_averaging import MOMENTUM, Averages, part
@@ -166,7 +167,7 @@ class Spectral(Method):
 
     def weight(self, client: Client) -> float:
         """Return a client's weight in the averages: 1 (PriSM, equation 3) or its samples (the spectral estimators)."""
-        return 1.0 if self.params.weights == "uniform" else float(client.samples)
+        return client_weight(client, self.params.weights)
 
     def _trained_tensors(self, server: SpectralServer) -> dict[str, Tensor]:
         """Return what the clients train, by the sub-model's parameter names, at the server's full size."""
