@@ -62,8 +62,7 @@ def half_by_loops(factors: Mapping[str, Tensor]) -> np.ndarray:
     t = factors["t"].double().numpy()
     kernel = np.zeros((o.shape[1], i.shape[1], *t.shape[2:]))
     for a, b, height, width in np.ndindex(*kernel.shape):
-        for x, y in np.ndindex(len(o), len(i)):
-            kernel[a, b, height, width] += t[x, y, height, width] * o[x, a] * i[y, b]
+        kernel[a, b, height, width] = o[:, a] @ t[:, :, height, width] @ i[:, b]
     return kernel
 
 
