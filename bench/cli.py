@@ -19,7 +19,7 @@ from bench.cli_options import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, Determi
 from bench.cli_results import gc, results_app
 from bench.cli_sweep import plot, status, sweep
 from bench.cli_tune import tune
-from bench.errors import BenchError
+from bench.errors import BenchError, choices
 
 app = typer.Typer(
     help="A benchmark of sub-model federated learning: interchangeable methods on shared tasks.",
@@ -41,6 +41,9 @@ class Kind(StrEnum):
     studies = "studies"
     figures = "figures"
     profiles = "profiles"
+
+
+KINDS = "|".join(Kind)
 
 
 PartitionKind = Annotated[
@@ -70,7 +73,7 @@ def _interrupt(number: int, frame: Any) -> NoReturn:
 
 @app.command("list")
 def list_(
-    kind: Annotated[Kind | None, typer.Argument(help="What to list; everything if left out.")] = None,
+    kind: Annotated[str | None, typer.Argument(help="What to list; everything if left out.", metavar=KINDS)] = None,
     name: Annotated[str | None, typer.Argument(help="Of methods or tasks: all that is known of one.")] = None,
     plugin: Plugin = None,
 ) -> None:
@@ -80,8 +83,10 @@ def list_(
     """
     from bench import details, listing
 
+    if kind is not None and kind not in list(Kind):
+        raise BenchError(f"list: unknown kind {kind!r}; {choices(kind, list(Kind))}")
     if name is not None:
-        one = {Kind.methods: lambda name: details.method(name, plugin or []), Kind.tasks: details.task}
+        one = {"methods": lambda name: details.method(name, plugin or []), "tasks": details.task}
         if kind not in one:
             raise BenchError(
                 f"list {kind}: {name!r} cannot be shown alone; allowed: a name behind 'methods' or 'tasks'"
@@ -96,8 +101,8 @@ def list_(
         Kind.figures: listing.figures,
         Kind.profiles: listing.profiles,
     }
-    for name in Kind if kind is None else [kind]:
-        out.print(shown[name]())
+    for one_kind in Kind if kind is None else [Kind(kind)]:
+        out.print(shown[one_kind]())
 
 
 @app.command()

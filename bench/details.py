@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import re
 import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,8 +45,19 @@ def task(name: str) -> Group:
         BenchError: there is no such task.
     """
     kind = registry.task(name).kind
-    facts = {"data set": kind.dataset, "tiers": ", ".join(kind.tiers), "paper": kind.paper}
-    return Group(*_heading(name, kind.summary, facts), _parameters(kind.Params))
+    facts = {"data set": kind.dataset, "paper": kind.paper}
+    return Group(*_heading(name, kind.summary, facts), _parameters(kind.Params), _recipes(kind.tiers))
+
+
+def _recipes(tiers: Mapping[str, Any]) -> Table:
+    """Return what each tier sets of the training, a column a tier."""
+    table = Table(title="training, by tier", title_justify="left")
+    for column in ("name", *tiers, "what it is"):
+        table.add_column(column, overflow="fold", no_wrap=column == "name")
+    for field in dataclasses.fields(next(iter(tiers.values()))):
+        values = (as_typed(getattr(recipe, field.name)) for recipe in tiers.values())
+        table.add_row(field.name, *values, escape(about(field).help))
+    return table
 
 
 def _heading(name: str, summary: str, facts: dict[str, str]) -> Iterator[RenderableType]:
@@ -62,6 +73,7 @@ def _text(kind: type) -> Iterator[RenderableType]:
     if text:
         # Lines of a paragraph are joined, for the terminal has a width of its own; indented formulae stay as they are.
         joined = re.sub(r"(?<=\S)\n(?=\S)", " ", text).replace("``", "")
+        joined = re.sub(r":\w+:`~?([^`]*)`", r"\1", joined)
         yield Padding(escape(joined), (1, 0, 1, 2))
 
 
@@ -75,9 +87,16 @@ def _parameters(params: type) -> RenderableType:
     types = typing.get_type_hints(params)
     for field in fields:
         known = about(field)
-        default = "none" if field.default is None else str(field.default)
+        default = as_typed(field.default)
         table.add_row(known.alias or field.name, escape(default), allowed(types[field.name], known), escape(known.help))
     return table
+
+
+def as_typed(value: Any) -> str:
+    """Return a value as it is written on the command line and in sweep files."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def allowed(kind: Any, known: About) -> str:

@@ -43,7 +43,7 @@ class FjORDParams:
     weights: Literal["samples", "uniform"] = parameter("samples", "clients count by their samples, or alike")
 
     def __post_init__(self) -> None:
-        """Refuse widths that are none.
+        """Refuse widths that are none, and what distillation alone has an effect on.
 
         Raises:
             ValueError: in one sentence.
@@ -57,6 +57,9 @@ class FjORDParams:
                 f"widths = {self.widths!r} is not possible; allowed: numbers above 0 to 1 with commas between them, "
                 "for example '0.2,0.4,0.6,0.8,1'"
             )
+        for name in ("distillation_weight", "temperature"):
+            if not self.distillation and getattr(self, name) != 1:
+                raise ValueError(f"{name} = {getattr(self, name):g} has no effect without distillation; leave it out")
 
     def width_set(self) -> tuple[float, ...]:
         """Return the widths, ascending."""
@@ -132,7 +135,8 @@ class FjORD(Nested):
             taught = self._outputs(submodel, width, forward)
         share, temperature = self.params.distillation_weight, self.params.temperature
         loss = self.task.loss(teacher, targets) + share * distillation_loss(taught, teacher.detach(), temperature)
-        return loss if share == 1 else loss + (1 - share) * self.task.loss(taught, targets)
+        # The widest network has learned the labels already.
+        return loss if share == 1 or taught is teacher else loss + (1 - share) * self.task.loss(taught, targets)
 
     def _outputs(self, submodel: Ordered, width: float, forward: Callable[[], Tensor]) -> Tensor:
         with submodel.at(width, None if width == submodel.keep else self._network(submodel, width)):

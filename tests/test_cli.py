@@ -116,11 +116,14 @@ def test_one_method_or_task_is_shown_with_all_that_is_known_of_it(bench: Command
     assert kind is not None and kind.paper in shown and kind.deviations
     assert [words for words in kind.deviations if words not in shown] == []
     assert "label_rows" in shown and "mean, sum, all" in shown
-    assert "resnet18, resnet20" in " ".join(bench("list", "tasks", "resnet18-cifar10").out.split())
+    task = " ".join(bench("list", "tasks", "resnet18-cifar10").out.split())
+    assert "resnet18, resnet20" in task and "rounds │ 1000 │ 1000 │ 30 │ communication rounds" in task
+    assert "true" in shown and ":func:" not in " ".join(bench("list", "methods", "inclusivefl").out.split())
     for name in registry.methods():
         assert bench("list", "methods", name).code == 0
     assert "did you mean 'fedhm'" in bench.refused("list", "methods", "fedhn")
     assert "did you mean 'lstm-imdb'" in bench.refused("list", "tasks", "lstm-imbd")
+    assert "did you mean 'methods'" in bench.refused("list", "method")
     assert "'methods' or 'tasks'" in bench.refused("list", "figures", "levels")
 
 

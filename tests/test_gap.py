@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 from analysis_tables import T_3, cell, table
-from figure_tables import METHOD_LABELS, diverge, figures_of, make_rounds, words
+from figure_tables import METHOD_LABELS, diverge, figures_of, make_mixed, make_rounds, words
 
 from bench.analysis.gap import gap_to_full
 from bench.figures.base import Skip
@@ -41,7 +41,8 @@ def test_what_has_no_partner_or_diverged_is_in_no_difference() -> None:
     )
     rounds["status"] = rounds["status"].astype(str).mask(rounds["cell"].isin(["d0", "f2"]), "diverged")
     gaps = gap_to_full(rounds).set_index("label")
-    assert set(gaps.index) == {"prism", "prism (kappa=3)", "fedavg (lr=1)"}
+    assert list(gaps.index) == ["fedavg (lr=1)", "prism", "prism (kappa=3)"]
+    assert (gaps["against"] == "fedavg").all() and gaps["cells"].tolist() == [1, 4, 2]
     assert gaps.loc["prism", ["mean", "pairs", "final", "full"]].tolist() == pytest.approx([-0.2, 2, 0.55, 0.75])
     assert gaps.loc["prism (kappa=3)", ["mean", "pairs", "diverged"]].tolist() == pytest.approx([-0.5, 1, 1])
     assert math.isnan(gaps.loc["prism (kappa=3)", "low"])
@@ -98,3 +99,55 @@ def test_a_method_without_a_keep_ratio_stands_beside_every_one() -> None:
     assert [panel.get_title() for panel in figure.axes] == ["keep 0.8; iid", "keep 0.2; iid"]
     for panel in figure.axes:
         assert {label.get_text() for label in panel.get_yticklabels()} == {"prism", "fedlama, full model"}
+
+
+def test_a_series_without_a_pair_keeps_its_row_and_is_named() -> None:
+    rounds = make_rounds((TASK,), METHOD_LABELS[:3], (0.2,), (*IID, ("lda", 0.1)))
+    rounds = rounds[(rounds["method"] != "fedavg") | (rounds["partition"] == "iid")]
+    gone = [name for name in rounds["cell"].unique() if "prism" in name]
+    rounds = diverge(rounds, gone, last_round=5)
+    prism = gap_to_full(rounds).set_index("label").loc["prism"]
+    assert math.isnan(prism["mean"]) and prism[["pairs", "cells", "diverged"]].tolist() == [0, 2, 2]
+    figure = figures_of("gap", {"rounds": rounds})[TASK]
+    note = " ".join(words(figure).split())
+    assert (
+        "Without two finished runs of one seed: prism." in note
+        and "No full model beside: LDA, $\\alpha$ = 0.1." in note
+    )
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["orthdrop", "prism"]
+
+
+def test_a_diverged_full_model_leaves_fewer_pairs_and_that_is_said() -> None:
+    rounds = make_rounds((TASK,), METHOD_LABELS[:2], (0.2,), IID)
+    full = next(name for name in rounds["cell"].unique() if "fedavg" in name)
+    rounds = diverge(rounds, [full], last_round=5)
+    assert gap_to_full(rounds)["pairs"].tolist() == [1]
+    assert "fewer pairs than seeds" in " ".join(words(figures_of("gap", {"rounds": rounds})[TASK]).split())
+
+
+def test_settings_are_compared_with_the_full_model_that_has_them() -> None:
+    lr = FEDAVG | {"label": "fedavg (lr=1)"}
+    rounds = table(
+        *of_seeds("a", [0.5], label="prism (kappa=3, lr=1)"),
+        *of_seeds("b", [0.5], label="prism (kappa=3)"),
+        *of_seeds("c", [0.5], label="prism (lr=1), keep 0.2:0.5,1:0.5"),
+        *of_seeds("f", [0.9], **FEDAVG),
+        *of_seeds("g", [0.8], **lr),
+    )
+    against = gap_to_full(rounds).set_index("label")["against"].to_dict()
+    assert against == {
+        "prism (kappa=3, lr=1)": "fedavg (lr=1)",
+        "prism (kappa=3)": "fedavg",
+        "prism (lr=1), keep 0.2:0.5,1:0.5": "fedavg (lr=1)",
+        "fedavg (lr=1)": "fedavg",
+    }
+    note = " ".join(words(figures_of("gap", {"rounds": rounds})[TASK]).split())
+    assert "with the full model of the same settings" in note
+    alone = rounds[rounds["label"].isin(["fedavg (lr=1)", "prism (kappa=3)"])]
+    assert gap_to_full(alone).empty
+
+
+def test_profiles_that_are_not_shown_are_counted() -> None:
+    profiles = tuple((f"0.{k}:0.5,1:0.5", 0.5 + k / 20) for k in range(1, 7))
+    rounds = make_mixed(profiles, METHOD_LABELS[:2], tasks=(TASK,), partitions=IID, seeds=(0,))
+    assert "Not shown: 2 profiles" in " ".join(words(figures_of("gap", {"rounds": rounds})[TASK]).split())

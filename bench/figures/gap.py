@@ -21,6 +21,7 @@ from bench.figures.base import (
     evaluated_tasks,
     evaluations,
     of_partition,
+    partition_title,
     partitions_of,
     spread,
 )
@@ -47,16 +48,19 @@ def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
     """Return the difference of each label with its interval, and the two accuracies, as fractions."""
     order = ["partition", "alpha", "keep", "mean"]
     return [
-        (suffix, gaps.sort_values(order, ascending=[True, True, True, False]))
+        (suffix, gaps.sort_values(order, ascending=[True, True, False, False]))
         for suffix, _, _, gaps in _tasks(tables, options.last)
     ]
 
 
 def _tasks(tables: Tables, last: int) -> list[tuple[str, str, pd.DataFrame, pd.DataFrame]]:
     tasks = [(suffix, task, rows, gap_to_full(rows, last)) for suffix, task, rows in evaluated_tasks(tables["rounds"])]
-    found = [(suffix, task, rows, gaps) for suffix, task, rows, gaps in tasks if len(gaps)]
+    found = [(suffix, task, rows, gaps) for suffix, task, rows, gaps in tasks if gaps["pairs"].any()]
     if not found:
-        raise Skip(f"no cell has a finished run of {FULL_MODEL!r} with the same data, partition and seed beside it")
+        raise Skip(
+            f"no cell has a finished run of {FULL_MODEL!r}, without settings or with its own, beside it that has the "
+            "same data, partition and seed"
+        )
     return found
 
 
@@ -80,12 +84,14 @@ def _figure(task: str, rounds: pd.DataFrame, gaps: pd.DataFrame, last: int) -> F
     name_rows(figure, axes[:, 0], names)
     label_edges(axes, "test accuracy less the full model's\n(percentage points)", "")
 
-    hidden = {"keep ratio": len(all_groups) - len(groups), "partition": len(all_partitions) - len(partitions)}
+    row_noun = "profile" if any(profile for profile, _ in all_groups) else "keep ratio"
+    hidden = {row_noun: len(all_groups) - len(groups), "partition": len(all_partitions) - len(partitions)}
     words = ", ".join(counted(number, number, noun) for noun, number in hidden.items() if number)
     note = joined(
         f"Mean of {evaluations(last)}, subtracted within each seed.",
         _bars_note(points),
-        "A cross at the left: a run diverged and is in no difference." if points["diverged"].any() else "",
+        *_notes(pd.concat(of_groups)),
+        _without_full_model(rounds, gaps),
         f"Not shown: {words}, see the numbers." if words else "",
     )
     entries = [
@@ -113,6 +119,28 @@ def _bars_note(points: pd.DataFrame) -> str:
     return "Bars: 95 % t-interval over seeds, cut at the panel's edge; each comparison stands on its own."
 
 
+def _notes(points: pd.DataFrame) -> list[str]:
+    """Return what a reader has to know of the runs that were subtracted."""
+    notes = []
+    if points["against"].nunique() > 1:
+        notes.append("Labels with settings are compared with the full model of the same settings, where there is one.")
+    if points["diverged"].any():
+        notes.append("A cross at the left: a run diverged and is in no difference.")
+    gone = sorted(set(points.loc[points["pairs"] == 0, "label"]))
+    if gone:
+        notes.append(f"Without two finished runs of one seed: {'; '.join(gone)}.")
+    if ((points["pairs"] > 0) & (points["pairs"] < points["cells"] - points["diverged"])).any():
+        notes.append("Where the full model diverged or is missing at a seed, there are fewer pairs than seeds.")
+    return notes
+
+
+def _without_full_model(rounds: pd.DataFrame, gaps: pd.DataFrame) -> str:
+    """Return the words for the partitions in which there is nothing to subtract."""
+    compared = {partition_title(*pair) for pair in partitions_of(gaps)}
+    missing = [title for title in (partition_title(*pair) for pair in partitions_of(rounds)) if title not in compared]
+    return f"No full model beside: {'; '.join(missing)}." if missing else ""
+
+
 def _title(profile: str, keep: float, partition: str, alpha: float) -> str:
     words = panel_title(profile, keep, partition, alpha)
     return words if profile else words.replace("keep ratios alike", f"keep {keep:g}", 1)
@@ -129,7 +157,8 @@ def _panel(panel: Axes, gaps: pd.DataFrame, labels: list[str]) -> None:
         y, colour = -labels.index(str(row["label"])), method_look(str(row["method"]))[0]
         panel.hlines(y, row["low"], row["high"], color=colour, **BARS)
         look = {"marker": "o", "markersize": 5} if row["low"] > 0 or row["high"] < 0 else RING
-        panel.plot(row["mean"], y, color=colour, **look)
+        if row["pairs"]:
+            panel.plot(row["mean"], y, color=colour, **look)
         if row["diverged"]:
             panel.plot(0.03, y, "x", color=colour, transform=panel.get_yaxis_transform())
     zero = pd.DataFrame({"mean": [0.0], "low": [0.0], "high": [0.0]})
