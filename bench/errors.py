@@ -45,9 +45,6 @@ def choices(value: object, allowed: Iterable[object]) -> str:
 
 def nearest(value: object, names: Iterable[str]) -> str:
     """Return the question after the nearest match to ``value``; empty where none is near."""
-    names = list(names)
     by_letters = {name.casefold(): name for name in names}
-    near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5) or [
-        by_letters[match] for match in difflib.get_close_matches(str(value).casefold(), by_letters, n=1, cutoff=0.5)
-    ]
-    return f"; did you mean {near[0]!r}?" if near else ""
+    near = difflib.get_close_matches(str(value).casefold(), by_letters, n=1, cutoff=0.5)
+    return f"; did you mean {by_letters[near[0]]!r}?" if near else ""
