@@ -40,7 +40,7 @@ class Block(nn.Module):
         self.norm1 = norm_layer(norm, hidden)
         self.conv2 = Conv2d(hidden, outputs, 3, 1, 1, bias=False)
         self.norm2 = norm_layer(norm, outputs)
-        self.project = nn.Conv2d(inputs, outputs, 1, stride, bias=False) if project else None
+        self.project = Conv2d(inputs, outputs, 1, stride, bias=False) if project else None
         self.project_norm = norm_layer(norm, outputs) if project else None
 
     def forward(self, inputs: Tensor) -> Tensor:
