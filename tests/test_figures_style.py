@@ -12,7 +12,16 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from bench.figures.base import partition_title, partitions_of, spread
-from bench.figures.style import METHODS, method_look, provenance, series_styles, shaded, stamp
+from bench.figures.style import (
+    METHODS,
+    OTHER_COLOURS,
+    OTHER_MARKERS,
+    method_look,
+    provenance,
+    series_styles,
+    shaded,
+    stamp,
+)
 from bench.figures.units import duration, prefixed
 
 
@@ -71,6 +80,22 @@ def test_methods_are_told_apart_by_marker_or_by_colour(seen_by: str) -> None:
     for one, other in itertools.combinations(sub_models, 2):
         if shape[one] == shape[other]:
             assert np.linalg.norm(seen[one] - seen[other]) > 12, (one, other)
+
+
+@pytest.mark.parametrize("seen_by", list(SEEN_BY))
+def test_a_users_own_methods_look_like_no_built_in_one(seen_by: str) -> None:
+    built_in = [cielab(colour, SEEN_BY[seen_by]) for colour, _ in METHODS.values()]
+    own = [cielab(colour, SEEN_BY[seen_by]) for colour in OTHER_COLOURS]
+    for one, other in [*itertools.product(own, built_in), *itertools.combinations(own, 2)]:
+        assert np.linalg.norm(one - other) > 14
+    assert not set(OTHER_MARKERS) & {marker for _, marker in METHODS.values()}
+
+
+def test_a_users_own_methods_look_different_in_one_figure() -> None:
+    names = [f"mine{number}" for number in range(20)]
+    styles = series_styles(pd.DataFrame({"method": names, "label": names}))
+    assert len({(style.colour, style.marker) for style in styles.values()}) == 20
+    assert len({method_look(name) for name in names}) < 20  # by their hashes alone some would share theirs
 
 
 def test_labels_look_the_same_in_several_profiles_and_only_then() -> None:

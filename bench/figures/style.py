@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,7 +54,7 @@ RC: dict[str, Any] = {
 
 # Okabe and Ito's colour-blind safe palette first, then colours of Paul Tol's "muted" scheme, then those farthest from
 # all of them for every kind of colour vision. No two methods share a marker: it tells apart what colours may not.
-METHODS: dict[str, tuple[str, str]] = {
+METHODS: dict[str, tuple[str, Any]] = {
     "fedavg": ("#000000", "o"),
     "prism": ("#0072b2", "o"),
     "orthdrop": ("#d55e00", "^"),
@@ -70,8 +71,10 @@ METHODS: dict[str, tuple[str, str]] = {
     "federated_dropout": ("#f0005a", "d"),
     "pfedpara": ("#963cff", "8"),
 }
-OTHER_COLOURS = ("#117733", "#cc6677", "#b8a642", "#661100", "#6699cc", "#888888")
-OTHER_MARKERS = ("d", "H", "8")
+# Of a user's own methods: far from all above, and from one another, for every kind of colour vision; and markers that
+# no built-in method has (a hexagon, stars of four, six and three points, a pentagon that stands on its point).
+OTHER_COLOURS = ("#443311", "#9988ff", "#0000ff", "#661166", "#556644", "#99bb66")
+OTHER_MARKERS: tuple[Any, ...] = ("H", (4, 1, 0), (6, 1, 0), (3, 1, 0), (5, 0, 180))
 LINES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 FILLS = ("full", "none", "left", "top", "right", "bottom")
 SHADES = (
@@ -93,7 +96,7 @@ class SeriesStyle:
     """How a series looks; ``line`` is a matplotlib line style, ``fill`` how its marker is filled."""
 
     colour: str
-    marker: str
+    marker: Any
     line: Any
     fill: Any
 
@@ -117,17 +120,18 @@ def use_style() -> Iterator[None]:
         yield
 
 
-def method_look(method: str) -> tuple[str, str]:
-    """Return (colour, marker) of a method.
+def method_look(method: str, taken: Collection[tuple[str, Any]] = ()) -> tuple[str, Any]:
+    """Return (colour, marker) of a method, as matplotlib has them.
 
-    A method that is not built in gets a look from the rest of the palette by a hash of its name, so that it looks the
-    same in every figure of every sweep; two such methods may, rarely, share a look.
+    A method that is not built in gets a look that no built-in method has, by a hash of its name, so that it looks the
+    same in every figure of every sweep; the next one that is free where that is among ``taken``.
     """
     if method in METHODS:
         return METHODS[method]
-    number = int.from_bytes(hashlib.blake2b(method.encode(), digest_size=8).digest(), "little")
-    marker, colour = divmod(number, len(OTHER_COLOURS))
-    return OTHER_COLOURS[colour], OTHER_MARKERS[marker % len(OTHER_MARKERS)]
+    looks = list(itertools.product(OTHER_MARKERS, OTHER_COLOURS))
+    number = int.from_bytes(hashlib.blake2b(method.encode(), digest_size=8).digest(), "little") % len(looks)
+    ordered = [(colour, marker) for marker, colour in looks[number:] + looks[:number]]
+    return next((look for look in ordered if look not in taken), ordered[0])
 
 
 def series_styles(table: pd.DataFrame) -> dict[str, SeriesStyle]:
@@ -146,18 +150,21 @@ def series_styles(table: pd.DataFrame) -> dict[str, SeriesStyle]:
         method, label = pair
         return rank.get(method, len(rank)), method, names[pair] != method, names[pair], label
 
+    own: dict[str, tuple[str, Any]] = {}
+    for method in sorted({method for method, _ in pairs} - METHODS.keys()):
+        own[method] = method_look(method, own.values())
     looks: dict[tuple[str, str], SeriesStyle] = {}
     styles: dict[str, SeriesStyle] = {}
     for method, label in sorted(pairs, key=place):
         key = method, names[method, label]
         if key not in looks:
-            looks[key] = _variant(method, sum(of_method == method for of_method, _ in looks))
+            look = own.get(method) or METHODS[method]
+            looks[key] = _variant(*look, sum(of_method == method for of_method, _ in looks))
         styles[label] = looks[key]
     return styles
 
 
-def _variant(method: str, variant: int) -> SeriesStyle:
-    colour, marker = method_look(method)
+def _variant(colour: str, marker: Any, variant: int) -> SeriesStyle:
     colour = shaded(colour, SHADES[variant % len(SHADES)])
     return SeriesStyle(colour, marker, LINES[variant % len(LINES)], FILLS[variant % len(FILLS)])
 
