@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from bench.agg import use_agg
 from bench.cli_data import data_app
 from bench.cli_kit import check, new
 from bench.cli_options import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, Deterministic, Device, Plugin, Results, out
@@ -55,6 +56,7 @@ Tier = Annotated[str, typer.Option(help="Settings to start from: quick, paper or
 def main() -> None:
     """Run the command line; a mistake the user can mend is one sentence and exit code 2."""
     signal.signal(signal.SIGTERM, _interrupt)
+    use_agg()
     try:
         app()
     except BenchError as error:

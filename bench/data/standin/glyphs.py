@@ -7,11 +7,11 @@ import string
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
+from bench.agg import load_matplotlib
 from bench.data.dataset import Split
 from bench.seeding import stream
 
@@ -152,7 +152,7 @@ def _atlas_coordinates(style: Writers, users: np.ndarray, rng: np.random.Generat
 @functools.cache
 def _atlas() -> np.ndarray:
     """Return the distance to the outline of every glyph, negative inside, float32 ``[fonts * 62, 96, 96]``."""
-    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    folder = Path(load_matplotlib().get_data_path()) / "fonts" / "ttf"
     fonts = [ImageFont.truetype(str(folder / f"{name}.ttf"), EM) for name in FONTS]
     return np.stack([_distance(font, character) for font in fonts for character in CLASSES])
 
