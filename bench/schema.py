@@ -27,12 +27,14 @@ CELL_FIELDS = [
     pa.field("tier", WORD, nullable=False),
     pa.field("data_title", WORD, nullable=False),
     pa.field("stand_in", pa.bool_(), nullable=False),
+    pa.field("classes", pa.int32()),
     pa.field("status", WORD, nullable=False),
 ]
 """What names a cell in a sweep's tables. ``keep`` is the clients' mean keep ratio, ``capacities`` the profile where
 they differ, with "dynamic" behind it where they are drawn anew each round. ``alpha`` is as it was given;
 ``alpha_per_class`` is the same as a concentration per class (PriSM's convention) and ``alpha_of_prior`` as the alpha of
-Dir(alpha * prior) (the spectral paper's)."""
+Dir(alpha * prior) (the spectral paper's). ``classes`` are those of the training data, so that
+guessing has accuracy 1 / classes."""
 
 ROUND_FIELDS = [
     pa.field("round", pa.int32(), nullable=False),

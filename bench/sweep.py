@@ -226,6 +226,7 @@ def _cell_columns(record: Record, label: str) -> dict[str, Any]:
         "tier": cell.tier,
         "data_title": facts["data_title"],
         "stand_in": facts["stand_in"],
+        "classes": facts["classes"],
         "status": facts["status"],
     }
 

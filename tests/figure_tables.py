@@ -15,6 +15,7 @@ from bench.figures.style import use_style
 from bench.seeding import stream
 
 TASKS = {"resnet18-cifar10": "CIFAR-10", "cnn-femnist": "FEMNIST", "lstm-imdb": "IMDB"}
+CLASSES = {"resnet18-cifar10": 10, "cnn-femnist": 62, "lstm-imdb": 2}
 FULL_MACS = {"resnet18-cifar10": 5.6e8, "cnn-femnist": 1.1e7, "lstm-imdb": 4.0e7}
 FULL_PARAMETERS = {"resnet18-cifar10": 11_173_962, "cnn-femnist": 1_690_046, "lstm-imdb": 2_100_000}
 METHOD_LABELS = [("fedavg", "fedavg"), ("prism", "prism"), ("orthdrop", "orthdrop"), ("origdrop", "origdrop")]
@@ -88,6 +89,7 @@ def make_cell(
             "seed": seed,
             "data_title": TASKS[task] + ("-like stand-in data" if stand_in else ""),
             "stand_in": stand_in,
+            "classes": CLASSES[task],
             "status": "done",
             "round": number,
             "test_acc": acc,

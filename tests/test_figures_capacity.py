@@ -209,7 +209,7 @@ def test_curves_have_a_row_for_each_profile_and_a_legend_entry_for_each_label() 
         "50% 1 | 50% 0.16",
         "50% 1 | 50% 0.16 | dynamic",
     ]
-    assert legend(figure) == ["prism", "orthdrop", "fedavg, full model"]
+    assert legend(figure) == ["prism", "orthdrop", "fedavg, full model", "chance (1.6 %)"]
     for panel, label in enumerate([FEW[0], HALVES[0], f"{HALVES[0]} dynamic"]):
         rows = tables["rounds"].query(f"label == 'prism, keep {label}'")
         [(_, y)] = of_method(figure, panel, "prism")

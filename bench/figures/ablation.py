@@ -27,7 +27,8 @@ from bench.figures.base import (
     slug,
     spread,
 )
-from bench.figures.curve_panels import KEEPS, PARTITIONS, keep_title, limits
+from bench.figures.chance import draw_chance
+from bench.figures.curve_panels import KEEPS, PARTITIONS, joined, keep_title, limits
 from bench.figures.panels import LEGEND_CHARACTER, finish, grid, label_edges
 from bench.figures.style import DASHED, method_look
 
@@ -92,13 +93,15 @@ def _figure(task: str, method: str, rounds: pd.DataFrame, last: int) -> Figure:
     name_rows(figure, axes[:, 0], [[_row_name(label, method) for label in labels[keep]] for keep in keeps])
     label_edges(axes, "test accuracy (%)", "")
 
+    chance = draw_chance(axes.flat, rounds, axis="x")
     note = f"Dot: mean of {evaluations(last)} on the whole test set."
     if (table["seeds"] > 1).any():
         note += " Bars: its 95 % t-interval over seeds, cut at the panel's edge."
     if table["diverged"].any():
         note += " A cross at the left: a run diverged and is not in the mean."
     shown = rounds[rounds["keep"].isin(keeps) | (rounds["method"] == FULL_MODEL)]
-    return finish(figure, _entries(method, table, full), {"rounds": shown}, f"Settings of {method}: {task}", note)
+    entries = [*_entries(method, table, full), *chance.entries]
+    return finish(figure, entries, {"rounds": shown}, f"Settings of {method}: {task}", joined(note, chance.note))
 
 
 def name_rows(figure: Figure, left_panels: Iterable[Axes], names: Sequence[Sequence[str]]) -> None:

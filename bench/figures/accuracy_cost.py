@@ -23,6 +23,7 @@ from bench.figures.base import (
     partitions_of,
     spread,
 )
+from bench.figures.chance import draw_chance
 from bench.figures.cost_axis import axis_of, make_logarithmic
 from bench.figures.curve_panels import joined
 from bench.figures.panels import finish, grid, method_entries
@@ -121,6 +122,7 @@ def _figure(task: str, rounds: pd.DataFrame, points: pd.DataFrame, styles: dict[
     mixed_too = any(profile == MIXED for _, _, profile, _ in rows)
     sized = (of_figure["method"] != FULL_MODEL) & (mixed_too | (of_figure["profile"] == ""))
     keeps = sorted(of_figure.loc[sized, "keep"].unique())
+    chance = draw_chance(axes.flat, rounds)
     note = joined(
         points_note(of_figure[of_figure["mean"].notna()], last).replace("Bars and band", "Bars"),
         "Cost: of the whole run, all clients of all rounds, on logarithmic axes.",
@@ -128,8 +130,10 @@ def _figure(task: str, rounds: pd.DataFrame, points: pd.DataFrame, styles: dict[
         "Clients of different capacity stand for their mean." if mixed_too else "",
         _unfinished(of_figure),
         _left_out(len(all_rows) - len(rows)),
+        chance.note,
     )
     entries = _entries(of_figure, styles) + (_size_entries(spread(keeps, SIZES)) if len(keeps) > 1 else [])
+    entries += chance.entries
     return finish(figure, entries, {"rounds": rounds}, f"Final accuracy against the cost of training: {task}", note)
 
 

@@ -22,6 +22,8 @@ from bench.figures.base import (
     partition_title,
     partitions_of,
 )
+from bench.figures.chance import draw_chance
+from bench.figures.curve_panels import joined
 from bench.figures.panels import finish, grid, label_edges, method_entries
 from bench.figures.points import draw_crosses, draw_full_models, draw_points, fit_height, in_percent, points_note
 from bench.figures.style import SeriesStyle, series_styles
@@ -75,13 +77,15 @@ def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle], las
         panel.set_axis_off()
     label_edges(axes, "keep ratio", "test accuracy (%)")
 
+    chance = draw_chance(axes.flat, rounds)
     title = f"Final accuracy against keep ratio: {task}"
     note = points_note(points, last)
     if is_mixed(rounds):
         note += " Clients with different keep ratios are drawn at their mean."
     if left_out:
         note += " Clients with different keep ratios are left out: see the figure profiles."
-    return finish(figure, method_entries(points, styles), {"rounds": rounds}, title, note)
+    entries = [*method_entries(points, styles), *chance.entries]
+    return finish(figure, entries, {"rounds": rounds}, title, joined(note, chance.note))
 
 
 def _panel(panel: Axes, points: pd.DataFrame, styles: dict[str, SeriesStyle]) -> None:

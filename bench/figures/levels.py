@@ -16,6 +16,7 @@ from bench.analysis.series import SERIES
 from bench.analysis.summary import final_accuracy, over_seeds
 from bench.analysis.tables import FULL_MODEL
 from bench.figures.base import FigureSpec, Options, Skip, Tables, by_task, of_partition, partitions_of, spread
+from bench.figures.chance import draw_chance
 from bench.figures.curve_panels import PARTITIONS, joined
 from bench.figures.panels import finish, grid, label_edges, method_entries, say_empty
 from bench.figures.points import draw_crosses, draw_full_models, draw_points, fit_height, in_percent, points_note
@@ -95,15 +96,17 @@ def _figure(of: Found, styles: dict[str, SeriesStyle], last: int) -> Figure:
             panel.set_title(panel_title(profile, keep, partition, alpha))
         _label_levels(panels, sorted(of_group["level"].unique().tolist()))
     label_edges(axes, "keep ratio of the sub-model (log scale)", "test accuracy (%)")
+    chance = draw_chance(axes.flat, of.rows)
     hidden = {"profile": len(all_groups) - len(groups), "partition": len(all_partitions) - len(partitions)}
     words = ", ".join(counted(number, number, noun) for noun, number in hidden.items() if number)
     note = joined(
         points_note(pd.concat(shown), last).replace("Bars and band", "Bars"),
         "Only methods with a nested sub-model for each keep ratio appear.",
         f"Not shown: {words}, see the numbers." if words else "",
+        chance.note,
     )
     tables = {"levels": of.rows}
-    entries = method_entries(pd.concat([of.points, of.full]), styles)
+    entries = [*method_entries(pd.concat([of.points, of.full]), styles), *chance.entries]
     return finish(figure, entries, tables, f"Accuracy of the nested sub-models: {of.task}", note)
 
 

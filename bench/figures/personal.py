@@ -21,7 +21,8 @@ from bench.figures.base import (
     partitions_of,
     spread,
 )
-from bench.figures.curve_panels import PARTITIONS, limits
+from bench.figures.chance import draw_chance
+from bench.figures.curve_panels import PARTITIONS, joined, limits
 from bench.figures.panels import finish, grid, label_edges
 from bench.figures.points import BARS
 from bench.figures.style import counted, method_look, series_styles
@@ -69,9 +70,11 @@ def _figure(task: str, rounds: pd.DataFrame, table: pd.DataFrame, last: int) -> 
     name_rows(figure, axes[:, 0], [[_row_name(*row) for row in rows]])
     label_edges(axes, "accuracy (%)", "")
 
+    chance = draw_chance(axes.flat, rounds, axis="x")
     entries = [
         Line2D([], [], marker="o", linestyle="none", color=GREY, label="clients' own models"),
         Line2D([], [], color=GREY, label="server's model", **RING),
+        *chance.entries,
     ]
     note = f"Dot: mean of {evaluations(last)} of the cohort's own models, each on the classes that its client has."
     note += " Ring: the server's model on the same."
@@ -82,7 +85,8 @@ def _figure(task: str, rounds: pd.DataFrame, table: pd.DataFrame, last: int) -> 
     if len(all_partitions) > len(partitions):
         hidden = len(all_partitions) - len(partitions)
         note += f" Not shown: {counted(hidden, hidden, 'partition')}."
-    return finish(figure, entries, {"rounds": rounds}, f"Accuracy of the clients' own models: {task}", note)
+    title = f"Accuracy of the clients' own models: {task}"
+    return finish(figure, entries, {"rounds": rounds}, title, joined(note, chance.note))
 
 
 def _row_name(label: str, keep: float) -> str:

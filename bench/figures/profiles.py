@@ -21,6 +21,8 @@ from bench.figures.base import (
     partition_title,
     partitions_of,
 )
+from bench.figures.chance import draw_chance
+from bench.figures.curve_panels import joined
 from bench.figures.panels import finish, grid, label_edges, method_entries
 from bench.figures.points import draw_crosses, draw_full_models, draw_points, fit_height, in_percent, points_note
 from bench.figures.profile_words import DYNAMIC, shares
@@ -79,11 +81,13 @@ def _figure(task: str, rounds: pd.DataFrame, points: pd.DataFrame, styles: dict[
         panel.set_axis_off()
     label_edges(axes, "share of the clients, and their keep ratio", "test accuracy (%)")
 
+    chance = draw_chance(axes.flat, rounds)
     note = f"{points_note(points, last)} Profiles stand in the order of their mean keep ratio, the largest first."
     if any(profile.endswith(DYNAMIC) for profile, _ in profiles):
         note += " Dynamic: every client draws its keep ratio anew in each round, by these shares."
     title = f"Final accuracy of clients of different capacity: {task}"
-    return finish(figure, method_entries(points, styles), {"rounds": rounds}, title, note)
+    entries = [*method_entries(points, styles), *chance.entries]
+    return finish(figure, entries, {"rounds": rounds}, title, joined(note, chance.note))
 
 
 def _panel(

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from bench.analysis.curves import cell_curves, macs_column, training_curves
 from bench.figures.base import FigureSpec, Options, Skip, Tables, by_task
+from bench.figures.chance import draw_chance
 from bench.figures.cost_axis import axis_of
 from bench.figures.curve_panels import OfPanel, draw_curves, in_percent, joined, panels_by_keep, seeds_note
 from bench.figures.panels import finish, method_entries
@@ -40,13 +41,15 @@ def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle], x: 
         _draw_diverged(panel, of_panel(diverged), styles)
 
     figure, left_out = panels_by_keep(rounds, draw_panel, x_label, "test accuracy (%)", share_y="col")
-    notes = [seeds_note(means)]
+    chance = draw_chance(figure.axes, rounds)
+    notes = [seeds_note(means), chance.note]
     if x == "seconds":
         notes.append("Wall clock of the simulation without its evaluations and diagnoses.")
     if len(diverged):
         notes.append("Thin lines to a cross: runs that diverged, not in the means.")
     title = f"Accuracy during training: {task}"
-    return finish(figure, method_entries(rounds, styles), {"rounds": rounds}, title, joined(*notes, left_out))
+    entries = [*method_entries(rounds, styles), *chance.entries]
+    return finish(figure, entries, {"rounds": rounds}, title, joined(*notes, left_out))
 
 
 def _draw_diverged(panel: Axes, cells: pd.DataFrame, styles: dict[str, SeriesStyle]) -> None:

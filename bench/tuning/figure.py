@@ -13,6 +13,8 @@ from matplotlib.lines import Line2D
 
 from bench.analysis.series import SERIES
 from bench.figures.base import evaluations, slug
+from bench.figures.chance import draw_chance
+from bench.figures.curve_panels import joined
 from bench.figures.panels import finish, grid
 from bench.figures.style import method_look
 from bench.tuning.tuned_file import PAPER, TUNED
@@ -55,6 +57,7 @@ def _figure(task: str, rows: pd.DataFrame, rounds: pd.DataFrame, last: int) -> F
     difference.axvline(0, color="#777777", linewidth=0.9, zorder=1)
     difference.margins(x=0.12)
     difference.set_xlabel("tuned minus paper (points)")
+    chance = draw_chance([accuracy], rounds, axis="x")
     note = (
         f"Accuracy: mean of {evaluations(last)} on the whole test set, without a validation split, on seeds that no "
         "trial has seen. Bars: 95 % t-intervals over the seeds; at the right of the differences seed by seed."
@@ -67,8 +70,9 @@ def _figure(task: str, rows: pd.DataFrame, rounds: pd.DataFrame, last: int) -> F
         Line2D([], [], linestyle="none", marker="o", color="#444444", fillstyle=FILL[kind], label=words)
         for kind, words in ((PAPER, "the paper's values"), (TUNED, "tuned on held-out samples of other seeds"))
     ]
+    entries += chance.entries
     shown = rounds[["cell", *SERIES, "seed", "status", "round"]]
-    return finish(figure, entries, {"rounds": shown}, f"Tuned against paper: {task}", note)
+    return finish(figure, entries, {"rounds": shown}, f"Tuned against paper: {task}", joined(note, chance.note))
 
 
 def _bar(panel: Axes, row: Mapping[Any, Any], column: str, y: float, colour: str, marker: str, fill: Any) -> None:
