@@ -34,6 +34,10 @@ class OrthDrop(Sampled):
 
     summary = "the leading principal kernels, the same for every client; kept tail: Top-n"
     paper = "baseline of PriSM (Niu et al., 2022), after FedHM (Yao et al., 2021)"
+    deviations = (
+        "the bias of a factored convolution is not decayed, as in the authors' code; the paper is silent "
+        "(bias_decay=true: by the task's weight decay)",
+    )
     Params = OrthDropParams
 
     def setup(self, model: nn.Module, task: Any) -> SpectralServer:

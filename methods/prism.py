@@ -65,6 +65,8 @@ class PriSM(AsReleased):
     paper = "Niu et al., Federated learning of large models at the edge via principal sub-model training, 2022"
     deviations = (
         "client momentum starts from zero each round (client_momentum=carry: the server's average of the buffers)",
+        "the bias of a factored convolution is not decayed, as in the authors' code; the paper is silent "
+        "(bias_decay=true: by the task's weight decay)",
         "the LSTM's matrices are really factored; the authors' code trains a dense LSTM",
         "best-round accuracy, which the released code reports, is the column oracle_acc of the table cells alone",
     )

@@ -15,6 +15,8 @@ from bench.federation import Federation
 from bench.models.factorise import low_rank_layers
 from bench.training import Job, Trained, train_client
 
+UNDECAYED = {"prism": ("conv2.bias",), "orthdrop": ("conv2.bias",)}
+"""Of the CNN, beside the factors: PriSM's released code has the bias behind them in their group, without decay."""
 SIZE = {"samples_per_client": 37, "batch_size": 8, "local_epochs": 2}
 
 
@@ -71,6 +73,7 @@ def reference_training(
     clip_tau: float | None = None,
     clip_norm: float | None = None,
     drop_last: bool = False,
+    undecayed: Sequence[str] | None = None,
 ) -> tuple[Any, ...]:
     """Return parameters, momentum buffers, mean loss and passes of plain SGD written out.
 
@@ -84,7 +87,9 @@ def reference_training(
         clip_tau: gradients of a kernel with multiplier w are multiplied by ``min(1, tau / w)``.
         clip_norm: largest norm of the gradient, beside the recipe's.
         drop_last: leave the last, smaller batch out whatever the recipe says.
+        undecayed: parameters beside the factors without weight decay; by default those of :data:`UNDECAYED`.
     """
+    spared = UNDECAYED.get(built.method.name, ()) if undecayed is None else undecayed
     server, selection = prepared(built)
     model, recipe = built.method.extract(server, selection).train(), built.task.recipe
     learning_rates = learning_rates or [recipe.lr_of(1)] * recipe.local_epochs
@@ -100,7 +105,7 @@ def reference_training(
             gradients = damped(gradients, selection, clip_tau)
         gradients = shrunk(shrunk(gradients, clip_norm), recipe.clip_norm)
         for name, tensor in model.named_parameters():
-            decay = 0.0 if name.endswith(("_u", "_v")) else recipe.weight_decay
+            decay = 0.0 if name.endswith(("_u", "_v")) or name in spared else recipe.weight_decay
             step = gradients[name] + decay * tensor.detach()
             buffers[name] = recipe.momentum * buffers[name] + step if name in buffers else step
             tensor.data = tensor.data - learning_rates[epoch] * buffers[name]

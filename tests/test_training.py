@@ -96,12 +96,53 @@ def test_factors_are_not_decayed_and_other_parameters_are() -> None:
     lr = built.task.recipe.lr_of(1)
     s = server.spectra["conv2.weight"].s[selection.indices["conv2.weight"]]  # type: ignore[attr-defined]
     u, v = before.pop("conv2.weight_u"), before.pop("conv2.weight_v")
+    assert before.pop("conv2.bias").abs().sum() > 0
     for name, value in before.items():
         torch.testing.assert_close(after[name], value * (1 - lr * 0.2))
     # The factors are orthonormal at first, so that the gradient of eq. 4 scales each kernel by lambda sigma^2.
     shrink = 1 - lr * 0.2 * s**2
     torch.testing.assert_close(after["conv2.weight_u"], u * shrink, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(after["conv2.weight_v"], shrink[:, None] * v, rtol=1e-4, atol=1e-5)
+
+
+def with_biases(built: Federation) -> Federation:
+    """Let a federation begin with biases that are not zero, on which a decay can be seen."""
+    initial_model = built.initial_model
+
+    def moved() -> nn.Module:
+        model = initial_model()
+        with torch.no_grad():
+            for name, tensor in model.named_parameters():
+                if name.endswith("bias"):
+                    tensor.copy_(torch.linspace(-1, 1, len(tensor)))
+        return model
+
+    built.initial_model = moved  # type: ignore[method-assign]
+    return built
+
+
+@pytest.mark.parametrize("given", [None, False, True])
+@pytest.mark.parametrize(
+    ("method", "usual"), [("prism", False), ("orthdrop", False), ("unbiased", True), ("collective", True)]
+)
+def test_the_bias_behind_factors_is_decayed_if_the_method_says_so(method: str, usual: bool, given: bool | None) -> None:
+    """One local step of a batch of 8; the factors' group of PriSM's released code holds the bias as well."""
+    training = {"samples_per_client": 8, "batch_size": 8, "local_epochs": 1, "lr": 0.05, "weight_decay": 0.3}
+    parameters = {} if given is None else {"bias_decay": given}
+    built = with_biases(exact(federation(method, CNN, keep=0.3, parameters=parameters, training=training)))
+    decayed = usual if given is None else given
+    assert_same(train(built), reference_training(built, undecayed=() if decayed else ("conv2.bias",)))
+    other = reference_training(built, undecayed=("conv2.bias",) if decayed else ())[0]
+    assert not torch.allclose(train(built).parameters["conv2.bias"], other["conv2.bias"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", [RESNET, LSTM])
+def test_no_other_bias_is_spared_of_decay(name: str) -> None:
+    built = federation("prism", name, keep=0.4)
+    server, selection = prepared(built)
+    submodel = built.method.extract(server, selection)
+    factors = {key for key, _ in submodel.named_parameters() if key.endswith(("_u", "_v"))}
+    assert factors and built.method.decay_free(submodel) == factors
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import Selection, Server, Streams, Update, parameter
+from bench.families.product_decay import factor_names
 from bench.families.spectral import SpectralServer
 from bench.families.weighed import Weighed, WeighedParams
 from bench.models.low_rank import Factors
@@ -77,7 +78,7 @@ class AsReleased(Weighed):
         return factors
 
     def upload(self, submodel: nn.Module) -> dict[str, Tensor]:
-        factors = self.decay_free(submodel)
+        factors = factor_names(submodel)
         # The rows that were left out act and learn in local training all the same, as in the released code.
         return {
             name: tensor[: self._rows(tensor)] if name in factors and name.endswith("_u") else tensor

@@ -13,10 +13,16 @@ PAPER = "Korzhenkov and Louizos, Federated learning with spectral model sharding
 
 @dataclass(frozen=True)
 class EstimatorParams(WeighedParams):
-    """The spectral paper's settings: sqrt(sigma) in both factors, averages by samples, ClipLR with tau = 10."""
+    """The spectral paper's settings: sqrt(sigma) in both factors, averages by samples, ClipLR with tau = 10.
+
+    Its decay acts on the effective weights; of other parameters it says nothing, and they are decayed as usual.
+    """
 
     sigma: Literal["frozen", "absorbed"] = parameter("absorbed", "singular values frozen, or absorbed in both factors")
     weights: Literal["uniform", "samples"] = parameter("samples", "clients count alike, or by their samples")
+    bias_decay: bool = parameter(
+        True, "the bias of a factored convolution is decayed as the whole layers are, or like the factors not at all"
+    )
     clip_tau: float | None = parameter(
         10.0, "gradients of a kernel with multiplier w are scaled by min(1, tau / w) (ClipLR); never if not given",
         above=0.0, search=(1.0, 100.0), log=True,

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.models.factorise import low_rank_layers
+from bench.models.low_rank import LowRankConv2d
 
 
 def product_decay(submodel: nn.Module, decay: float) -> Tensor | None:
@@ -26,4 +27,13 @@ def factor_names(submodel: nn.Module) -> set[str]:
         for layer, module in low_rank_layers(submodel).items()
         for weight in module.factored_weights()
         for side in "uv"
+    }
+
+
+def convolution_biases(submodel: nn.Module) -> set[str]:
+    """Return the names of the biases of the low-rank convolutions; PriSM's code groups no other bias with factors."""
+    return {
+        f"{layer}.bias"
+        for layer, module in low_rank_layers(submodel).items()
+        if isinstance(module, LowRankConv2d) and module.bias is not None
     }

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from bench.api import Client, Cohort, Measures, Method, Selection, Server, Skip, Streams, Update
 from bench.families.averaging import client_weight
 from bench.families.choice import checked_choice
-from bench.families.product_decay import factor_names, product_decay
+from bench.families.product_decay import convolution_biases, factor_names, product_decay
 from bench.families.spectral_averaging import MOMENTUM, Averages, part
 from bench.families.spectral_errors import layer_errors
 from bench.families.spectral_params import SpectralParams
@@ -193,7 +193,8 @@ class Spectral(Method):
         return product_decay(submodel, self.frobenius_decay)
 
     def decay_free(self, submodel: nn.Module) -> set[str]:
-        return factor_names(submodel)
+        factors = factor_names(submodel)
+        return factors if self.params.bias_decay else factors | convolution_biases(submodel)
 
     def adjust_gradients(self, submodel: nn.Module) -> None:
         for layer in low_rank_layers(submodel).values():

@@ -16,6 +16,8 @@ class SpectralParams:
     roots into both factors, where they are trained with them (the TMLR version and the spectral estimators).
     ``aggregate``: both papers average u and v each for itself, and the product of the means is not the mean of the
     products; "product" averages the products, kernel by kernel, and lets the next decomposition factor them again.
+    ``bias_decay``: PriSM's paper does not say whether its weight decay acts on the bias behind the factors; its code
+    keeps it in the factors' group, which has none.
     """
 
     sigma: Literal["frozen", "absorbed"] = parameter("frozen", "singular values frozen, or absorbed in both factors")
@@ -30,6 +32,9 @@ class SpectralParams:
         search=(1e-5, 1e-2),
         log=True,
         alias="lambda",
+    )
+    bias_decay: bool = parameter(
+        False, "the bias of a factored convolution is decayed as the whole layers are, or like the factors not at all"
     )
     client_momentum: Literal["reset", "carry"] = parameter(
         "reset", "clients start each round without momentum, or with the server's average of the last buffers"
