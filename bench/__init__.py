@@ -51,12 +51,15 @@ def run(
     from bench.running import run_cell
     from bench.runtime import device_named
     from bench.tasks.base import Recipe
+    from bench.written import plain
 
     recipe_fields = {field.name for field in dataclasses.fields(Recipe)}
     training = {name: settings.pop(name) for name in list(settings) if name in recipe_fields}
     values = {name: value for name, value in settings.items() if value is not None}
     values |= {"task": task, "method": method, "keep": keep}
     values["training"] = {**table(values.get("training", {}), "bench.run, training"), **training}
+    if plugin is not None and not isinstance(plugin, str | Path):
+        raise BenchError(f"bench.run: plugin = {plugin!r} is not possible; allowed: the path of a file")
     plugins = () if plugin is None else (Path(plugin),)
     unknown = set(values) - {*AXES, *TABLES}
     if unknown:
@@ -65,6 +68,9 @@ def run(
         name = min(unknown)
         raise BenchError(f"bench.run: unknown setting {name!r}; {choices(name, [*AXES, *TABLES, *recipe_fields])}")
     cell = make_cell(values, "bench.run", plugins)
+    workers = plain(workers)
+    if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
+        raise BenchError(f"bench.run: workers = {workers!r} is not possible; allowed: a whole number from 1")
     outcome = run_cell(cell, plugins=plugins, device=device_named(device), workers=workers)
     if outcome.status in ("failed", "skipped"):
         raise BenchError(f"{cell.folder}: {outcome.status}: {outcome.reason}")

@@ -16,7 +16,19 @@ from rich.markup import escape
 from bench.agg import use_agg
 from bench.cli_data import data_app
 from bench.cli_kit import check, new
-from bench.cli_options import INTERRUPTED, OK, SOME_FAILED, WRONG_USAGE, Deterministic, Device, Plugin, Results, out
+from bench.cli_options import (
+    INTERRUPTED,
+    OK,
+    SOME_FAILED,
+    WRONG_USAGE,
+    Deterministic,
+    Device,
+    Plugin,
+    Results,
+    number,
+    out,
+    whole,
+)
 from bench.cli_results import gc, results_app
 from bench.cli_sweep import plot, status, sweep
 from bench.cli_tune import tune
@@ -120,11 +132,15 @@ def run(
     ] = "fixed",
     alpha: Annotated[
         float | None,
-        typer.Option(help="Dirichlet concentration per class; inf is iid; left out: the task's own."),
+        typer.Option(
+            **number("--alpha"), help="Dirichlet concentration per class; inf is iid; left out: the task's own."
+        ),
     ] = None,
     partition: PartitionKind = None,
-    seed: Annotated[int, typer.Option(help="Seed of every random stream.")] = 0,
-    rounds: Annotated[int | None, typer.Option(help="Communication rounds; the tier's number if left out.")] = None,
+    seed: Annotated[int, typer.Option(**whole("--seed"), help="Seed of every random stream.")] = 0,
+    rounds: Annotated[
+        int | None, typer.Option(**whole("--rounds"), help="Communication rounds; the tier's number if left out.")
+    ] = None,
     tier: Tier = "quick",
     data: Annotated[
         str | None, typer.Option(help="real or stand-in; left out: stand-in for quick, real for the other tiers.")
@@ -142,7 +158,10 @@ def run(
     plugin: Plugin = None,
     device: Device = "auto",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes that train the clients of a round; all cores if left out.")
+        int | None,
+        typer.Option(
+            **whole("--workers", 1), help="Processes that train the clients of a round; all cores if left out."
+        ),
     ] = None,
     deterministic: Deterministic = False,
     results: Results = Path("results"),
@@ -195,9 +214,11 @@ app.command()(gc)
 @app.command()
 def partition(
     task: Annotated[str, typer.Option(help="Name of the task.")],
-    alpha: Annotated[float | None, typer.Option(help="Dirichlet concentration; inf is iid.")] = None,
+    alpha: Annotated[
+        float | None, typer.Option(**number("--alpha"), help="Dirichlet concentration; inf is iid.")
+    ] = None,
     kind: PartitionKind = None,
-    seed: Annotated[int, typer.Option(help="Seed of the partition.")] = 0,
+    seed: Annotated[int, typer.Option(**whole("--seed"), help="Seed of the partition.")] = 0,
     tier: Tier = "quick",
     data: Annotated[str | None, typer.Option(help="real or stand-in.")] = None,
     results: Results = Path("results"),
@@ -216,7 +237,9 @@ def partition(
 @app.command()
 def perf(
     device: Device = "cpu",
-    repetitions: Annotated[int, typer.Option(min=1, help="Interleaved repetitions; the median counts.")] = 5,
+    repetitions: Annotated[
+        int, typer.Option(**whole("--repetitions", 1), help="Interleaved repetitions; the median counts.")
+    ] = 5,
     part: Annotated[
         list[str] | None,
         typer.Option(help="Only this part: training, keep, round or clients; may be given repeatedly."),
@@ -228,7 +251,10 @@ def perf(
         list[str] | None, typer.Option(help="Only this: fp32, bf16, or tf32 on CUDA; may be given repeatedly.")
     ] = None,
     samples: Annotated[
-        int, typer.Option(help="Samples of a client in the part round; fewer than the paper's are scaled up.")
+        int,
+        typer.Option(
+            **whole("--samples"), help="Samples of a client in the part round; fewer than the paper's are scaled up."
+        ),
     ] = 500,
     deterministic: Deterministic = False,
     results: Results = Path("results"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+
+from bench.errors import BenchError
+from bench.written import IN_WORDS, number_in, whole_in
 
 OK, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -21,6 +25,32 @@ Results = Annotated[Path, typer.Option(help="Folder of the results.")]
 SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="A sweep file, for example sweeps/quick.toml.")]
 
 out = Console()
+
+
+def whole(option: str, least: int | None = None) -> dict[str, Any]:
+    """Return how an option is read that is a whole number; a BenchError where it is none, or less than the least."""
+    allowed = "a whole number, as 12" if least is None else f"a whole number from {least}, as 12"
+
+    def read(text: Any) -> int:
+        number = text if isinstance(text, int) else whole_in(str(text))
+        if number is None or (least is not None and number < least):
+            raise BenchError(f"{option} {text!r}: it is not possible; allowed: {allowed}")
+        return number
+
+    return {"parser": read, "metavar": "INTEGER"}
+
+
+def number(option: str, least: float = -math.inf) -> dict[str, Any]:
+    """Return how an option is read that is a number; a BenchError where it is none, or less than the least."""
+
+    def read(text: Any) -> float:
+        found = float(text) if isinstance(text, int | float) else number_in(str(text))
+        if found is None or found < least:
+            bound = "" if math.isinf(least) else f" from {least:g}"
+            raise BenchError(f"{option} {text!r}: it is not possible; allowed: a number{bound}; {IN_WORDS}")
+        return found
+
+    return {"parser": read, "metavar": "FLOAT"}
 
 
 def say(*lines: str) -> None:

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli_options import OK, SOME_FAILED, Deterministic, Device, Plugin, Results, SweepFile, out, say
+from bench.cli_options import (
+    OK,
+    SOME_FAILED,
+    Deterministic,
+    Device,
+    Plugin,
+    Results,
+    SweepFile,
+    number,
+    out,
+    say,
+    whole,
+)
 
 if TYPE_CHECKING:
     from bench.sweep import Hire
@@ -48,7 +60,10 @@ def sweep(
     ] = Engine.local,
     jobs: Annotated[
         int | None,
-        typer.Option(min=1, help="Cells run at once; if left out, all cores, or what fits an accelerator's memory."),
+        typer.Option(
+            **whole("--jobs", 1),
+            help="Cells run at once; if left out, all cores, or what fits an accelerator's memory.",
+        ),
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="name=value: only the cells that have it.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and stop.")] = False,
@@ -57,7 +72,10 @@ def sweep(
         bool, typer.Option("--retry-failed/--leave-failed", help="Run failed cells again, or leave them.")
     ] = True,
     stop_after: Annotated[
-        float | None, typer.Option(min=0, help="Seconds after which running cells leave a checkpoint and it ends.")
+        float | None,
+        typer.Option(
+            **number("--stop-after", 0), help="Seconds after which running cells leave a checkpoint and it ends."
+        ),
     ] = None,
     address: Annotated[
         str, typer.Option(help="Ray: HOST:PORT of the head; auto is this machine's cluster, local starts one.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli_options import OK, SOME_FAILED, Device, Plugin, Results, out, say
+from bench.cli_options import OK, SOME_FAILED, Device, Plugin, Results, number, out, say, whole
 
 if TYPE_CHECKING:
     from bench.tuning.study_file import Study
@@ -23,7 +23,10 @@ StudyFile = Annotated[
 def tune(
     file: StudyFile,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Methods tuned at once, each in its own process; all cores if left out.")
+        int | None,
+        typer.Option(
+            **whole("--jobs", 1), help="Methods tuned at once, each in its own process; all cores if left out."
+        ),
     ] = None,
     storage: Annotated[
         str | None,
@@ -36,7 +39,10 @@ def tune(
         Path | None, typer.Option("--out", help="Where the tuned sweep file goes; sweeps/tuned/NAME.toml if left out.")
     ] = None,
     stop_after: Annotated[
-        float | None, typer.Option(min=0, help="Seconds after which running cells leave a checkpoint and it ends.")
+        float | None,
+        typer.Option(
+            **number("--stop-after", 0), help="Seconds after which running cells leave a checkpoint and it ends."
+        ),
     ] = None,
     plugin: Plugin = None,
     device: Device = "auto",

@@ -15,8 +15,9 @@ from bench.cell import Cell
 from bench.checks import Checks
 from bench.data.partition import CONCENTRATED, CONVENTIONS
 from bench.errors import BenchError, at, choices
-from bench.profiles import read_profile
+from bench.profiles import KEEP_RATIO, read_profile
 from bench.toml_files import check_keys, read_toml
+from bench.written import LARGEST_WHOLE, LEAST_KEEP, plain, rounded
 
 DATA = ("stand-in", "real")
 DIAGNOSTICS = ("basic", "errors", "cosine", "all")
@@ -75,7 +76,9 @@ def make_cell(values: Mapping[str, Any], place: str, plugins: Iterable[Path] = (
     Raises:
         BenchError: something is unknown, of the wrong type or impossible.
     """
-    return _cell(values, place, Checks(plugins))
+    with at(place):
+        values = plain(values)
+    return _cell(table(values, place), place, Checks(plugins))
 
 
 def read_sweep(path: Path, plugins: Iterable[Path] = ()) -> Sweep:
@@ -214,7 +217,7 @@ def _figures(values: Any, place: str) -> tuple[str, ...]:
 
 
 def _one_of(name: str, value: Any, allowed: tuple[str, ...], place: str) -> str:
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise BenchError(f"{place}: {name} = {value!r} is not possible; {choices(value, allowed)}")
     return str(value)
 
@@ -229,13 +232,13 @@ def _keep(value: Any, clients: int | None, place: str) -> tuple[float, Capacitie
         with at(place):
             capacities = read_profile(value, clients)
         return mean_keep(capacities), capacities if len(capacities) > 1 else ()
-    if not _is_number(value) or not 0 < value <= 1:
-        raise BenchError(f"{place}: keep = {value!r} is not possible; allowed: a keep ratio above 0 and up to 1")
-    return float(value), ()
+    if not _is_number(value) or not LEAST_KEEP <= value <= 1:
+        raise BenchError(f"{place}: keep = {value!r} is not possible; allowed: {KEEP_RATIO}")
+    return rounded(value), ()
 
 
 def _seed(value: Any, place: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_WHOLE:
         raise BenchError(f"{place}: seed = {value!r} is not possible; allowed: a whole number from 0 to 2**63 - 1")
     return value
 
@@ -265,4 +268,4 @@ def _partition(
         raise BenchError(f"{place}: the partition {kind!r} needs alpha, a number above 0, or inf for iid")
     if alpha is None or math.isinf(alpha):
         return "iid", math.inf
-    return kind, float(alpha)
+    return kind, rounded(alpha)

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 from bench.capacity import Capacities, counts_of
 from bench.errors import BenchError, choices, nearest
+from bench.written import IN_WORDS, LEAST_KEEP, number_in, rounded
 
 EXAMPLE = "0.2:0.6,0.4:0.4"
+KEEP_RATIO = f"a keep ratio above 0 and up to 1 (at least {LEAST_KEEP:.6f})"
 LETTERS = {"a": 1.0, "b": 1 / 2, "c": 1 / 4, "d": 1 / 8, "e": 1 / 16}
 """HeteroFL's levels of complexity as keep ratios."""
 CLIENTS = {"strong": 1.0, "moderate": 0.42, "weak": 0.16}
@@ -104,19 +106,22 @@ def _named(text: str, refusal: str) -> Capacities | None:
 def _written(text: str, refusal: str) -> Capacities:
     """Return the capacities of a profile that is written out, checked."""
     try:
-        pairs = [(keep.strip(), share) for keep, share in (part.split(":") for part in text.split(","))]
-        shares_of = [(_level(keep, refusal), float(share)) for keep, share in pairs]
+        pairs = [(keep.strip(), share.strip()) for keep, share in (part.split(":") for part in text.split(","))]
+        shares_of = [(_level(keep, refusal), _number(share)) for keep, share in pairs]
     except ValueError:
         raise BenchError(
             f"{refusal}; allowed: a keep ratio above 0 and up to 1, or keep ratios with their shares of the clients, "
-            f"for example {EXAMPLE!r}, or a name of 'bench list profiles'{nearest(text, [*LEVELS, *PROFILES])}"
+            f"for example {EXAMPLE!r}, or a name of 'bench list profiles'{_near(text)}"
         ) from None
     capacities = tuple(sorted(shares_of))
     keeps, shares = [keep for keep, _ in capacities], [share for _, share in capacities]
     for name, values in (("keep ratio", keeps), ("share", shares)):
         for value in values:
-            if not 0 < value <= 1:
-                raise BenchError(f"{refusal}: the {name} {value:g} is outside of what is allowed: above 0 and up to 1")
+            if not LEAST_KEEP <= value <= 1:
+                raise BenchError(
+                    f"{refusal}: the {name} {value:g} is outside of what is allowed: above 0 and up to 1 "
+                    f"(at least {LEAST_KEEP:.6f})"
+                )
     for keep in keeps:
         if keeps.count(keep) > 1:
             raise BenchError(f"{refusal}: the keep ratio {keep:g} stands there twice; allowed: each once")
@@ -125,16 +130,30 @@ def _written(text: str, refusal: str) -> Capacities:
     return capacities
 
 
+def _near(text: str) -> str:
+    """Return the end of the sentence on a text that is no profile: the nearest name, or what a number is."""
+    near = nearest(text, [*LEVELS, *PROFILES])
+    return near or (f"; {IN_WORDS}" if any(letter.isdigit() for letter in text) else "")
+
+
 def _level(word: str, refusal: str) -> float:
     """Return the keep ratio of a level; a ValueError where there is no word."""
     if word in LEVELS:
         return LEVELS[word]
     try:
-        return float(word)
+        return _number(word)
     except ValueError:
         if not word:
             raise
         raise BenchError(f"{refusal}: unknown level {word!r}; a keep ratio, or {choices(word, LEVELS)}") from None
+
+
+def _number(word: str) -> float:
+    """Return the number that a word is, to the digits that count; a ValueError where it is none."""
+    number = number_in(word)
+    if number is None:
+        raise ValueError(word)
+    return rounded(number)
 
 
 def _equal_shares(letters: Iterable[str]) -> Capacities:

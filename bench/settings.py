@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +14,7 @@ from bench import registry
 from bench.errors import BenchError, at, choices
 from bench.parameters import about
 from bench.tasks.base import Recipe
+from bench.written import number_in
 
 
 def split_settings(words: Iterable[str], task: str, method: str, plugins: Iterable[Path]) -> dict[str, dict[str, Any]]:
@@ -53,13 +55,14 @@ def _names(params: type) -> list[str]:
 
 def _value(text: str) -> Any:
     """Return a value as TOML reads it; also ``.1`` is a number, and what remains is a word."""
-    with contextlib.suppress(tomllib.TOMLDecodeError):
-        return tomllib.loads(f"value = {text}")["value"]
+    with contextlib.suppress(ValueError, RecursionError):
+        values = tomllib.loads(f"value = {text}")
+        if len(values) == 1:
+            return values["value"]
     return number_or_words(text)
 
 
 def number_or_words(text: str) -> float | str:
     """Return a number where the text is one."""
-    with contextlib.suppress(ValueError):
-        return float(text)
-    return text
+    number = number_in(text)
+    return text if number is None or (math.isinf(number) and "inf" not in text) else number

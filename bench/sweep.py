@@ -24,6 +24,7 @@ from bench.profiles import DYNAMIC, in_numbers
 from bench.provenance import code_of, data_of
 from bench.store import FINISHED, Record, Store, write_table
 from bench.wholeness import STATES
+from bench.written import number_in, rounded
 
 USABLE = ("done", "diverged")
 Hire = Callable[[Store, tuple[Path, ...], str, int | None, Sequence[Cell]], Crew]
@@ -261,8 +262,5 @@ def _as_word(value: Any) -> str:
 
 
 def _number(word: str) -> float | None:
-    try:
-        number = float(word)
-    except ValueError:
-        return None
-    return None if math.isnan(number) else number
+    number = number_in(word)
+    return None if number is None else rounded(number)

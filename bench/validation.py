@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from bench.errors import BenchError, choices
 from bench.parameters import about
+from bench.written import rounded
 
 
 def checked(kind: type, values: Mapping[str, Any], place: str) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def checked(kind: type, values: Mapping[str, Any], place: str) -> dict[str, Any]
         model = _model_of(kind).model_validate(named)
     except ValidationError as error:
         raise BenchError(_sentence(kind, named, error, place)) from None
-    right = {name: getattr(model, name) for name in named}
+    right = {name: _rounded(getattr(model, name)) for name in named}
     try:
         kind(**right)
     except ValueError as error:  # of the dataclass's own __post_init__
@@ -48,13 +49,17 @@ def without_defaults(
     A value that the dataclass would fill in by itself is no difference either: a width of 16 where that is the paper's.
     """
     usual = {field.name: field.default for field in dataclasses.fields(kind)} | dict(defaults or {})
-    changed = {name: value for name, value in values.items() if value != usual[name]}
+    changed = {name: value for name, value in values.items() if value != _rounded(usual[name])}
     for name in list(changed):
         others = {other: value for other, value in changed.items() if other != name}
         with contextlib.suppress(ValueError):  # the others may not go together without it
             if kind(**{**(defaults or {}), **others}) == kind(**{**(defaults or {}), **changed}):
                 changed = others
     return changed
+
+
+def _rounded(value: Any) -> Any:
+    return rounded(value) if isinstance(value, float) else value
 
 
 def _by_field_name(kind: type, values: Mapping[str, Any], place: str) -> dict[str, Any]:

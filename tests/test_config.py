@@ -133,7 +133,7 @@ def test_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="No such file"):
         read_sweep(tmp_path / "no" / "folder" / "here.toml")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BenchError, match="not a TOML file"):
+    with pytest.raises(BenchError, match="is in UTF-16; save it in UTF-8"):
         read_sweep(tmp_path / "binary.toml")
 
 
@@ -265,7 +265,7 @@ def test_what_a_dataclass_fills_in_by_itself_is_no_change(values: dict[str, int]
 @given(
     task=st.sampled_from([CNN, RESNET, LSTM]),
     method=st.sampled_from(["prism", "fedavg", "orthdrop", "origdrop"]),
-    keep=st.floats(0, 1, exclude_min=True),
+    keep=st.floats(1e-6, 1),
     alpha=st.floats(1e-3, 1e3) | st.just(math.inf),
     seed=st.integers(0, 2**63 - 1),
     lr=st.floats(1e-6, 1e3),

@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, at
 from bench.runtime import cores
+from bench.toml_files import read_text
+from bench.written import number_in
 
 EXAMPLE = "for example cpus=1,gpus=0.5,memory=4e9"
 
@@ -93,11 +95,8 @@ def settings_of(address: str, resources: str, runtime_env: Path | None, device: 
 
 def _resource(words: str) -> tuple[str, float]:
     name, _, value = (part.strip() for part in words.partition("="))
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not name or not 0 <= number < math.inf:
+    number = number_in(value)
+    if not name or number is None or not 0 <= number < math.inf:
         raise BenchError(f"--resources {words.strip()!r}: it reads name=number, {EXAMPLE}")
     if name == "gpus" and number > 1:
         raise BenchError(f"--resources {words.strip()!r}: a cell runs on one GPU at most; allowed: from 0 to 1")
@@ -107,11 +106,11 @@ def _resource(words: str) -> tuple[str, float]:
 def _environment(path: Path) -> dict[str, Any]:
     import yaml
 
+    with at("--runtime-env"):
+        text = read_text(path, "runtime environment")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BenchError(f"--runtime-env {path}: it cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError: a date that is none
         raise BenchError(f"--runtime-env {path}: neither JSON nor YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(values, dict):
         raise BenchError(f"--runtime-env {path}: it holds no table, for example working_dir: dist/package")
