@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.api import Cohort, Selection, Server, Skip, Streams, Update, parameter
+from bench.families.as_released import LAST_RELU, lose_last_relu
 from bench.families.averaging import CoverageMean
 from bench.families.nested import Nested
 from bench.models.convolution import convolve
@@ -29,6 +30,9 @@ class OrigDropParams:
     )
     tail: Literal["drop", "keep"] = parameter(
         "drop", "untrained channels are left out of the evaluated model, or take part with their initial values"
+    )
+    last_relu: Literal["kept", "lost"] | None = parameter(
+        None, f"{LAST_RELU}; if not given lost with variant=released, else kept"
     )
 
 
@@ -54,7 +58,8 @@ class OrigDrop(Nested):
 
     ``variant=released`` is what PriSM's released code calls OrigDrop: only output channels are cut, dropped channels
     reach the normalisation as zeros, and the server averages with weight 1 / cohort, so that channels that nobody
-    holds become zero. The embedding of the LSTM is its input side and stays whole.
+    holds become zero. Its CNN lacks the last ReLU (``last_relu``). The embedding of the LSTM is its input side
+    and stays whole.
     """
 
     summary = "the leading channels of each layer, the same for every client"
@@ -67,6 +72,8 @@ class OrigDrop(Nested):
         self.keeps_tail = self.params.tail == "keep"
         if self.released and any(isinstance(module, nn.LSTM) for module in model.modules()):
             raise Skip("the released OrigDrop is not defined for LSTMs: the authors' code stops there")
+        if self.params.last_relu == "lost" or (self.released and self.params.last_relu is None):
+            lose_last_relu(model)
         return super().setup(model, task)
 
     def select(self, server: Server, cohort: Cohort, streams: Streams) -> list[Selection]:

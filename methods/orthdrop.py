@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from bench.api import Client, Selection, Server, parameter
+from bench.families.as_released import LAST_RELU, lose_last_relu
 from bench.families.spectral import Sampled, SpectralParams, SpectralServer
 from bench.spectral.decompose import rank_of
 from bench.spectral.designs import Design, Leading
@@ -23,6 +24,7 @@ class OrthDropParams(SpectralParams):
     tail: Literal["keep", "drop"] = parameter(
         "keep", "untrained kernels stay in the server model, or are dropped from it after the first round"
     )
+    last_relu: Literal["kept", "lost"] = parameter("kept", LAST_RELU)
 
 
 class OrthDrop(Sampled):
@@ -37,11 +39,14 @@ class OrthDrop(Sampled):
     deviations = (
         "the bias of a factored convolution is not decayed, as in the authors' code; the paper is silent "
         "(bias_decay=true: by the task's weight decay)",
+        "the CNN keeps its last ReLU, which the authors' factored CNN lacks (last_relu=lost)",
     )
     Params = OrthDropParams
 
     def setup(self, model: nn.Module, task: Any) -> SpectralServer:
         self.keeps_tail = self.params.tail == "keep"
+        if self.params.last_relu == "lost":
+            lose_last_relu(model)
         return super().setup(model, task)
 
     def nested_models(self, server: Server) -> Iterator[tuple[float, nn.Module]]:

@@ -67,6 +67,7 @@ class PriSM(AsReleased):
         "client momentum starts from zero each round (client_momentum=carry: the server's average of the buffers)",
         "the bias of a factored convolution is not decayed, as in the authors' code; the paper is silent "
         "(bias_decay=true: by the task's weight decay)",
+        "the CNN keeps its last ReLU, which the authors' factored CNN lacks (last_relu=lost)",
         "the LSTM's matrices are really factored; the authors' code trains a dense LSTM",
         "best-round accuracy, which the released code reports, is the column oracle_acc of the table cells alone",
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from aggregation import STREAMS, assert_close, entry_means, setup, trained
+from aggregation import STREAMS, assert_close, entry_means, random_tensor, setup, trained
 from helpers import (
     CNN,
     LSTM,
@@ -23,8 +24,9 @@ from helpers import (
     selections_of,
     small_task,
 )
-from reference import SIZE, assert_same, exact, prepared, reference_training
+from reference import SIZE, assert_same, batches, exact, prepared, reference_training
 from torch import Tensor
+from torch.nn import functional
 from toy import SIGMA, WEIGHT, draw, toy
 
 from bench.api import Selection, Server
@@ -100,22 +102,54 @@ def test_the_server_averages_the_rows_that_were_sent(sigma: str, aggregate: str)
     assert_close(method.aggregate(server, updates, STREAMS).model.get_parameter(WEIGHT).detach(), expected, 1e-10)
 
 
-def test_rows_left_out_act_and_learn_in_local_training() -> None:
-    """The client trains all rows by plain SGD from zero; what it sends are the first ones."""
-    built = exact(federation("prism", CNN, keep=0.3, parameters={"u_rows": 0.4}, training={**SIZE, "lr": 0.05}))
-    _, job, done = client_trained(built)
-    parameters, buffers, loss, passes = reference_training(built)
-    ended = dict(job.submodel.named_parameters())
-    # Rows of channels that are silent without their kernels have no gradient.
-    assert ended["conv2.weight_u"][26:].detach().any(1).sum() > 10
-    for name, value in parameters.items():
+@pytest.mark.parametrize("decay", [0.0, 0.2])
+@pytest.mark.parametrize("sigma", ["frozen", "absorbed"])
+def test_rows_left_out_hold_one_step_and_never_more(sigma: str, decay: float) -> None:
+    """Step by step: the loss sees them, the decay clears them and does not count them, the step moves them."""
+    training = {**SIZE, "lr": 0.05, "weight_decay": 0.01, "momentum": 0.9}
+    parameters = {"u_rows": 0.4, "sigma": sigma, "frobenius_decay": decay}
+    built = exact(federation("prism", CNN, keep=0.3, parameters=parameters, training=training))
+    server, selection = prepared(built)
+    submodel = built.method.extract(server, selection)
+    values = {name: tensor.detach().clone() for name, tensor in submodel.named_parameters()}
+    scale = submodel.get_buffer("conv2.weight_scale").clone() if sigma == "frozen" else torch.ones(20).double()
+    buffers = {name: torch.zeros_like(tensor) for name, tensor in values.items()}
+    lr, u_name, v_name = built.task.recipe.lr_of(1), "conv2.weight_u", "conv2.weight_v"
+    held = []
+    for _, inputs, labels in batches(built, selection.client.number):
+        moving = {name: tensor.clone().requires_grad_() for name, tensor in values.items()}
+        held.append(float(values[u_name][26:].norm()))
+        loss = functional.cross_entropy(written_logits(moving, scale, inputs), labels)
+        gradients = dict(zip(moving, torch.autograd.grad(loss, list(moving.values())), strict=True))
+        values[u_name][26:] = 0
+        u, v = values[u_name] * scale, values[v_name]
+        gradients[u_name] = gradients[u_name] + decay * (u @ v @ v.T) * scale
+        gradients[v_name] = gradients[v_name] + decay * (u.T @ u @ v)
+        for name, value in values.items():
+            undecayed = name in (u_name, v_name, "conv2.bias")
+            buffers[name] = 0.9 * buffers[name] + gradients[name] + (0.0 if undecayed else 0.01) * value
+            values[name] = value - lr * buffers[name]
+    assert held[0] == 0 and min(held[1:]) > 0
+    done = train_client(Job(selection.client.number, 1, submodel), built)
+    ended = dict(submodel.named_parameters())
+    assert torch.allclose(ended[u_name][26:], -lr * buffers[u_name][26:], rtol=1e-9, atol=1e-15)
+    for name, value in values.items():
         torch.testing.assert_close(ended[name].detach(), value, rtol=1e-9, atol=1e-9)
-    parameters["conv2.weight_u"] = parameters["conv2.weight_u"][:26]
-    assert_same(done, (parameters, buffers, loss, passes))
+        assert torch.equal(done.parameters[name], ended[name][: 26 if name == u_name else None])
+
+
+def written_logits(values: Mapping[str, Tensor], scale: Tensor, inputs: Tensor, last_relu: bool = True) -> Tensor:
+    """Return what the CNN computes with its second kernel multiplied out of its factors."""
+    kernel = torch.einsum("or,r,ri->oi", values["conv2.weight_u"], scale, values["conv2.weight_v"])
+    hidden = functional.conv2d(inputs, values["conv1.weight"], values["conv1.bias"], padding=2)
+    hidden = functional.max_pool2d(hidden.clamp(min=0), 2)
+    hidden = functional.conv2d(hidden, kernel.unflatten(1, (64, 3, 3)), values["conv2.bias"], padding=1)
+    hidden = functional.max_pool2d(hidden.clamp(min=0) if last_relu else hidden, 2)
+    return hidden.flatten(1) @ values["classifier.weight"].T + values["classifier.bias"]
 
 
 @pytest.mark.parametrize("name", [CNN, LSTM])
-def test_carried_momentum_covers_the_rows_left_out(name: str) -> None:
+def test_carried_momentum_is_handed_out_under_the_mask_of_the_weights(name: str) -> None:
     built = federation("prism", name, keep=0.4, parameters={"u_rows": 0.4, "client_momentum": "carry"})
     engine = Recorder(built)
     list(Simulation(built, engine).rounds())
@@ -123,9 +157,64 @@ def test_carried_momentum_covers_the_rows_left_out(name: str) -> None:
     for layer_name, layer in low_rank_layers(job.submodel).items():
         for weight in layer.factored_weights():
             key, whole = f"{layer_name}.{weight}_u", layer.factors(weight).u
+            rows = math.ceil(0.4 * len(whole))
             assert job.momentum is not None
             assert done.momentum[key].shape == job.momentum[key].shape == whole.shape
-            assert len(done.parameters[key]) == math.ceil(0.4 * len(whole))
+            assert len(done.parameters[key]) == rows
+            assert job.momentum[key][:rows].any() and not job.momentum[key][rows:].any()
+            assert done.momentum[key][rows:].any()
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "lost"),
+    [
+        ("prism", {}, False),
+        ("prism", {"last_relu": "lost"}, True),
+        ("prism", {"as_released": True, "u_rows": 0.9}, True),
+        ("orthdrop", {}, False),
+        ("orthdrop", {"last_relu": "lost"}, True),
+    ],
+    ids=str,
+)
+def test_the_factored_cnn_as_released_has_its_first_relu_alone(
+    method: str, parameters: dict[str, Any], lost: bool
+) -> None:
+    """Sub-model and server alike; the second ReLU of the released CNN is the first one's module, called again."""
+    built = exact(federation(method, CNN, keep=0.5, parameters=parameters))
+    server, selection = prepared(built)
+    inputs = random_tensor(5, 1, 28, 28, seed=3).double()
+    for model in (server.model, built.method.full_model(server)):
+        assert not torch.allclose(*(dense_logits(model, inputs, relu) for relu in (True, False)), atol=1e-3)
+        torch.testing.assert_close(model(inputs), dense_logits(model, inputs, not lost), rtol=1e-9, atol=1e-9)
+    submodel = built.method.extract(server, selection)
+    values, scale = dict(submodel.named_parameters()), low_rank_layers(submodel)["conv2"].factors().scale
+    scale = torch.ones(32).double() if scale is None else scale
+    torch.testing.assert_close(submodel(inputs), written_logits(values, scale, inputs, not lost), rtol=1e-9, atol=1e-9)
+
+
+def dense_logits(model: torch.nn.Module, inputs: Tensor, last_relu: bool) -> Tensor:
+    values = dict(model.named_parameters())
+    whole = {"conv2.weight_u": torch.eye(64).double(), "conv2.weight_v": values["conv2.weight"].flatten(1)}
+    return written_logits({**values, **whole}, torch.ones(64).double(), inputs, last_relu)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "lost"),
+    [
+        ({}, False),
+        ({"last_relu": "lost"}, True),
+        ({"variant": "released"}, True),
+        ({"variant": "released", "last_relu": "kept"}, False),
+    ],
+    ids=str,
+)
+def test_origdrop_as_released_has_its_first_relu_alone(parameters: dict[str, Any], lost: bool) -> None:
+    built = exact(federation("origdrop", CNN, keep=1.0, parameters=parameters))
+    server, selection = prepared(built)
+    inputs = random_tensor(5, 1, 28, 28, seed=3).double()
+    for model in (server.model, built.method.full_model(server), built.method.extract(server, selection)):
+        expected = dense_logits(server.model, inputs, not lost)
+        torch.testing.assert_close(model(inputs), expected, rtol=1e-9, atol=1e-9)
 
 
 def participations(built: Federation) -> list[tuple[int, int, int]]:
@@ -202,6 +291,7 @@ def test_the_switches_are_those_of_the_released_code() -> None:
         "first_epoch_lr": "stale",
         "gradient_clip": 5.0,
         "full_batches": True,
+        "last_relu": "lost",
     }
 
 

@@ -253,8 +253,10 @@ class MaskedConv2d(nn.Module):
         self.mask = torch.arange(dense.out_channels) < math.ceil(keep * dense.out_channels)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        weight = self.weight * self.mask[:, None, None, None]
-        return functional.conv2d(inputs, weight, self.bias, self.stride, self.padding) * self.mask[:, None, None]
+        weight, stride = self.weight * self.mask[:, None, None, None], self.stride
+        if weight.shape[2:] == (1, 1):  # oneDNN's own strides of narrow 1 x 1 kernels are not to be trusted
+            inputs, stride = inputs[:, :, :: stride[0], :: stride[1]], (1, 1)
+        return functional.conv2d(inputs, weight, self.bias, stride, self.padding) * self.mask[:, None, None]
 
 
 def masked(model: nn.Module, keep: float) -> nn.Module:
@@ -268,7 +270,7 @@ def masked(model: nn.Module, keep: float) -> nn.Module:
 @pytest.mark.parametrize("name", [RESNET, CNN])
 @pytest.mark.parametrize("keep", [0.25, 0.6, 1.0])
 def test_origdrop_released_is_the_masked_full_model(name: str, keep: float) -> None:
-    task, method = small_task(name), method_of("origdrop", variant="released")
+    task, method = small_task(name), method_of("origdrop", variant="released", last_relu="kept")
     server = method.setup(initial(task), task)
     (selection,) = selections_of(method, server, cohort_of(keep))
     ours, theirs = method.extract(server, selection), masked(initial(task), keep)

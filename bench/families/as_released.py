@@ -7,7 +7,7 @@ partition "iid-exact".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import Selection, Server, Streams, Update, parameter
-from bench.families.product_decay import factor_names
+from bench.families.product_decay import factor_names, product_decay
 from bench.families.spectral import SpectralServer
 from bench.families.weighed import Weighed, WeighedParams
+from bench.models.base import Model
+from bench.models.factorise import low_rank_layers
 from bench.models.low_rank import Factors
 from bench.spectral.decompose import rank_of
 
@@ -29,9 +31,11 @@ RELEASED = {
     "first_epoch_lr": "stale",
     "gradient_clip": 5.0,
     "full_batches": True,
+    "last_relu": "lost",
 }
 """What ``as_released`` switches on."""
 LAST_ROUND = "last_round"
+LAST_RELU = "the CNN's last ReLU is kept, or lost as in the released code's factored model; other models lose nothing"
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class ReleasedParams(WeighedParams):
     )
     gradient_clip: float | None = parameter(None, "largest norm of a client's gradient (released: 5)", above=0.0)
     full_batches: bool = parameter(False, "leave out each client's last, smaller batch (released)")
+    last_relu: Literal["kept", "lost"] = parameter("kept", LAST_RELU)
 
 
 class AsReleased(Weighed):
@@ -67,6 +72,8 @@ class AsReleased(Weighed):
             self.params = with_released(self.params)
         self.drop_last = self.params.full_batches
         server = super().setup(model, task)
+        if self.params.last_relu == "lost":
+            lose_last_relu(model)
         if self.params.first_epoch_lr == "stale":
             device = next(model.parameters()).device
             server.memory[LAST_ROUND] = torch.zeros(task.recipe.clients, dtype=torch.int64, device=device)
@@ -79,7 +86,7 @@ class AsReleased(Weighed):
 
     def upload(self, submodel: nn.Module) -> dict[str, Tensor]:
         factors = factor_names(submodel)
-        # The rows that were left out act and learn in local training all the same, as in the released code.
+        # The rows that were left out act in local training all the same, as in the released code.
         return {
             name: tensor[: self._rows(tensor)] if name in factors and name.endswith("_u") else tensor
             for name, tensor in super().upload(submodel).items()
@@ -88,10 +95,36 @@ class AsReleased(Weighed):
     def _rows(self, u: Tensor) -> int:
         return rank_of(self.params.u_rows, len(u))
 
+    def penalty(self, submodel: nn.Module) -> Tensor | None:
+        if self.params.u_rows == 1:
+            return super().penalty(submodel)
+        return product_decay(submodel, self.frobenius_decay, self._rows)
+
     def adjust_gradients(self, submodel: nn.Module) -> None:
         super().adjust_gradients(submodel)
+        if self.params.u_rows < 1:
+            self._clear_rows(submodel)
         if self.params.gradient_clip is not None:
             nn.utils.clip_grad_norm_(submodel.parameters(), self.params.gradient_clip)
+
+    @torch.no_grad()
+    def _clear_rows(self, submodel: nn.Module) -> None:
+        """Set the rows of U that are left out to zero, after a step's gradients are known and before it is made.
+
+        The released Frobenius decay masks U in place at each local step: rows that are left out hold one step's change
+        in the next forward pass, and never more.
+        """
+        for layer in low_rank_layers(submodel).values():
+            for weight in layer.factored_weights():
+                u = layer.factors(weight).u
+                u[self._rows(u) :] = 0
+
+    def initial_momentum(self, server: Server, selection: Selection) -> Mapping[str, Tensor] | None:
+        momentum = super().initial_momentum(server, selection)
+        for name, buffer in (momentum or {}).items():
+            if name.endswith("_u") and name[:-2] in selection.indices:
+                buffer[self._rows(buffer) :] = 0  # handed out under the mask of the weights, as they are
+        return momentum
 
     def learning_rates(self, server: Server, selection: Selection, round_number: int) -> Sequence[float] | None:
         if self.params.first_epoch_lr == "scheduled":
@@ -114,6 +147,12 @@ def _noted(updates: Iterable[Update], last_round: Tensor, round_number: int) -> 
     for update in updates:
         last_round[update.selection.client.number] = round_number
         yield update
+
+
+def lose_last_relu(model: nn.Module) -> None:
+    """Let a model compute as the released code's, from now on, in which it and its sub-models apply each layer once."""
+    if isinstance(model, Model):
+        model.lose_repeated_layers()
 
 
 def with_released(params: Any) -> Any:

@@ -20,7 +20,8 @@ class CNN(Model):
     """Convolution, ReLU, 2 x 2 max-pool, twice, then the classifier; "same" padding, biases, no normalisation.
 
     The paper's variant has 64 kernels of 5 x 5 and 64 of 3 x 3; the released code's has 32 of 5 x 5 and 64 of 5 x 5
-    (246,590 parameters with 62 classes). The groups of channels are ``conv1`` and ``conv2``.
+    (246,590 parameters with 62 classes). The groups of channels are ``conv1`` and ``conv2``. Both ReLUs are one layer
+    of the released code's model, and its factored form has the first alone: :meth:`lose_repeated_layers`.
     """
 
     factorable = ("conv2.weight",)
@@ -29,7 +30,7 @@ class CNN(Model):
     def __init__(self, channels: Mapping[str, int], classes: int = 62, second_kernel: int = 3) -> None:
         super().__init__()
         self._channels, self.classes, self.second_kernel = dict(channels), classes, second_kernel
-        self.hidden_scale = 1.0
+        self.hidden_scale, self.last_relu = 1.0, True
         self.conv1 = nn.Conv2d(1, channels["conv1"], 5, padding="same")
         self.conv2 = nn.Conv2d(channels["conv1"], channels["conv2"], second_kernel, padding="same")
         self.classifier = nn.Linear(channels["conv2"] * 49, classes)
@@ -37,11 +38,15 @@ class CNN(Model):
     def forward(self, images: Tensor) -> Tensor:
         # The ReLU of the largest is the largest ReLU: after the pool it has a quarter of the work.
         hidden = torch.relu_(self._scaled(functional.max_pool2d(self.conv1(images), 2)))
-        hidden = torch.relu_(self._scaled(functional.max_pool2d(self.conv2(hidden), 2)))
+        hidden = self._scaled(functional.max_pool2d(self.conv2(hidden), 2))
+        hidden = torch.relu_(hidden) if self.last_relu else hidden
         return self.classifier(hidden.flatten(1))
 
     def scale_hidden(self, rate: float) -> None:
         self.hidden_scale = rate
+
+    def lose_repeated_layers(self) -> None:
+        self.last_relu = False
 
     def _scaled(self, hidden: Tensor) -> Tensor:
         """Divide in training by the scale; a positive one may come after the pool as well as before it."""
@@ -65,4 +70,6 @@ class CNN(Model):
 
     def narrow(self, channels: Mapping[str, int]) -> Self:
         with torch.device("meta"):
-            return type(self)(channels, self.classes, self.second_kernel)
+            narrow = type(self)(channels, self.classes, self.second_kernel)
+        narrow.last_relu = self.last_relu
+        return narrow

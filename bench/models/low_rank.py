@@ -12,6 +12,7 @@ buffers ``weight_scale`` and ``weight_damping``: the names by which the server f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -80,15 +81,19 @@ class LowRankLayer(FactoredLayer):
         factors = [self.factors(weight) for weight in self.factored_weights()]
         return sum(held.u.numel() + held.v.numel() for held in factors)
 
-    def squared_norm(self) -> Tensor:
+    def squared_norm(self, rows: Callable[[Tensor], int] | None = None) -> Tensor:
         """Return the sum of ``||U diag(scale) V||_F^2`` over the layer's weights, a scalar with gradients.
 
         Computed from the rank x rank Gram matrices of the factors, so that the product is never formed (PriSM,
         equation 4).
+
+        Args:
+            rows: how many rows of a U count, the first ones; all if not given.
         """
         norms = []
         for weight in self.factored_weights():
             u, v = self.factors(weight).folded()
+            u = u if rows is None else u[: rows(u)]
             norms.append(((u.T @ u) * (v @ v.T)).sum())
         return torch.stack(norms).sum()
 
