@@ -28,18 +28,18 @@ def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of
     """Download a data set from its publisher, verify and decode it."""
     from bench.data import fetch
 
-    _say_dataset(fetch(name, out.print))
+    _say_dataset(fetch(name, _say))
 
 
 @data_app.command("import")
 def data_import(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the data set.")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="File or folder in the publisher's layout.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="File, folder or archive with the data.")],
 ) -> None:
     """Decode a data set from files you have."""
     from bench.data import import_path
 
-    _say_dataset(import_path(name, path, out.print))
+    _say_dataset(import_path(name, path, _say))
 
 
 @data_app.command("verify")
@@ -48,6 +48,11 @@ def data_verify(name: Annotated[str, typer.Argument(metavar="NAME", help="Name o
     from bench.data import verify
 
     _say_dataset(verify(name))
+
+
+def _say(line: str) -> None:
+    # Names of files may hold what the console would take for its own marks.
+    out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _say_dataset(dataset: Dataset) -> None:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from bench.data import cache, imdb
+from bench.data import cache, imdb, imdb_reviews
 from bench.errors import BenchError
 
 PER_CLASS = 40
@@ -88,10 +88,63 @@ def test_the_split_is_stratified_disjoint_and_fixed() -> None:
 
 def test_wrong_numbers_of_reviews_are_refused(tmp_path: Path) -> None:
     archive = make_archive(tmp_path / "a.tar.gz", reviews())
-    with pytest.raises(BenchError, match=r"40 negative and 40 positive reviews found as .* 25000 of each expected"):
+    with pytest.raises(BenchError, match=r"20 in test/neg, .* 20 in train/pos reviews found, 12,500 in each expected"):
         imdb.read(archive)
-    with pytest.raises(BenchError, match="0 negative and 0 positive"):
-        imdb.read(tmp_path / "nowhere", published=False)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BenchError, match=r"0 negative and 0 positive reviews found as .*; it holds no files"):
+        imdb.read(tmp_path / "empty", published=False)
+    with pytest.raises(BenchError, match=r"it holds 'a.tar.gz', which is imported by its own path"):
+        imdb.read(tmp_path, published=False)
+
+
+def test_one_folder_of_four_that_is_short_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imdb_reviews, "PER_FOLDER", 20)
+    files = reviews()
+    del files["aclImdb/test/neg/39_2.txt"]
+    with pytest.raises(BenchError, match=r"19 in test/neg, 20 in test/pos, 20 in train/neg, 20 in train/pos"):
+        imdb.read(make_archive(tmp_path / "a.tar.gz", files))
+
+
+@pytest.mark.parametrize("name", ["x_9.txt", "²_9.txt", "0_9 (1).txt", f"{'9' * 5000}_9.txt", "7.txt"])
+def test_a_review_without_its_number_is_one_sentence(name: str, tmp_path: Path) -> None:
+    archive = make_archive(tmp_path / "a.tar.gz", {**reviews(), f"aclImdb/test/pos/{name}": b"good"})
+    with pytest.raises(BenchError, match=r"no review by its name, ID_RATING.txt with two numbers expected"):
+        imdb.read(archive, published=False)
+
+
+@pytest.mark.parametrize(
+    ("extra", "problem"),
+    [
+        ("aclImdb/train/pos/0_8.txt", r"'aclImdb/train/pos/0_8.txt' and 'aclImdb/train/pos/0_9.txt' have one id"),
+        ("copy/aclImdb/train/pos/0_9.txt", r"reviews are in 'aclImdb/', 'copy/aclImdb/', name the folder of one set"),
+    ],
+)
+def test_reviews_that_are_there_twice(extra: str, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=problem):
+        imdb.read(make_archive(tmp_path / "a.tar.gz", {**reviews(), extra: b"good"}), published=False)
+
+
+def test_what_downloaders_leave_is_no_review(tmp_path: Path) -> None:
+    files = reviews()
+    extra = {"__MACOSX/aclImdb/train/pos/._0_9.txt": b"\0", "aclImdb/train/pos/._0_9.txt": b"\0"}
+    data = [
+        imdb.read(make_archive(tmp_path / name, content), published=False)
+        for name, content in (("a.tar.gz", files), ("b.tar.gz", {**files, **extra}))
+    ]
+    assert cache.fingerprint(data[0].train, data[0].test) == cache.fingerprint(data[1].train, data[1].test)
+
+
+def test_folders_reached_through_links(tmp_path: Path) -> None:
+    for name, content in reviews().items():
+        file = tmp_path / "real" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    (tmp_path / "set").mkdir()
+    for half in ("train", "test"):
+        (tmp_path / "set" / half).symlink_to(tmp_path / "real" / "aclImdb" / half)
+    (tmp_path / "set" / "train" / "loop").symlink_to(tmp_path / "set")
+    linked, straight = (imdb.read(tmp_path / name, published=False) for name in ("set", "real"))
+    assert cache.fingerprint(linked.train, linked.test) == cache.fingerprint(straight.train, straight.test)
 
 
 def test_a_review_that_is_not_utf8_is_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bench.data import archives, images, sources, text
+from bench.data.cifar10_classes import OBJECTS
 
 REAL_DATA = Path(os.environ.get("BENCH_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 
@@ -26,8 +27,8 @@ def cache_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cifar10_test_files() -> None:
-    files = images.parquet_files(real("cifar10"))["test"]
-    pictures, labels, _ = images.read_images(files, label="label", mode="RGB", size=32)
+    file = real("cifar10") / "test-00000-of-00001.parquet"
+    pictures, labels, _ = images.read_images([(str(file), file)], label="label", classes=OBJECTS, mode="RGB", size=32)
     assert pictures.shape == (10_000, 3, 32, 32)
     assert np.bincount(labels).tolist() == [1000] * 10
     assert labels[:10].tolist() == [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
+from click.testing import Result
+from PIL import Image
+from pyarrow import parquet
+from tiny import CommandLine
+from typer.testing import CliRunner
 
+from bench.cli import app
 from bench.data import cache, sources
 from bench.data.dataset import Split
 from bench.data.imported import Imported
@@ -112,6 +121,77 @@ def test_import_of_a_path(published: Path, tmp_path: Path) -> None:
     assert state("bytes").origin == f"bytes, {published}"
     with pytest.raises(BenchError, match=r"import of 'bytes': .*nowhere does not exist"):
         sources.import_path("bytes", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("place", ["loop", "x" * 300, "pipe", "closed"])
+def test_import_of_what_cannot_be_read(place: str, published: Path, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "closed").mkdir(mode=0)
+    if place == "closed" and os.access(tmp_path / "closed", os.R_OK):
+        pytest.skip("this user may read everything")
+    with pytest.raises(BenchError, match=r"cannot be read|is neither a file nor a folder"):
+        sources.import_path("imdb" if place == "closed" else "bytes", tmp_path / place)
+
+
+def png(rng: np.random.Generator) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(rng.integers(0, 255, (28, 28), dtype=np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def characters(path: Path, seed: int) -> Path:
+    """A parquet file of 40 characters of four writers."""
+    rng = np.random.default_rng(seed)
+    cells = [{"bytes": png(rng), "path": None} for _ in range(40)]
+    columns = {"image": cells, "writer_id": [f"w{row % 4}" for row in range(40)], "character": list(range(40))}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    parquet.write_table(pyarrow.table(columns), path)
+    return path
+
+
+def run_import(path: Path) -> Result:
+    return CliRunner().invoke(app, ["data", "import", "femnist", str(path)])
+
+
+def test_the_command_says_what_it_read_and_what_not(tmp_path: Path) -> None:
+    characters(tmp_path / "[b]d" / "train-00000-of-00001.parquet", 1)
+    characters(tmp_path / "[b]d" / "train-00000-of-00001 (1).parquet", 1)
+    done = run_import(tmp_path / "[b]d")
+    assert done.exit_code == 0, done.output
+    assert "train-00000-of-00001 (1).parquet: the same bytes as train-00000-of-00001.parquet, not read" in done.output
+    assert f"read from {tmp_path}/[b]d: 'train-00000-of-00001.parquet'" in done.output
+    assert "FEMNIST: 36 training and 4 test samples are ready" in done.output
+
+
+def test_the_named_file_is_read_and_not_its_neighbour(tmp_path: Path) -> None:
+    characters(tmp_path / "d" / "train-00000-of-00001.parquet", 1)
+    other = characters(tmp_path / "d" / "other.parquet", 2)
+    done = run_import(other)
+    assert done.exit_code == 0, done.output
+    assert f"read from {other}: 'other.parquet'" in done.output
+    named = sources.load("femnist").fingerprint
+    alone = characters(tmp_path / "alone" / "train-00000-of-00001.parquet", 2)
+    assert sources.import_path("femnist", alone.parent).fingerprint == named
+    assert sources.import_path("femnist", tmp_path / "d").fingerprint != named
+
+
+def test_half_a_data_set_leaves_the_cache_as_it_was(
+    tmp_path: Path, cache_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = CommandLine(monkeypatch, capsys)
+    command = ("data", "import", "femnist", tmp_path / "d")
+    characters(tmp_path / "d" / "train-00000-of-00002.parquet", 1)
+    refusal = bench.refused(*command)
+    assert "'train-00001-of-00002.parquet' is missing beside 'train-00000-of-00002.parquet'" in refusal
+    assert not cache_root.exists()
+    characters(tmp_path / "d" / "train-00001-of-00002.parquet", 2)
+    assert "FEMNIST: 72 training and 8 test samples are ready" in run_import(tmp_path / "d").output
+    before = sources.load("femnist").fingerprint
+    (tmp_path / "d" / "train-00001-of-00002.parquet").write_bytes(b"PAR1 cut off")
+    assert "train-00001-of-00002.parquet: cannot be read as parquet" in bench.refused(*command)
+    assert sources.verify("femnist").fingerprint == before
+    assert [path.name for path in cache_root.iterdir() if not path.name.startswith(".lock")] == ["femnist"]
 
 
 def test_corrupt_data_is_a_state_and_importing_again_mends_it(published: Path) -> None:

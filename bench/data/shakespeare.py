@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.data import tables
 from bench.data.dataset import Split
 from bench.data.imported import Imported
-from bench.errors import BenchError, choices
+from bench.data.tree import Tree
+from bench.errors import BenchError
 
 if TYPE_CHECKING:
     import pyarrow
@@ -46,7 +48,7 @@ def read(path: Path, progress: Callable[[str], None] | None = None) -> Imported:
 
     Args:
         path: a parquet file of speeches, one a row, columns ``user``, ``play`` and ``text`` (texts) and ``seq`` (whole
-            number, the place of the speech in the play), or a folder with this one parquet file in or below it.
+            number, the place of the speech in the play), or a folder or archive with this one parquet file in it.
         progress: called with lines for people.
 
     Raises:
@@ -54,63 +56,57 @@ def read(path: Path, progress: Callable[[str], None] | None = None) -> Imported:
             an unknown character (the row is named), or no user has two windows.
     """
     report = progress or (lambda line: None)
-    file = _speech_file(path)
-    texts = _texts(file)
+    tree = Tree(path)
+    [(place, file)] = tree.tables([_speech_file(tree, report)])
+    texts = _texts(place, file)
     report(f"speeches of {len(texts)} users read")
     windows_of_users = [_windows(text) for text in texts.values()]
     kept = [(inputs, labels) for inputs, labels in windows_of_users if len(labels) >= 2]
     if not kept:
-        raise BenchError(f"{file}: no user has two windows, at least {2 * WINDOW + 1} characters of one user expected")
+        raise BenchError(f"{place}: no user has two windows, at least {2 * WINDOW + 1} characters of one user expected")
     report(f"{len(kept)} users with at least two windows kept")
     train, test = _divide(kept)
     return Imported(train, test, "Shakespeare by role", len(CHARACTERS), f"parquet, {path}")
 
 
-def _speech_file(path: Path) -> Path:
-    if path.is_file():
-        return path
-    files = sorted(path.rglob("*.parquet"))
-    if len(files) != 1:
+def _speech_file(tree: Tree, report: Callable[[str], None]) -> str:
+    names = [name for name in tree.sizes if tree.one_file or name.lower().endswith(".parquet")]
+    others = [name for name in names[1:] if not tree.same(names[:1], [name])]
+    if not names or others:
         raise BenchError(
-            f"{path}: {len(files)} parquet files found, one with the columns {', '.join(COLUMNS)} expected"
+            f"{tree.path}: {len(names)} parquet files found, one with the columns {', '.join(COLUMNS)} expected;"
+            f" {tree.holds()}"
         )
-    return files[0]
+    if names[1:]:
+        report(f"{tree.few(names[1:])}: the same bytes as {names[0]!r}, not read")
+    report(f"read from {tree.path}: {tree.few(names[:1])}")
+    return names[0]
 
 
-def _texts(file: Path) -> dict[str, str]:
+def _texts(place: str, file: Path | bytes) -> dict[str, str]:
     """Return the whole text of each user, in the order of the users' ids."""
-    columns = _columns(file)
+    columns = _columns(place, file)
     for row, text in enumerate(columns["text"]):
         if unknown := _UNKNOWN.search(text):
             raise BenchError(
-                f"{file}, row {row}: unknown character {unknown[0]!r} in column 'text',"
+                f"{place}, row {row}: unknown character {unknown[0]!r} in column 'text',"
                 " allowed: printable ASCII and the newline"
             )
     speeches = sorted(zip(*columns.values(), strict=True), key=itemgetter(0, 1, 2))
     return {user: "\n".join(text for *_, text in group) for user, group in groupby(speeches, key=itemgetter(0))}
 
 
-def _columns(file: Path) -> dict[str, list[Any]]:
+def _columns(place: str, file: Path | bytes) -> dict[str, list[Any]]:
     """Return the columns as lists, in the order of COLUMNS; every error of the format becomes one sentence."""
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(file) as content:
-            names = content.schema_arrow.names
-            for column in COLUMNS:
-                if column not in names:
-                    raise BenchError(f"{file}: column {column!r} is missing, {choices(column, names)}")
-            table = content.read(columns=list(COLUMNS))
-        table.validate(full=True)  # finds bytes that are not UTF-8
-    except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
-        raise BenchError(f"{file}: cannot be read as parquet ({' '.join(str(error).split())})") from error
-    for column in COLUMNS:
-        _check_kind(table.column(column), column, file)
-    return {column: table.column(column).to_pylist() for column in COLUMNS}
+    rows: dict[str, list[Any]] = {column: [] for column in COLUMNS}
+    for _, batch in tables.batches(place, file, COLUMNS):
+        for column in COLUMNS:
+            _check_kind(batch.column(column), column, place)
+            rows[column] += batch.column(column).to_pylist()
+    return rows
 
 
-def _check_kind(cells: pyarrow.ChunkedArray, column: str, file: Path) -> None:
+def _check_kind(cells: pyarrow.Array, column: str, place: str) -> None:
     from pyarrow import types
 
     if column == "seq":
@@ -119,7 +115,7 @@ def _check_kind(cells: pyarrow.ChunkedArray, column: str, file: Path) -> None:
         fits, expected = types.is_string(cells.type) or types.is_large_string(cells.type), "texts"
     if not fits or cells.null_count:
         kind = f"{cells.type} with {cells.null_count} empty rows" if cells.null_count else cells.type
-        raise BenchError(f"{file}: column {column!r} holds {kind}, {expected} without gaps expected")
+        raise BenchError(f"{place}: column {column!r} holds {kind}, {expected} without gaps expected")
 
 
 def _windows(text: str) -> tuple[np.ndarray, np.ndarray]:

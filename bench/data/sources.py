@@ -143,12 +143,18 @@ def import_path(name: str, path: Path, progress: Progress | None = None) -> Data
     """Decode a file or folder of the user into the cache and return the data set.
 
     Raises:
-        BenchError: the path does not exist, or it is none of the source's layouts, incomplete or damaged.
+        BenchError: the path does not exist or may not be read, or it is none of the source's layouts, incomplete or
+            damaged.
     """
     source = find(name)
     place = path.expanduser().absolute()
-    if not place.exists():
-        raise BenchError(f"import of {name!r}: {place} does not exist")
+    try:
+        place.stat()
+    except OSError as error:
+        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise BenchError(f"import of {name!r}: {place} {reason}") from error
+    if not place.is_file() and not place.is_dir():
+        raise BenchError(f"import of {name!r}: {place} is neither a file nor a folder")
     return _store(source, place, None, progress)
 
 
