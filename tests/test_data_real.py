@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import os
+import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
+from PIL import Image
+from pyarrow import parquet
 
-from bench.data import archives, images, sources, text
+from bench.data import (
+    archives,
+    cache,
+    cifar10,
+    cifar10_binary,
+    femnist,
+    images,
+    imdb,
+    imdb_reviews,
+    imdb_tables,
+    sources,
+    text,
+)
 from bench.data.cifar10_classes import OBJECTS
+from bench.data.dataset import Split
+from bench.data.tree import Tree
 
 REAL_DATA = Path(os.environ.get("BENCH_REAL_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 
@@ -100,3 +120,90 @@ def test_imdb_reviews_against_a_reading_of_their_own() -> None:
         cleaned = ["".join(c for c in word if (c.isalnum() or c == "_") and not c.isdecimal())
                    for word in review.lower().split()]  # fmt: skip
         assert text.tokens(review) == [word for word in cleaned if word]
+
+
+@pytest.mark.slow
+def test_cifar10_in_all_its_forms(tmp_path: Path) -> None:
+    """Binary batches and folders of pictures, made of the real samples, are what the parquet files are."""
+    lines: list[str] = []
+    data = cifar10.read(real("cifar10"), lines.append)
+    # The training batches have the publisher's checksums; a copy of the test set may hold a few approximate pictures.
+    assert lines[-1] in (
+        "all samples are the published ones in the official order",
+        "not the published pixels, or not in the official order: test set",
+    )
+    halves = {"train": data.train, "test": data.test}
+    batches = [Split(data.train.inputs[rows], data.train.labels[rows]) for rows in np.split(np.arange(50_000), 5)]
+    binary = tmp_path / "cifar-10-batches-bin"
+    binary.mkdir()
+    for number, batch in enumerate(batches, start=1):
+        (binary / f"data_batch_{number}.bin").write_bytes(cifar10_binary.records(batch))
+    (binary / "test_batch.bin").write_bytes(cifar10_binary.records(data.test))
+    with tarfile.open(tmp_path / "cifar-10-binary.tar.gz", "w:gz", compresslevel=1) as tar:
+        tar.add(binary, binary.name)
+    pictures = tmp_path / "pictures"
+    for half, split in halves.items():
+        for label in OBJECTS.names:
+            (pictures / half / label).mkdir(parents=True)
+        for row, (pixels, label) in enumerate(zip(split.inputs, split.labels, strict=True)):
+            path = pictures / half / OBJECTS.names[label] / f"{row}.png"
+            Image.fromarray(pixels.transpose(1, 2, 0)).save(path, compress_level=1)
+    expected = cache.fingerprint(data.train, data.test)
+    for place in (binary, tmp_path / "cifar-10-binary.tar.gz", pictures):
+        read = cifar10.read(place)
+        assert cache.fingerprint(read.train, read.test) == expected
+
+
+@pytest.mark.slow
+def test_imdb_as_tables(tmp_path: Path) -> None:
+    """Kaggle's CSV and Hugging Face's parquet files, made of the real reviews, give one and the same data."""
+    tree = Tree(real("imdb/aclImdb_v1-labelled.tar.xz"))
+    names = imdb_reviews.files(tree)
+    texts, labels = imdb_reviews.read(tree, names, published=True)
+    order = np.random.default_rng(0).permutation(len(texts))
+    with (tmp_path / "IMDB Dataset.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["review", "sentiment"])
+        writer.writerows([texts[row], imdb_tables.CLASSES.names[labels[row]]] for row in order)
+    for split in ("train", "test"):
+        rows = [row for row, name in enumerate(names) if f"/{split}/" in name]
+        table = pyarrow.table({"text": [texts[row] for row in rows], "label": labels[rows]})
+        (tmp_path / "plain_text" / split).mkdir(parents=True)
+        parquet.write_table(table, tmp_path / "plain_text" / split / "0000.parquet")
+    data = [imdb.read(tmp_path / name) for name in ("IMDB Dataset.csv", "plain_text")]
+    assert cache.fingerprint(data[0].train, data[0].test) == cache.fingerprint(data[1].train, data[1].test)
+    assert np.bincount(data[0].train.labels).tolist() == [18_750] * 2
+    assert data[0].train.inputs.shape == (37_500, 500)
+
+
+@pytest.mark.slow
+def test_digits_as_leaf_json(tmp_path: Path) -> None:
+    """Some real writers, written as LEAF writes them, are what their parquet file is."""
+    place = real("mnist_by_writer") / "test-00000-of-00001.parquet"
+    table = parquet.read_table(place).sort_by([("writer_id", "ascending")]).slice(0, 1000)
+    (tmp_path / "p").mkdir()
+    parquet.write_table(table, tmp_path / "p" / "train-00000-of-00001.parquet")
+    pictures, labels, texts = images.read_images(
+        [("x", tmp_path / "p" / "train-00000-of-00001.parquet")],
+        label="character",
+        classes=femnist.CHARACTERS,
+        mode="L",
+        size=28,
+        text_columns=["writer_id"],
+    )
+    writers = texts["writer_id"]
+    user_data = {
+        writer: {
+            "x": (pictures[writers == writer].reshape(-1, 784) / 255).tolist(),
+            "y": labels[writers == writer].tolist(),
+        }
+        for writer in dict.fromkeys(writers.tolist())
+    }
+    content = {
+        "users": list(user_data),
+        "num_samples": [len(samples["y"]) for samples in user_data.values()],
+        "user_data": user_data,
+    }
+    (tmp_path / "all_data_0.json").write_text(json.dumps(content))
+    one, other = femnist.read(tmp_path / "p"), femnist.read(tmp_path / "all_data_0.json")
+    assert cache.fingerprint(one.train, one.test) == cache.fingerprint(other.train, other.test)
