@@ -39,15 +39,20 @@ def run(
         settings: ``capacity partition alpha seed tier data diagnostics``, fields of the recipe ("rounds", "lr", ...),
             and the tables ``training``, ``model`` and ``parameters`` (of the method).
 
+    Warns:
+        UserWarning: the processor only emulates the precision asked for, which is slow.
+
     Raises:
         bench.errors.BenchError: a setting is wrong, the data is not here, or the method failed.
     """
     import dataclasses
+    import warnings
 
     import pandas as pd
 
     from bench.config import AXES, TABLES, make_cell, table
     from bench.errors import BenchError
+    from bench.possible import slow_precisions
     from bench.running import run_cell
     from bench.runtime import device_named
     from bench.tasks.base import Recipe
@@ -71,6 +76,8 @@ def run(
     workers = plain(workers)
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
         raise BenchError(f"bench.run: workers = {workers!r} is not possible; allowed: a whole number from 1")
+    for line in slow_precisions([cell], device_named(device)):
+        warnings.warn(line, stacklevel=2)
     outcome = run_cell(cell, plugins=plugins, device=device_named(device), workers=workers)
     if outcome.status in ("failed", "skipped"):
         raise BenchError(f"{cell.folder}: {outcome.status}: {outcome.reason}")

@@ -27,6 +27,7 @@ from bench.cli_options import (
     Results,
     number,
     out,
+    say,
     whole,
 )
 from bench.cli_results import gc, results_app
@@ -171,7 +172,7 @@ def run(
     from bench.config import make_cell
     from bench.display import RunDisplay
     from bench.leases import Leases
-    from bench.possible import check_possible
+    from bench.possible import check_possible, slow_precisions
     from bench.running import Hooks, run_cell
     from bench.runtime import cores, device_named
     from bench.settings import number_or_words, split_settings
@@ -188,6 +189,7 @@ def run(
     cell = make_cell(values, "command line", plugins)
     place, workers = device_named(device), workers or cores()
     check_possible([cell], place, plugins)
+    say(*slow_precisions([cell], place))
     store = Store(results / "runs")
     store.prepare()
     title = f"{cell.task}, {cell.label}" if cell.capacities else f"{cell.task}, {cell.label}, keep ratio {cell.keep:g}"
@@ -263,9 +265,11 @@ def perf(
     from bench import runtime
     from bench.perf.command import measure
     from bench.perf.plan import plan_of
+    from bench.precision import emulation
 
     with runtime.deterministic(deterministic):
         plan = plan_of(runtime.device_named(device), repetitions, part or [], task or [], precision or [], samples)
+        say(*(line for precision in plan.precisions if (line := emulation(precision, plan.device))))
         measure(plan, results / "perf", out)
 
 

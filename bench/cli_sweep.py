@@ -116,11 +116,13 @@ def sweep(
         return
     from bench.display import SweepDisplay
     from bench.launch.interruption import Interruption
-    from bench.possible import check_possible
+    from bench.possible import check_possible, slow_precisions
 
     failed = 0 if retry_failed else sweeps.counts(known).get("failed", 0)
     if cells:
         check_possible(cells, place, plugins)
+        if engine is not Engine.ray:  # whose nodes have processors of their own
+            say(*slow_precisions(cells, place))
         store.prepare()
         remember(store.folder, file)
         limit = math.inf if stop_after is None else stop_after

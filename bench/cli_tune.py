@@ -52,7 +52,7 @@ def tune(
     from optuna.trial import TrialState
 
     from bench.launch.interruption import Interruption
-    from bench.possible import check_possible
+    from bench.possible import check_possible, slow_precisions
     from bench.runtime import cores, device_named
     from bench.tuning.crew import run_searches
     from bench.tuning.display import TuneDisplay
@@ -71,7 +71,9 @@ def tune(
     path = out_file or Path("sweeps") / "tuned" / f"{study.name}.toml"
     check_place(path)
     seed, share = study.seeds[0], study.budget.validation
-    check_possible((search.cell(search.paper, seed, share, plugins) for search in study.searches), place)
+    papers = [search.cell(search.paper, seed, share, plugins) for search in study.searches]
+    check_possible(papers, place)
+    say(*slow_precisions(papers, place))
     before = ended(trials_of(study, folder, storage, plugins))
     total = study.budget.trials * len(study.searches)
     spent = f"{several(len(study.searches), 'method')} of {several(study.budget.trials, 'trial')} each"

@@ -12,7 +12,7 @@ from bench.cell import Cell
 from bench.data.holdout import hold_out
 from bench.errors import at
 from bench.federation import partition_of, rounds_of_a_cohort
-from bench.precision import check_precision
+from bench.precision import check_precision, emulation
 
 OF_THE_DATA = ("standin_train", "standin_test")
 OF_THE_MODEL = ("precision",)
@@ -46,6 +46,13 @@ def check_possible(cells: Iterable[Cell], device: str, plugins: Iterable[Path] =
             partition = partition_of(cell, task, task.data(cell.data))
             if task.recipe.validation:
                 hold_out(partition, task.recipe.validation, cell.seed)
+
+
+def slow_precisions(cells: Iterable[Cell], device: str) -> list[str]:
+    """Return a line for each precision of cells that a device only emulates; none where nothing is slow."""
+    unlike = {(cell.task, cell.tier, cell.training.get("precision")): cell for cell in cells}
+    precisions = {registry.task(cell.task).build(cell).recipe.precision for cell in unlike.values()}
+    return [line for precision in sorted(precisions) if (line := emulation(precision, device))]
 
 
 def _asked(cell: Cell) -> tuple[object, ...]:

@@ -9,7 +9,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from bench import processor
 from bench.errors import BenchError
+from bench.models.hadamard import HadamardLSTM
 
 Precision = Literal["fp32", "tf32", "bf16"]
 """``fp32``: single precision throughout. ``tf32``: matrix products and convolutions round their factors to 10 bits
@@ -28,15 +30,43 @@ def check_precision(precision: Precision, device: str) -> None:
         raise BenchError(f"precision = 'tf32' is for CUDA GPUs; on the device {device!r} allowed: fp32, bf16")
 
 
+def emulation(precision: str, device: str) -> str:
+    """Return in a line that a device only emulates a precision, and what that costs; empty where it does not."""
+    if precision != "bf16" or device != "cpu" or processor.has_bf16():
+        return ""
+    return (
+        f"precision = 'bf16' is emulated on this processor ({processor.described()}), which has no units for it "
+        "(AVX-512-BF16 or AMX): it takes several times as long as fp32"
+    )
+
+
 def outputs_of(model: nn.Module, inputs: Tensor, precision: Precision) -> Tensor:
     """Return a model's outputs, computed in a precision but never narrower than float32.
 
     The context is entered anew for each pass: within one, the weights' narrow copies are kept, whatever a step of the
     optimiser has made of them since.
     """
-    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
+    narrow = precision == "bf16"
+    with torch.autocast(inputs.device.type, torch.bfloat16, enabled=narrow), _lstm_possible(model, inputs, narrow):
         outputs = model(inputs)
     return outputs.float() if outputs.dtype == torch.bfloat16 else outputs
+
+
+@contextlib.contextmanager
+def _lstm_possible(model: nn.Module, inputs: Tensor, narrow: bool) -> Iterator[None]:
+    """Keep a model with a dense LSTM from oneDNN where that has none in bfloat16 for this processor.
+
+    PyTorch's own operations take its place: products in bfloat16, states in single precision.
+    """
+    dense = (isinstance(module, nn.LSTM | HadamardLSTM) for module in model.modules())
+    if not narrow or inputs.device.type != "cpu" or processor.onednn_trains_bf16_lstm() or not any(dense):
+        yield
+        return
+    before = torch.backends.mkldnn.set_flags(_enabled=False, _fp32_precision=None)
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.set_flags(_enabled=before[0], _fp32_precision=None)
 
 
 @contextlib.contextmanager

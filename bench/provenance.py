@@ -42,6 +42,7 @@ SIMULATION_PATH = (
     "operations.py",
     "parameters.py",
     "precision.py",
+    "processor.py",
     "registry.py",
     "replica.py",
     "round.py",

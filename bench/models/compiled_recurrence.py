@@ -6,7 +6,8 @@ the gradients of both matrices' U come from one product over each few steps.
 
 Under autocast the large products are in bfloat16. Those with V of the hidden state stay in float32: they are so small
 that PyTorch needs three times as long to begin them in bfloat16. All arithmetic in the loops is in float32, and so is
-the cell state.
+the cell state. Where oneDNN has no products in bfloat16, the same numbers are multiplied in float32 and rounded to
+bfloat16, as its units would do: PyTorch's own loops take two to sixteen times as long.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from bench import kernels
+from bench.processor import onednn_multiplies_bf16
 
 _CHUNK = 16  # steps whose gradients of gates stay in the processor's cache until the gradients of U are made of them
 
@@ -33,7 +35,7 @@ def compiled_layer(
     sequence: Tensor, into: tuple[Tensor, Tensor], recurrent: tuple[Tensor, Tensor], bias: Tensor, dtype: torch.dtype
 ) -> Tensor:
     """Return what ``low_rank_lstm_layer`` does, in ``dtype`` (float32 or bfloat16); the parameters are float32."""
-    given = sequence.to(dtype) @ into[1].to(dtype).T
+    given = _product(sequence.to(dtype), into[1].to(dtype).T)
     stacked = torch.cat([recurrent[0].T, into[0].T])
     return _CompiledRecurrence.apply(given, stacked.float(), recurrent[1].float(), bias.float())
 
@@ -66,12 +68,10 @@ class _CompiledRecurrence(torch.autograd.Function):
         loop = _loop("forward", given.dtype, tensors)
         steps = zip(hidden.unbind(), reduced[:, :, :rank].unbind(), reduced.unbind(), gates.unbind(), strict=False)
         v_transposed, stacked = v.T.contiguous(), stacked.to(given.dtype)
+        factor = _multiplied(stacked)
         for t, (before, low, all_low, all_gates) in enumerate(steps):
-            if low.dtype == torch.float32:
-                torch.mm(before, v_transposed, out=low)
-            else:
-                low.copy_(before.float() @ v_transposed)
-            torch.mm(all_low, stacked, out=all_gates)
+            _multiply(before, v_transposed, low)
+            _multiply(all_low, factor, all_gates)
             loop(t)
         ctx.save_for_backward(gates, cell, hidden, reduced, stacked, v, bias)
         return hidden[1:]
@@ -90,16 +90,16 @@ class _CompiledRecurrence(torch.autograd.Function):
         )  # fmt: skip
         loop = _loop("backward", gates.dtype, tensors)
         flat, all_lows, lows = d_gates.unbind(), d_reduced.unbind(), d_reduced[:, :, :rank].unbind()
-        stacked_transposed = stacked.T.contiguous()
+        factor = _multiplied(stacked.T.contiguous())
         for t in reversed(range(length)):
             loop(t)
-            torch.mm(flat[t % _CHUNK], stacked_transposed, out=all_lows[t])
+            _multiply(flat[t % _CHUNK], factor, all_lows[t])
             torch.mm(lows[t].float(), v, out=d_hidden)
             if t % _CHUNK == 0:
                 chunk = d_gates[: length - t].flatten(0, 1)
                 _add_product(d_stacked, reduced[t : t + _CHUNK].flatten(0, 1), chunk)
                 d_bias += chunk.sum(0, dtype=torch.float32)
-        d_v = d_reduced.flatten(0, 1)[:, :rank].T @ hidden[:-1].flatten(0, 1)
+        d_v = _product(d_reduced.flatten(0, 1)[:, :rank].T, hidden[:-1].flatten(0, 1))
         return d_reduced[:, :, rank:], d_stacked, d_v, d_bias
 
 
@@ -109,9 +109,27 @@ def _loop(pass_: str, dtype: torch.dtype, tensors: _Tensors) -> Callable[[int], 
     return functools.partial(function, ctypes.byref(tensors))
 
 
+def _multiplied(matrix: Tensor) -> Tensor:
+    """Return a matrix in the type that products with it are computed in, see the top of this file."""
+    return matrix if matrix.dtype != torch.bfloat16 or onednn_multiplies_bf16() else matrix.float()
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """Return left @ right, computed in float32 where that is quicker, in their common type."""
+    return (_multiplied(left) @ _multiplied(right)).to(left.dtype)
+
+
+def _multiply(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """Write left @ right to ``out``, computed in the type of ``right``."""
+    if left.dtype == right.dtype == out.dtype:
+        torch.mm(left, right, out=out)
+    else:
+        out.copy_(left.to(right.dtype) @ right)
+
+
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
     """Add left^T right to a float32 matrix."""
     if left.dtype == torch.float32:
         total.addmm_(left.T, right)
     else:
-        total.add_(left.T @ right)
+        total.add_(_product(left.T, right))
