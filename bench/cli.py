@@ -169,6 +169,7 @@ def run(
 ) -> None:
     """Run one cell with a live table of its rounds; the result goes to results/runs/."""
     from bench import runtime
+    from bench.chance import at_chance, final_accuracy
     from bench.config import make_cell
     from bench.display import RunDisplay
     from bench.leases import Leases
@@ -177,6 +178,7 @@ def run(
     from bench.runtime import cores, device_named
     from bench.settings import number_or_words, split_settings
     from bench.store import Store
+    from bench.wholeness import whole
 
     plugins = plugin or []
     given = {"alpha": alpha, "partition": partition, "data": data}
@@ -203,6 +205,9 @@ def run(
     if outcome.status != "done":
         out.print(f"{outcome.status}: {outcome.reason}", style="yellow", highlight=False, soft_wrap=True, markup=False)
     out.print(f"saved in {store.path(cell)}", highlight=False, soft_wrap=True)
+    final = final_accuracy(outcome.rounds) if outcome.status == "done" else None
+    for line in [] if final is None else at_chance([(cell.task, final, whole(store.path(cell)))]):
+        out.print(line, highlight=False, soft_wrap=True, markup=False)
     raise typer.Exit(SOME_FAILED if outcome.status == "failed" else OK)
 
 

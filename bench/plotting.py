@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import sweep as sweeps
+from bench.chance import at_chance
 from bench.config import Sweep
 from bench.figures import Options, draw_all
 from bench.footprint import write_footprint
@@ -52,3 +53,8 @@ def write_results(sweep: Sweep, store: Store, plugins: Iterable[Path], x: str, c
         on_skip=lambda name, reason: say(f"figure {name} is left out: {reason}"),
     )
     say(f"{len(tables)} tables and {len(written)} figure files in {store.folder}")
+    facts = {record.cell.folder: record.facts for record in known}
+    rows = tables["cells"].select(["cell", "task", "final_acc"]).to_pylist()
+    finals = [(row["task"], row["final_acc"], facts[row["cell"]]) for row in rows if row["final_acc"] is not None]
+    for line in at_chance(finals):
+        say(line)

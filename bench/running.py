@@ -259,12 +259,14 @@ def describe(this: Round, federation: Federation) -> str:
 
 
 def _facts_of(federation: Federation) -> dict[str, Any]:
-    dataset, cell = federation.dataset, federation.cell
+    dataset, cell, labels = federation.dataset, federation.cell, np.asarray(federation.evaluated.labels)
     return {
         "data": dataset.fingerprint,
         "data_title": dataset.title,
         "stand_in": dataset.stand_in,
         "classes": len(np.unique(dataset.train.labels)),
+        "evaluated_samples": len(labels),
+        "commonest_class": float(np.bincount(labels).max() / len(labels)),
         "alpha_convention": CONVENTIONS[cell.partition],
     }
 

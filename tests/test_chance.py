@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from figure_tables import check_words, figures_of, make_mixed, make_tables, words
 from matplotlib.figure import Figure
+from tiny import CommandLine, sweep_of
 
+from bench.chance import ERRORS, Guess, at_chance
 from bench.figures import FIGURES, Options
 from bench.figures.chance import LINE, draw_chance
 
@@ -86,3 +91,52 @@ def test_rows_of_several_numbers_of_classes_have_no_line() -> None:
     panel.plot([0, 1], [0, 100])
     assert draw_chance([panel], pd.DataFrame({"classes": [10, 62]})).entries == ()
     assert not chance_lines(figure)
+
+
+def facts(classes: int = 10, commonest: float = 0.1, samples: int = 1000, title: str = "digits") -> dict[str, Any]:
+    return {"classes": classes, "commonest_class": commonest, "evaluated_samples": samples, "data_title": title}
+
+
+def test_guesses_are_at_chance_and_what_has_learnt_is_not() -> None:
+    """Accuracies of random labels stay below the limit, those of a model that knows a little do not."""
+    rng = np.random.default_rng(0)
+    for classes, samples in ((2, 60), (10, 200), (10, 10_000), (62, 500)):
+        truth = rng.integers(classes, size=samples)
+        guess = Guess(classes, 1 / classes, samples)
+        accuracies = np.mean(rng.integers(classes, size=(400, samples)) == truth, axis=1)
+        assert np.mean(accuracies > guess.limit) < 0.015  # the binomial's tail is heavier than the normal one's 0.001
+        error = math.sqrt(guess.accuracy * (1 - guess.accuracy) / samples)
+        assert guess.limit == pytest.approx(1 / classes + ERRORS * error)
+
+
+def test_a_constant_answer_is_at_chance_where_classes_are_uneven() -> None:
+    (line,) = at_chance([("cnn-femnist", 0.3, facts(commonest=0.3))])
+    assert line == (
+        "cnn-femnist on digits: the finished cell is at chance: accuracy up to 30.0% on 1,000 samples, guessing among "
+        "10 classes gives 10 %, the commonest class 30.0%; this ranks nothing"
+    )
+    assert at_chance([("cnn-femnist", 0.3, facts())]) == []
+
+
+def test_each_task_is_judged_by_itself_and_a_single_cell_that_has_learnt_is_enough() -> None:
+    cells = [("a", 0.10, facts()), ("a", 0.9, facts()), ("b", 0.1, facts()), ("b", 0.0, facts())]
+    (line,) = at_chance(cells)
+    assert line.startswith("b on digits: all 2 finished cells are at chance: accuracy up to 10.0%")
+    assert at_chance([("b", 0.1, {"classes": 10, "data_title": "digits"})]) == []  # an earlier version's cell
+    assert at_chance([]) == []
+
+
+def test_a_sweep_and_a_run_at_chance_say_so_last(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bench = CommandLine(monkeypatch, capsys)
+    still = '[[cells]]\nmethod = "fedavg"\n[cells.training]\nrounds = 1\nlr = 1e-9\n'
+    file = sweep_of(tmp_path, still, "figures = []\n", "still")
+    words = ("sweep", file, "--engine", "inline", "--device", "cpu")
+    said = "cnn-femnist on FEMNIST-like stand-in data: the finished cell is at chance: accuracy up to"
+    assert bench(*words).out.splitlines()[-1].startswith(said)
+    assert bench(*words).out.splitlines()[-1].startswith(said)  # nothing to run, but no less true
+    setting = [part for name in ("lr=1e-9", "clients=4", "cohort=2", "standin_test=60") for part in ("--set", name)]
+    run = ("run", "--task", "cnn-femnist", "--method", "fedavg", "--rounds", 1, "--workers", 1, "--device", "cpu")
+    assert bench(*run, *setting).out.splitlines()[-1].startswith(said)

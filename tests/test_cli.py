@@ -137,7 +137,7 @@ def test_run_leaves_a_result_and_goes_by_plugin(bench: CommandLine) -> None:
     path = plugin(Path(), "mine")
     words = [{"orthdrop": "mine"}.get(str(word), word) for word in RUN]
     result = bench(*words, "--plugin", path)
-    assert result.code == 0 and result.out.count("stand-in data") == 3 and "saved in results/runs" in result.out
+    assert result.code == 0 and result.out.count("stand-in data") >= 3 and "saved in results/runs" in result.out
     (facts,) = [json.loads(file.read_text()) for file in Path("results/runs/cells").glob("*/cell.json")]
     assert (facts["status"], facts["cell"]["method"], facts["cell"]["keep"]) == ("done", "mine", 0.5)
 
