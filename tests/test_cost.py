@@ -206,6 +206,17 @@ def test_the_meter_tells_shapes_apart() -> None:
     assert [meter.of(submodel) for submodel in submodels] == [cost_of(submodel, task) for submodel in submodels]
 
 
+def test_the_meter_sees_what_is_trained() -> None:
+    task = small_task(CNN)
+    model, meter = initial(task), CostMeter(task)
+    whole = meter.of(model)
+    model.get_parameter("conv1.weight").requires_grad_(False)
+    part = meter.of(model)
+    assert part.trained_parameters == whole.trained_parameters - 64 * 25
+    assert part.train_macs == whole.train_macs - 28**2 * 64 * 25  # no gradient of these weights
+    assert part == cost_of(model, task)
+
+
 def test_bytes_follow_the_type_of_the_numbers() -> None:
     assert bytes_of([torch.zeros(3, 4), torch.zeros(5, dtype=torch.int64), torch.zeros(2, dtype=torch.bfloat16)]) == 92
     assert bytes_of([]) == 0

@@ -8,10 +8,12 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_rgb
+from matplotlib.collections import LineCollection
+from matplotlib.colors import same_color, to_rgb
 from matplotlib.figure import Figure
 
 from bench.figures.base import partition_title, partitions_of, spread
+from bench.figures.points import draw_points
 from bench.figures.style import (
     METHODS,
     OTHER_COLOURS,
@@ -167,3 +169,19 @@ def test_units() -> None:
     assert duration(7200.0) == (3600.0, "h")
     assert duration(7199.0) == (60.0, "min")
     assert duration(90.0) == (1.0, "s")
+
+
+def test_points_have_their_intervals() -> None:
+    """Each as a vertical line from the lower to the upper end, in the colour of its series."""
+    figure = Figure()
+    panel = figure.subplots()
+    style = series_styles(pd.DataFrame({"method": ["prism"], "label": ["prism"]}))["prism"]
+    series = pd.DataFrame({"mean": [20.0, 40.0], "low": [18.0, 33.0], "high": [22.0, 47.0]})
+    draw_points(panel, pd.Series([0.2, 0.8]), series, style)
+    (bars,) = panel.collections
+    assert isinstance(bars, LineCollection)
+    assert [segment.tolist() for segment in bars.get_segments()] == [
+        [[0.2, 18.0], [0.2, 22.0]],
+        [[0.8, 33.0], [0.8, 47.0]],
+    ]
+    assert same_color(tuple(bars.get_color()[0][:3]), style.colour)

@@ -31,6 +31,7 @@ from torch.nn import functional
 from bench import kernels
 from bench.api import Skip
 from bench.cost import bytes_of
+from bench.models.factorise import narrowed
 from bench.models.normalisation import BatchNorm, GroupNorm
 from bench.models.resnet import norm_layer
 
@@ -266,3 +267,20 @@ def test_lstms_are_skipped() -> None:
 def test_the_sizes_written_down_here_are_those_of_the_models() -> None:
     for name, sizes in SIZES.items():
         assert initial(small_task(name)).channels() == sizes
+
+
+@pytest.mark.parametrize("name", [CNN, RESNET])
+def test_what_is_evaluated_is_not_scaled(name: str) -> None:
+    """The full model, the nested ones, and a client's own once it is evaluated: all compute as narrow networks do."""
+    task, method = small_task(name), method_of("heterofl", masked_loss=False, statistics="batch")
+    method.levels = (0.5, 1.0)
+    server, images = method.setup(initial(task), task), batch_of(task, 6)
+    selections = selections_of(method, server, cohort((0.5, 1.0)))
+    own = method.extract(server, selections[0])
+    leading = narrowed(initial(task), selections[0].indices)
+    assert torch.equal(own.eval()(images), leading.eval()(images))
+    updates = [update_of(method, server, selection, 0.1) for selection in selections]
+    after = method.aggregate(server, updates, STREAMS)
+    for model in (method.full_model(after), *(nested for _, nested in method.nested_models(after))):
+        assert {getattr(module, "input_scale", 1.0) for module in model.modules()} == {1.0}
+        assert getattr(model, "hidden_scale", 1.0) == 1.0

@@ -255,3 +255,10 @@ def test_nothing_is_kept_for_lstm_layers_that_are_frozen() -> None:
     assert first > 0 and second > 0
     # What both layers keep differs by their inputs alone, 6 and 8 numbers a step.
     assert first == pytest.approx(second, rel=0.2)
+
+
+def test_capacities_count_by_two_digits_as_published() -> None:
+    """0.4249 counts as 0.42, which a client of 0.42 affords, and 0.4251 as 0.43, which it does not."""
+    method, _, _ = small(RESNET)
+    method.capacities = [1.0, 0.4251, 0.4249, 0.1649, 0.1]
+    assert [method.frozen_parts(keep) for keep in (1.0, 0.43, 0.42, 0.16)] == [0, 1, 2, 3]

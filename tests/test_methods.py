@@ -22,7 +22,9 @@ from helpers import (
     run,
     selections_of,
     small_task,
+    update_of,
     used_global_states,
+    values_of,
 )
 from torch import Tensor, nn
 from torch.nn import functional
@@ -285,6 +287,61 @@ def test_origdrop_released_is_the_masked_full_model(name: str, keep: float) -> N
         assert tensor.grad is not None and gradient is not None
         torch.testing.assert_close(tensor.grad, gradient[: len(tensor)], rtol=1e-3, atol=1e-5)
         assert not gradient[len(tensor) :].any()
+
+
+def test_origdrop_released_counts_what_a_client_lacks_as_zero() -> None:
+    """Weight 1 / cohort for all: channels that one of two clients holds are halved, those that nobody holds are 0."""
+    task, method = small_task(CNN), method_of("origdrop", variant="released")
+    server = method.setup(initial(task), task)
+    updates = [
+        update_of(method, server, selection, noise=0.1)
+        for selection in selections_of(method, server, cohort_of(0.25, 0.5))
+    ]
+    after = values_of(method.aggregate(server, updates, Streams(0, "aggregation", 1)).model)
+    small, large = (update.parameters for update in updates)
+    for name in ("conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias"):
+        assert len(small[name]) == 16 and len(large[name]) == 32
+        torch.testing.assert_close(after[name][:16], (small[name] + large[name][:16]) / 2, rtol=0, atol=1e-6)
+        torch.testing.assert_close(after[name][16:32], large[name][16:] / 2, rtol=0, atol=1e-6)
+        assert after[name][32:].abs().max() < 1e-7
+    torch.testing.assert_close(
+        after["classifier.bias"], (small["classifier.bias"] + large["classifier.bias"]) / 2, rtol=0, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize(
+    ("method_name", "parameters", "whole"),
+    [
+        ("origdrop", {}, False),
+        ("origdrop", {"tail": "keep"}, True),
+        ("heterofl", {}, False),
+        ("fedrolex", {"tail": "drop"}, False),
+        ("federated_dropout", {"tail": "drop"}, False),
+        ("federated_dropout", {}, True),
+    ],
+)
+def test_width_methods_evaluate_what_some_client_has_held(
+    name: str, method_name: str, parameters: dict[str, Any], whole: bool
+) -> None:
+    if name == LSTM and method_name in ("heterofl", "fedrolex"):
+        pytest.skip("not defined for LSTMs")
+    task, method = small_task(name), method_of(method_name, **parameters)
+    method.levels = (0.25, 0.5)
+    server = method.setup(initial(task), task)
+    assert method.full_model(server) is server.model  # nobody has held anything yet
+    selections = selections_of(method, server, cohort_of(0.25, 0.5))
+    after = method.aggregate(
+        server, [update_of(method, server, selection) for selection in selections], Streams(0, "aggregation", 1)
+    )
+    evaluated = method.full_model(after)
+    assert isinstance(after.model, Model) and isinstance(evaluated, Model)
+    sizes = after.model.channels()
+    held = {
+        group: len({int(channel) for selection in selections for channel in selection.indices[group]})
+        for group in sizes
+    }
+    assert held != sizes and evaluated.channels() == (sizes if whole else held)
 
 
 def test_origdrop_released_is_skipped_for_lstms() -> None:

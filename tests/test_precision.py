@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from bench.config import make_cell
 from bench.errors import BenchError
+from bench.models import cnn
 from bench.possible import check_possible
 from bench.precision import outputs_of, products_in
 
@@ -105,3 +106,39 @@ def test_another_precision_is_refused_in_a_sentence(name: Any) -> None:
     with pytest.raises(BenchError, match=r"precision.*(fp32|'bf16')") as error:
         make_cell({"task": CNN, "method": "fedavg", "training": {"precision": name}}, "the file")
     assert "\n" not in str(error.value)
+
+
+def test_the_server_does_not_compute_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither while it selects, extracts and averages, nor while it draws the clients' updates, which they train."""
+    built = federation("prism", CNN, keep=0.4, training={"precision": "bf16", "rounds": 1, "samples_per_client": 4})
+    seen: dict[str, set[bool]] = {name: set() for name in ("select", "extract", "aggregate", "penalty", "passes")}
+    for hook in ("select", "extract", "penalty"):
+        monkeypatch.setattr(built.method, hook, watching(seen[hook], getattr(built.method, hook)))
+    aggregate = built.method.aggregate
+
+    def aggregated(server: Any, updates: Any, streams: Any) -> Any:
+        def drawn() -> Any:
+            for update in updates:
+                seen["aggregate"].add(torch.is_autocast_enabled("cpu"))
+                assert {tensor.dtype for tensor in update.parameters.values()} == {torch.float32}
+                yield update
+
+        seen["aggregate"].add(torch.is_autocast_enabled("cpu"))
+        return aggregate(server, drawn(), streams)
+
+    monkeypatch.setattr(built.method, "aggregate", aggregated)
+    monkeypatch.setattr(cnn.CNN, "forward", watching(seen["passes"], cnn.CNN.forward))
+    run(built)
+    assert seen.pop("passes") == {True}
+    assert all(kinds == {False} for kinds in seen.values()), seen
+
+
+def watching(seen: set[bool], function: Any) -> Any:
+    """Return a function that notes whether autocast is on."""
+
+    def watched(*arguments: Any) -> Any:
+        if not any(isinstance(given, Tensor) and given.is_meta for given in arguments):  # where costs are counted
+            seen.add(torch.is_autocast_enabled("cpu"))
+        return function(*arguments)
+
+    return watched

@@ -11,6 +11,7 @@ import torch
 from helpers import CNN, LSTM, RESNET, TASKS, batch_of, federation
 from reference import SIZE, assert_same, exact, prepared, reference_training, train
 from torch import Tensor, nn
+from torch.nn import functional
 
 from bench.federation import Federation
 from bench.tasks.base import Recipe
@@ -230,3 +231,16 @@ def test_an_example_has_the_shape_of_the_data(name: str) -> None:
     example = built.task.example(2, "cpu")
     assert (example.shape, example.dtype) == (prepared_inputs.shape, prepared_inputs.dtype)
     assert batch_of(built.task, 2).shape == example.shape
+
+
+def test_a_clients_loss_is_the_mean_over_its_samples() -> None:
+    """Batches of 32 and 8 samples: each counts by its size. With steps of nearly zero all see the same model."""
+    training = {"samples_per_client": 40, "batch_size": 32, "lr": 1e-12, "lr_end": 0.0, "local_epochs": 1}
+    built = federation("fedavg", CNN, training=training)
+    inputs, labels = built.client_data(1)
+    with torch.no_grad():
+        losses = functional.cross_entropy(
+            built.initial_model()(built.task.prepare(inputs)), labels, reduction="none"
+        ).double()
+    trained = train_client(Job(1, 1, built.initial_model()), built)
+    assert trained.passes == 40 and trained.loss == pytest.approx(float(losses.mean()), rel=1e-6)
