@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from patience import PATIENCE_S
 from tiny import CELLS, CNN, RESNET, TRAINING, CommandLine, cell_of, plugin, sentence, start, sweep_of, write
 from typer.testing import CliRunner
 
@@ -326,7 +327,7 @@ def test_partition_pictures_are_named_by_kind_and_alpha(partition: dict[str, Any
 
 def test_real_process_refuses_in_one_sentence(tmp_path: Path) -> None:
     process = start(tmp_path, "status", "nowhere.toml")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out) == (2, "") and "nowhere.toml" in sentence(err)
 
 
@@ -335,7 +336,7 @@ def test_real_sweep_with_a_failing_plugin(tmp_path: Path) -> None:
     plugin(tmp_path, "bad", extract="raise ValueError('[/] no')")
     file = sweep_of(tmp_path, '[[cells]]\nmethod = ["bad", "orthdrop"]\nkeep = 0.5\n', "figures = []\n")
     process = start(tmp_path, "sweep", file, "--plugin", "bad.py", "--device", "cpu", "--jobs", 1)
-    out, err = process.communicate(timeout=180)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1 and "Traceback" not in out + err
     assert "round 1: ValueError: [/] no" in out and "failed cells: 1" in out and "footprint of cnn-femnist, bad" in out
     assert pd.read_parquet(tmp_path / "results/tiny/tables/cells.parquet")["method"].tolist() == ["orthdrop"]

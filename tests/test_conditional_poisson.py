@@ -13,7 +13,7 @@ from enumeration import (
     products,
     successive,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit
 
@@ -119,7 +119,6 @@ def test_laws_without_chance_are_drawn() -> None:
         assert chosen.tolist() == drawn and chosen.dtype == np.int64
 
 
-@settings(deadline=None)
 @given(
     odds=st.lists(st.floats(-30, 30), min_size=1, max_size=20),
     share=st.floats(0, 1),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import PATIENCE_S
 
 from bench.data import cache
 from bench.data.dataset import Dataset, Split
@@ -259,7 +260,7 @@ def test_writers_at_the_same_time_leave_one_whole_data_set(values: tuple[int, ..
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"
     for writer in writers:
-        _, errors = writer.communicate("go\n", timeout=60)
+        _, errors = writer.communicate("go\n", timeout=PATIENCE_S)
         assert writer.returncode == 0, errors
     found = np.unique(cache.read("demo", verify=True).train.inputs)
     assert len(found) == 1

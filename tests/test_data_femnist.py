@@ -75,7 +75,7 @@ def test_without_a_test_file_every_writer_gives_a_tenth(tmp_path: Path) -> None:
     assert cache.fingerprint(again.train, again.test) == cache.fingerprint(data.train, data.test)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(1, 70), min_size=1, max_size=12), st.randoms(use_true_random=False))
 def test_held_out_counts(sizes: list[int], shuffler: object) -> None:
     users = np.repeat(np.arange(len(sizes)), sizes)

@@ -100,7 +100,7 @@ def test_users_are_numbered_alike_in_both_splits_and_short_ones_left_out(tmp_pat
         assert windows == [(text[start : start + 80], text[start + 80]) for start in range(0, len(text) - 80, 80)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.integers(0, 1500), min_size=1, max_size=6).filter(lambda lengths: max(lengths) > 160))
 def test_split_of_any_lengths(tmp_path_factory: pytest.TempPathFactory, lengths: list[int]) -> None:
     speeches = [(f"p|{row}", "p", row, letters(length)) for row, length in enumerate(lengths)]

@@ -28,7 +28,7 @@ def test_tokens_of_a_review() -> None:
     assert tokens(" 12 \t --- \n") == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(alphabet=st.characters(codec="utf-8", max_codepoint=0x2FF), max_size=80))
 def test_cleaning_the_whole_text_equals_cleaning_each_word(text: str) -> None:
     assert tokens(text) == tokens_word_by_word(text)
@@ -42,7 +42,7 @@ def test_vocabulary_is_ordered_by_frequency_then_alphabet_and_skips_stop_words()
     assert vocabulary([]) == {}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.lists(st.sampled_from(["the", "film", "plot", "ape", "zoo", "10"])).map(" ".join)), st.integers(0, 4)
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from patience import PATIENCE_S
 from tiny import cell_of, plugin, sweep_of, timeless
 
 from bench.cell import Cell
@@ -131,7 +132,7 @@ def test_engines_share_a_folder(reference: Swept, tmp_path: Path) -> None:
     others.start()
     time.sleep(0.2)
     swept.append(Swept(tmp_path, inline.hire))
-    others.join(timeout=120)
+    others.join(timeout=PATIENCE_S)
     assert not others.is_alive()
     begun = [event.cell for one in swept for event in one.events if isinstance(event, Started)]
     assert sorted(begun) == sorted(cell.folder for cell in reference.sweep.cells)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from patience import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = """
 import sys
@@ -25,5 +27,7 @@ OPTIONAL = {"pydantic", "typer", "rich", "optuna", "scipy", "filelock", "matplot
 
 def test_training_path_imports_without_the_rest() -> None:
     script = SCRIPT.format(blocked=OPTIONAL)
-    result = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert result.returncode == 0, result.stderr

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
@@ -135,7 +135,9 @@ def test_no_optimiser_finds_better_unbiased_probabilities(sigma: np.ndarray, n: 
 def test_no_optimiser_finds_better_collective_laws(sigma: np.ndarray, n: int, clients: int) -> None:
     pi = collective_inclusion(sigma, n, clients)
     ours = expected_mean_error(sigma, [(pi, collective_multipliers(pi, clients))] * clients)
-    assert ours == pytest.approx(brute_force(sigma, n, clients, False), rel=1e-6)
+    best = brute_force(sigma, n, clients, False)
+    # The optimiser may stop short of the bounds, on some processors by a few millionths; it must not get below.
+    assert ours <= best * (1 + 1e-9) and ours == pytest.approx(best, rel=1e-5)
 
 
 def test_one_client_gets_the_leading_units() -> None:
@@ -214,7 +216,6 @@ def spectrum_and_size(draw: st.DrawFn) -> tuple[np.ndarray, int]:
     return sigma, draw(st.integers(1, len(sigma)))
 
 
-@settings(deadline=None)
 @given(case=spectrum_and_size(), clients=st.integers(2, 1000))
 def test_laws_have_their_size_are_monotone_and_know_no_scale(case: tuple[np.ndarray, int], clients: int) -> None:
     sigma, size = case

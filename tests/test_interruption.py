@@ -59,10 +59,10 @@ def test_nothing_interrupts_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def interrupted(number: signal.Signals) -> None:
-    """Be interrupted once and take no notice for ten seconds."""
+    """Be interrupted once and take no notice for ten minutes."""
     with Interruption():
         signal.raise_signal(number)
-        for _ in range(100):
+        for _ in range(6000):
             time.sleep(0.1)
 
 

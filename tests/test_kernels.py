@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from patience import PATIENCE_S
 
 from bench import kernels
 from bench.models.normalisation import BatchNorm
@@ -176,7 +177,7 @@ def test_processes_that_build_at_once_share_one_library(
     started = [
         subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)
     ]
-    said = {process.communicate(timeout=100)[0] for process in started}
+    said = {process.communicate(timeout=PATIENCE_S)[0] for process in started}
     assert [process.returncode for process in started] == [0, 0, 0] and builds(tmp_path) > 1
     (path,) = cache.iterdir()
     assert said == {f"{path} {kernels.described()}\n"}

@@ -37,7 +37,7 @@ def test_a_kind_is_all_but_seed_and_partition() -> None:
     assert len({kind_of(other) for other in [cell, *others]}) == 4
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     sizes=st.lists(st.integers(2, 80), min_size=1, max_size=3),
     peaks=st.dictionaries(st.sampled_from(METHODS), st.integers(0, 40)),

@@ -194,7 +194,7 @@ def test_natural_cap_keeps_a_random_subset() -> None:
     assert set(np.concatenate(kept)) == set(range(12))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     kind=st.sampled_from(sorted(KINDS)),
     sizes=st.lists(st.integers(0, 30), min_size=1, max_size=6).filter(lambda sizes: sum(sizes) >= 24),

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S, wait_until
 from tiny import start
 
 from bench.errors import BenchError
@@ -33,7 +34,9 @@ class Toy:
         os._exit(3)
 
     def sleep(self) -> None:
-        time.sleep(60)
+        assert self.mark is not None
+        self.mark.write_text("asleep")
+        time.sleep(PATIENCE_S)
 
     def close(self) -> None:
         if self.mark is not None:
@@ -60,17 +63,24 @@ def test_a_process_that_dies_is_one_sentence() -> None:
     toy.close()
 
 
-def test_an_interruption_from_the_keyboard_leaves_nothing_running() -> None:
-    toy = Apart(Toy, "ab")
+def test_an_interruption_from_the_keyboard_leaves_nothing_running(tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    toy = Apart(Toy, "ab", mark)
     process = toy.call("say", 1)[1]
     main = threading.main_thread().ident
-    threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT)).start()
+    assert main is not None
+
+    def interrupt() -> None:
+        wait_until(mark.exists)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         toy.call("sleep")
     assert alive(process)  # it does not hear the keyboard itself
     toy.close()
-    assert not alive(process) and time.monotonic() - start < 30
+    assert not alive(process) and time.monotonic() - start < PATIENCE_S / 2
 
 
 def alive(process: int) -> bool:
@@ -91,13 +101,10 @@ def test_ctrl_c_ends_the_command_and_all_it_started(tmp_path: Path) -> None:
     while "harness 2 x 1" not in (line := process.stdout.readline()) and "repetition" not in line:
         assert line, "it ended"
     os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130 and "Traceback" not in err and "interrupted" in err
     assert not list((tmp_path / "results" / "perf").iterdir())
-    deadline = time.monotonic() + 20  # a worker looks once a second whether its parent is there
-    while of_group(process.pid):
-        assert time.monotonic() < deadline, of_group(process.pid)
-        time.sleep(0.2)
+    wait_until(lambda: not of_group(process.pid))  # a worker looks once a second whether its parent is there
 
 
 def of_group(group: int) -> list[int]:

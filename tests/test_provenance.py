@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from patience import PATIENCE_S
 
 from bench.cell import Cell
 from bench.provenance import PACKAGE, SIMULATION_PATH, code_hash, code_of, environment, simulation_code, stripped
@@ -125,7 +126,7 @@ CANNOT_CHANGE_NUMBERS = {
 
 
 def test_a_run_imports_nothing_else_that_could_change_its_numbers() -> None:
-    result = subprocess.run([sys.executable, "-c", RUN_A_CELL], capture_output=True, text=True, timeout=120)
+    result = subprocess.run([sys.executable, "-c", RUN_A_CELL], capture_output=True, text=True, timeout=PATIENCE_S)
     assert result.returncode == 0, result.stderr
     files = set()
     for module in result.stdout.split():
@@ -165,7 +166,11 @@ def test_the_code_is_that_which_a_process_has_imported(tmp_path: Path) -> None:
     codes = []
     for _ in range(2):
         result = subprocess.run(
-            [sys.executable, "-B", "-c", EDIT_WHILE_IT_RUNS], cwd=tmp_path, capture_output=True, text=True, timeout=120
+            [sys.executable, "-B", "-c", EDIT_WHILE_IT_RUNS],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
         )
         assert result.returncode == 0, result.stderr
         codes.append(result.stdout)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from patience import PATIENCE_S, wait_until
 from ray_nodes import Nodes, cluster
 from tiny import plugin, sentence, start, sweep_of, timeless
 
@@ -76,16 +77,9 @@ def sweeping(file: Path, nodes: Nodes, *words: object) -> Iterator[subprocess.Po
 
 def finished(file: Path, nodes: Nodes, *words: object, code: int = 0) -> str:
     with sweeping(file, nodes, *words) as process:
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (code, ""), out + err
     return out
-
-
-def wait_for(condition: Any, process: subprocess.Popen[str], seconds: float = 120.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline and process.poll() is None
-        time.sleep(0.02)
 
 
 def unfinished(file: Path) -> list[str]:
@@ -99,10 +93,10 @@ def test_a_lost_node_loses_nothing(nodes: Nodes, tmp_path: Path) -> None:
     file = sweep_of(tmp_path, cells, "figures = []\n")
     folder = tmp_path / "results" / "tiny"
     with sweeping(file, nodes) as process:
-        wait_for(lambda: list(folder.glob("unfinished/*/checkpoint.pt")), process)
+        wait_until(lambda: list(folder.glob("unfinished/*/checkpoint.pt")), lambda: process.poll() is None)
         nodes.kill(nodes.oldest)
         nodes.add()
-        out, err = process.communicate(timeout=240)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (0, ""), out + err
     assert out.count("lost its process or node and begins again") == 1 == out.count("goes on after round")
     assert tables_of(folder) == expected
@@ -132,9 +126,9 @@ def test_an_interruption_keeps_checkpoints_and_ends_all_tasks(nodes: Nodes, tmp_
     file = sweep_of(tmp_path, cells, "figures = []\n")
     folder = tmp_path / "results" / "tiny"
     with sweeping(file, nodes) as process:
-        wait_for(lambda: list(folder.glob("unfinished/*/checkpoint.pt")), process)
+        wait_until(lambda: list(folder.glob("unfinished/*/checkpoint.pt")), lambda: process.poll() is None)
         os.killpg(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130 and "Traceback" not in err and "finished cells are kept" in err
     assert list(folder.glob("unfinished/*/lease.json")) == [] and list(folder.glob("unfinished/*/checkpoint.pt"))
     assert "goes on after round" in finished(file, nodes)
@@ -193,13 +187,15 @@ def test_many_lost_nodes_lose_nothing(tmp_path: Path) -> None:
     file = sweep_of(tmp_path, cells, "figures = []\n")
     rng, kills = np.random.default_rng(0), 0
     with cluster(tmp_path / "nodes") as nodes, sweeping(file, nodes) as process:
-        wait_for(lambda: list(tmp_path.glob("results/tiny/unfinished/*/checkpoint.pt")), process)
+        wait_until(
+            lambda: list(tmp_path.glob("results/tiny/unfinished/*/checkpoint.pt")), lambda: process.poll() is None
+        )
         while process.poll() is None and kills < 4:
             nodes.kill(nodes.oldest)
             kills += 1
             nodes.add()
             time.sleep(rng.uniform(1.0, 3.0))
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (0, ""), out + err
     assert kills >= 2 and out.count("begins again") >= 1
     assert tables_of(tmp_path / "results" / "tiny") == expected
@@ -208,5 +204,5 @@ def test_many_lost_nodes_lose_nothing(tmp_path: Path) -> None:
 def test_no_cluster_is_one_sentence(tmp_path: Path) -> None:
     file = sweep_of(tmp_path, cells_of(rounds=1, seeds=1), "figures = []\n")
     process = start(tmp_path, "sweep", file, "--engine", "ray", "--address", "127.0.0.1:9")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 2 and "nobody answers there" in sentence(err)

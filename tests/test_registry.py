@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 from tiny import cell_of, plugin, write
 
 import methods as package
@@ -149,7 +150,9 @@ def test_a_folder_called_methods_where_the_user_stands_hides_nothing(tmp_path: P
         "found = registry.methods([Path('plugin.py')]); print(found['mine'].kind if 'mine' in found else None, "
         "found['fedavg'].kind.__module__, found['plugin'].kind.summary)"
     )
-    result = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S
+    )
     assert result.stdout.split(maxsplit=2) == ["None", "methods.fedavg", "from here\n"], result
 
 

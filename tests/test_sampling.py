@@ -16,7 +16,7 @@ from enumeration import (
     inclusion_of,
     successive,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -114,7 +114,6 @@ def test_single_precision_singular_values_do_not_overflow() -> None:
     np.testing.assert_allclose(logs[0] - logs[1], 20 * math.log(1e60), rtol=1e-6)
 
 
-@settings(deadline=None)
 @given(
     sigma=st.lists(st.floats(0, 2.0**99, width=32), min_size=1, max_size=40).map(lambda values: sorted(values)[::-1]),
     kappa=st.floats(0, 20),
@@ -208,7 +207,6 @@ def test_sums_off_by_rounding_and_certain_units_do_no_harm(sampler: Sampler) -> 
         sampler(np.array([0.5, 0.7]), rng)
 
 
-@settings(deadline=None)
 @given(sigma=st.lists(st.floats(0, 1e3), min_size=1, max_size=30), share=st.floats(0, 1), seed=st.integers(0, 2**32))
 def test_samplers_take_as_many_distinct_possible_units_as_asked(sigma: list[float], share: float, seed: int) -> None:
     size = max(1, round(share * len(sigma)))

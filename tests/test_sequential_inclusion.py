@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from enumeration import assert_drawn_with, inclusion_of, successive
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
 
@@ -175,7 +175,6 @@ def test_the_approximation_is_exact_for_equal_weights() -> None:
         np.testing.assert_allclose(approximate_sequential_inclusion(np.full(units, -3.0), size), size / units)
 
 
-@settings(deadline=None)
 @given(
     sigma=st.lists(st.one_of(st.floats(1e-12, 1e3), st.just(0.0)), min_size=1, max_size=25),
     kappa=st.floats(0, 6),

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from patience import PATIENCE_S, wait_until
 from tiny import read, start, sweep_of, timeless
 
 from bench.config import read_sweep
@@ -70,7 +71,7 @@ def states(file: Path) -> dict[str, int]:
 def finish(file: Path) -> str:
     """Run the sweep to its end and return what it says."""
     process = start(file.parent, "sweep", file, *OPTIONS, 2)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (0, ""), err
     return out
 
@@ -115,7 +116,7 @@ def test_killed_at_random_instants(seed: int, file: Path, quiet: dict[str, Any])
 @pytest.mark.slow
 def test_stop_after_leaves_checkpoints_and_goes_on(file: Path, quiet: dict[str, Any]) -> None:
     with running(file, "--stop-after", 9) as process:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (0, "")
     left = 4 - states(file).get("done", 0)
     if left:  # a quick machine may be through
@@ -133,13 +134,9 @@ def test_one_interruption_leaves_checkpoints(
 ) -> None:
     """A terminal interrupts all processes of the sweep, and so do some who end it with SIGTERM."""
     with running(file) as process:
-        while not list((file.parent / "results").rglob("checkpoint.pt")):
-            assert process.poll() is None
-            time.sleep(0.02)
-        begun = time.monotonic()
+        wait_until(lambda: list((file.parent / "results").rglob("checkpoint.pt")), lambda: process.poll() is None)
         (os.killpg if whole_group else os.kill)(process.pid, number)
-        out, err = process.communicate(timeout=60)
-        assert time.monotonic() - begun < 30
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130 and "Traceback" not in err
     assert err.count("stopping: ") == err.count("interrupted; finished cells are kept") == 1
     assert states(file).keys() <= {"done", "to do"}
@@ -154,7 +151,7 @@ def test_one_interruption_leaves_checkpoints(
 
 def test_two_sweeps_at_once_share_the_work(file: Path, quiet: dict[str, Any]) -> None:
     both = [start(file.parent, "sweep", file, *OPTIONS, 1) for _ in range(2)]
-    said = [process.communicate(timeout=300) for process in both]
+    said = [process.communicate(timeout=PATIENCE_S) for process in both]
     assert [(process.returncode, err) for process, (_, err) in zip(both, said, strict=True)] == [(0, "")] * 2
     begun = Counter(line.split()[1] for out, _ in said for line in out.splitlines() if line.startswith("started"))
     assert begun == {cell.folder: 1 for cell in read_sweep(file).cells}
@@ -171,7 +168,7 @@ def test_a_sweep_waits_for_cells_that_another_runs_and_takes_them_over(file: Pat
             if line.startswith("waiting for 2 cells run elsewhere: ") and line.count("(process ") == 2:
                 break
         os.killpg(first.pid, signal.SIGKILL)
-        out, err = second.communicate(timeout=300)
+        out, err = second.communicate(timeout=PATIENCE_S)
     assert (second.returncode, err) == (0, "") and out.count("started") == 2
     finish(file)
     assert_quiet(file, quiet)
@@ -204,7 +201,7 @@ def in_a_file_system(folder: Path, size: str, commands: str) -> str:
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout + ran.stderr

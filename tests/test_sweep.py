@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 import pytest
+from patience import PATIENCE_S, wait_until
 from tiny import TRAINING, cell_of, plugin, read, start, sweep_of
 
 from bench import provenance, schema
@@ -52,7 +53,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     plugins = (
         plugin(folder, "good"),
         plugin(folder, "killed", select=f"open({str(mark)!r}, 'w').write(str(__import__('os').getpid())); "
-                                        "__import__('time').sleep(60)"),
+                                        "__import__('time').sleep(600)"),
         plugin(folder, "raising", aggregate="if streams.round_number == 3: raise KeyError('[/] odd [words]')"),
         plugin(folder, "miscounting", select="return []"),
         plugin(folder, "modelless", extract="return 'no module'"),
@@ -293,34 +294,40 @@ def test_cells_that_differ_never_share_a_label() -> None:
     # The axes of a figure are not part of a label.
     other_seed = replace(cells[0], seed=4, keep=0.3)
     assert series_labels([cells[0], other_seed])[other_seed.identity] == "prism"
+    of_paper = cell_of("prism", tier="paper", data="stand-in")
+    assert list(series_labels([cells[0], of_paper]).values()) == ["prism (tier=quick)", "prism (tier=paper)"]
 
 
-SLEEPER = "import os, time\n        while not os.path.exists({!r}): time.sleep(0.05)"
+SLEEPER = """import os, time
+        open({asleep!r}, "w").close()
+        while not os.path.exists({awake!r}): time.sleep(0.05)"""
 
 
 @pytest.fixture
 def sleeper(tmp_path: Path) -> Path:
-    """A sweep of a quick cell and one whose method waits in round 1 until the file "awake" is there."""
-    plugin(tmp_path, "sleeper", select=SLEEPER.format(str(tmp_path / "awake")))
+    """A sweep of a quick cell and one whose method waits in round 1, once "asleep" is there, for the file "awake"."""
+    names = {name: str(tmp_path / name) for name in ("asleep", "awake")}
+    plugin(tmp_path, "sleeper", select=SLEEPER.format(**names))
     return sweep_of(tmp_path, '[[cells]]\nmethod = ["orthdrop", "sleeper"]\nkeep = 0.5\n', "figures = []\n")
 
 
 def started(file: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start the sweep, yield its process once the sleeper is running, and end what is left of it."""
+    """Start the sweep, yield its process once the sleeper is asleep, and end what is left of it."""
     folder = file.parent
     process = start(folder, "sweep", file, "--jobs", 1, "--plugin", folder / "sleeper.py", "--device", "cpu")
     assert process.stdout is not None
     try:
-        for line in process.stdout:
-            if line.startswith("started") and "sleeper" in line:
-                break
-        time.sleep(0.3)
+        wait_until((folder / "asleep").exists, lambda: process.poll() is None)
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
+
+
+def said_first(err: IO[str]) -> str:
+    return next(line for line in err if line.strip())
 
 
 def state_of(file: Path) -> dict[str, int]:
@@ -333,16 +340,18 @@ def state_of(file: Path) -> dict[str, int]:
 def test_interruption_keeps_finished_cells(sleeper: Path, number: signal.Signals) -> None:
     """The round that is under way never ends: a second Ctrl-C ends it, and after ten seconds so does the first."""
     for process in started(sleeper):
+        assert process.stderr is not None
         if number == signal.SIGINT:
             os.killpg(process.pid, number)  # as a terminal does
-            time.sleep(0.5)
+            asked = said_first(process.stderr)
             assert process.poll() is None
             os.killpg(process.pid, number)
         else:
             os.kill(process.pid, number)
-        _, err = process.communicate(timeout=90)
+            asked = said_first(process.stderr)
+        _, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 130
-        asked, ended = err.strip().splitlines()
+        (ended,) = err.strip().splitlines()
         assert asked.startswith("stopping: ") and "a second Ctrl-C ends at once" in asked
         assert "finished cells are kept" in ended
     assert state_of(sleeper) == {"done": 1, "to do": 1}
@@ -355,10 +364,7 @@ def test_kill_of_the_whole_sweep_loses_only_what_was_running(sleeper: Path) -> N
         process.wait()
         # The orphan finishes its round, finds nobody to tell, and leaves without a result.
         (sleeper.parent / "awake").touch()
-        deadline = time.monotonic() + 90
-        while time.monotonic() < deadline and group_is_alive(process.pid):
-            time.sleep(0.05)
-        assert not group_is_alive(process.pid)
+        wait_for_the_end_of(process.pid)
     assert state_of(sleeper) == {"done": 1, "to do": 1}
     plugins = (sleeper.parent / "sleeper.py",)
     sweep, store = read_sweep(sleeper, plugins), Store(sleeper.parent / "results" / "tiny")
@@ -366,6 +372,10 @@ def test_kill_of_the_whole_sweep_loses_only_what_was_running(sleeper: Path) -> N
     assert [cell.method for cell in left] == ["sleeper"]
     assert run(left, store, plugins=plugins, device="cpu", jobs=2, on_event=lambda event: None) == {"done": 1}
     assert state_of(sleeper) == {"done": 2}
+
+
+def wait_for_the_end_of(group: int) -> None:
+    wait_until(lambda: not group_is_alive(group))
 
 
 def group_is_alive(group: int) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from patience import PATIENCE_S
 from studies import ROUNDS, named, rows, stored_rows, study_file, study_of, trials, work
 from tiny import start
 
@@ -51,7 +52,7 @@ def results(file: Path) -> Path:
 def finish(file: Path, *words: object) -> str:
     """Run the study to its end and return what it says."""
     process = start(file.parent, "tune", file, *QUICK, "--jobs", 2, *words)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (0, ""), err
     return out
 
@@ -91,7 +92,7 @@ def test_stop_after_leaves_checkpoints_and_goes_on(file: Path, quiet: tuple[Stud
     file.write_text(few.replace("trials = 6", "trials = 200"))
     for _ in range(5):  # a stop between two trials leaves none that runs
         process = start(file.parent, "tune", file, *QUICK, "--jobs", 2, "--stop-after", 10)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=PATIENCE_S)
         assert (process.returncode, err) == (0, "")
         assert "stopped after 10 s" in out and "left: the same command goes on" in out
         left = [row for row in stored_rows(results(file)) if row["state"] == "running"]
@@ -109,7 +110,7 @@ def test_interrupted_from_the_keyboard(file: Path, quiet: tuple[Study, list[dict
     with running(file) as process:
         time.sleep(1)
         os.killpg(process.pid, signal.SIGINT)
-        _out, err = process.communicate(timeout=60)
+        _out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130 and "interrupted" in err and "Traceback" not in err
     finish(file)
     assert stored_rows(results(file)) == quiet[1]
@@ -119,7 +120,7 @@ def test_two_commands_share_a_study_in_a_database(file: Path) -> None:
     """Both have the same folder; each trial is run by one of them, and there are as many as were asked for."""
     url = f"sqlite:///{file.parent / 'study.db'}"
     both = [start(file.parent, "tune", file, *QUICK, "--jobs", 2, "--storage", url) for _ in range(2)]
-    said = [process.communicate(timeout=300) for process in both]
+    said = [process.communicate(timeout=PATIENCE_S) for process in both]
     assert [(process.returncode, err) for process, (_, err) in zip(both, said, strict=True)] == [(0, "")] * 2
     begun = Counter(line.split(":")[0] for out, _ in said for line in out.splitlines() if line.startswith("started"))
     study = read_study(file)
@@ -250,7 +251,7 @@ def test_the_whole_way_from_a_study_to_its_report(tmp_path: Path) -> None:
     file = study_file(tmp_path)
     words = ("tune", file, "--device", "cpu", "--jobs", 2)
     process = start(tmp_path, *words)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (0, ""), err
     assert "stand-in data" in out and "accuracy (%) on fresh seeds" in out
     tuned = tmp_path / "sweeps" / "tuned" / "study.toml"
@@ -261,6 +262,6 @@ def test_the_whole_way_from_a_study_to_its_report(tmp_path: Path) -> None:
     figures = {path.name for path in (results(file) / "figures").glob("*.png")}
     assert {"tuned-vs-paper-cnn-femnist.png", "tune-history-cnn-femnist-prism.png"} <= figures
     again = start(tmp_path, *words)
-    out, err = again.communicate(timeout=300)
+    out, err = again.communicate(timeout=PATIENCE_S)
     assert (again.returncode, err) == (0, "") and "started" not in out
     assert tuned.read_bytes() == text
