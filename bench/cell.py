@@ -15,6 +15,8 @@ from typing import Any
 
 ABSENT: dict[str, Any] = {"capacities": [], "capacity": "fixed", "diagnostics": "basic"}
 """Settings that are no part of the canonical form where they have these values."""
+LONGEST_FOLDER = 200
+"""Bytes of a folder's name: file systems allow 255, of which unfinished ones need 54 for their machine and process."""
 
 
 @dataclass(frozen=True)
@@ -97,11 +99,13 @@ class Cell:
 
     @cached_property
     def folder(self) -> str:
-        """The name of the cell's folder: readable, unique by its identity."""
+        """The name of the cell's folder: readable, unique by its identity, cut in front of it where it is too long."""
         spread = self.partition if self.alpha is None or math.isinf(self.alpha) else f"{self.partition}{self.alpha:g}"
         # 0.2:0.6,0.4:0.4 reads 0.2x0.6+0.4x0.4 there: not every file system allows colons.
         keep = self.profile.replace(":", "x").replace(",", "+").replace(" ", "-") or f"{self.keep:g}"
-        return f"{self.task}-{self.method}-keep{keep}-{spread}-seed{self.seed}-{self.identity}"
+        readable = f"{self.task}-{self.method}-keep{keep}-{spread}-seed{self.seed}".encode()
+        room = LONGEST_FOLDER - len(self.identity) - 1
+        return f"{readable[:room].decode(errors='ignore')}-{self.identity}"
 
 
 def from_canonical(values: Mapping[str, Any]) -> Cell:

@@ -6,6 +6,7 @@ import ast
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import io
 import os
 import platform
@@ -22,6 +23,7 @@ from bench.errors import BenchError
 PACKAGE = Path(__file__).parent
 SIMULATION_PATH = (
     "api.py",
+    "beside.py",
     "capacity.py",
     "captured.py",
     "cell.py",
@@ -72,8 +74,9 @@ def simulation_code() -> str:
 
 
 def code_of(cell: Cell, plugins: Iterable[Path] = ()) -> str:
-    """Return a hash of the code that a cell runs: the simulation path, the method's file and those it inherits from.
+    """Return a hash of the code that a cell runs: the simulation path, the method's file and those that it needs.
 
+    They are those of the methods it inherits from and, for a plugin, what it imports from beside it.
     As this process has imported it: an edit that was made since changes nothing of what is run here.
     """
     entries = [registry.method(cell.method, plugins)]
@@ -103,14 +106,27 @@ def _data_of(task: str) -> str | None:
 @functools.cache  # a plugin that was edited is read anew, and is another entry then
 def _method_code(entries: tuple[registry.MethodEntry, ...]) -> str:
     files = dict.fromkeys(file for entry in entries for file in entry.files())
-    return _hash_of(stripped(_installed().get(file) or file.read_text(encoding="utf-8")) for file in files)
+    return _hash_of(_stripped(_installed().get(file) or _text_of(file)) for file in files)
 
 
 @functools.cache
 def _installed() -> dict[Path, str]:
     """Return the sources of the built-in methods as they are when they are first asked for."""
     entries = [entry for entry in registry.methods().values() if entry.kind]
-    return {file: file.read_text(encoding="utf-8") for entry in entries for file in entry.files()}
+    return {file: _text_of(file) for entry in entries for file in entry.files()}
+
+
+def _text_of(file: Path) -> str:
+    """Return a Python file's text, in whichever encoding it says it is in."""
+    return importlib.util.decode_source(file.read_bytes())
+
+
+def _stripped(source: str) -> str:
+    """Return source without comments; a helper that is no Python, and so never imported, as it is."""
+    try:
+        return stripped(source)
+    except (SyntaxError, ValueError):
+        return source
 
 
 def code_hash(files: Iterable[Path]) -> str:

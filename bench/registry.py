@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 import typing
 from collections.abc import Iterable
@@ -21,12 +22,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+from bench import beside
 from bench.api import Method
 from bench.cell import Cell
 from bench.errors import BenchError, choices
 from bench.tasks.base import Task
 
 ENTRY_POINTS = "bench.methods"
+LONGEST_NAME = 64
+NAME = re.compile(rf"\w[\w.+-]{{0,{LONGEST_NAME - 1}}}")
+ALLOWED_NAME = (
+    f"allowed: letters, digits, '_', '-', '.' and '+', at most {LONGEST_NAME}, the first a letter, digit or '_'"
+)
 
 
 @dataclass(frozen=True)
@@ -38,18 +45,24 @@ class MethodEntry:
         source: the file it comes from.
         kind: the class, None if the file is broken.
         reason: why the file is broken, one line; empty if it is not.
+        helpers: the files that a plugin imports from beside it.
     """
 
     name: str
     source: Path
     kind: type[Method] | None
     reason: str = ""
+    helpers: tuple[Path, ...] = ()
 
     def files(self) -> list[Path]:
-        """Return the method's file and those of the methods it inherits from, the harness's own bases left out."""
+        """Return the files that a method depends on, the harness's own bases left out.
+
+        They are its own, those of the methods it inherits from, and those that a plugin imports from beside it.
+        """
         assert self.kind is not None
         bases = [kind for kind in self.kind.__mro__[1:] if issubclass(kind, Method)]
         found = [self.source, *(Path(str(inspect.getsourcefile(kind))) for kind in bases)]
+        found += self.helpers
         harness = Path(__file__).resolve().parent
         return list(dict.fromkeys(file for file in found if harness not in file.resolve().parents))
 
@@ -96,11 +109,18 @@ def method(name: str, plugins: Iterable[Path] = ()) -> MethodEntry:
     found = methods(plugins)
     if name not in found:
         working = sorted(entry.name for entry in found.values() if entry.kind)
-        raise BenchError(f"unknown method {name!r}; {choices(name, working)}")
+        raise BenchError(f"unknown method {name!r}; {choices(name, working)}; a file of yours is named by --plugin")
     entry = found[name]
     if entry.kind is None:
         raise BenchError(f"method {name!r} cannot be used: {entry.source}: {entry.reason}")
     return entry
+
+
+def sources_of(plugin: Path) -> tuple[tuple[str, bytes], ...]:
+    """Return name and contents of a plugin's file and of those that it imports from beside it, as seen from there."""
+    place = plugin.resolve()
+    helpers = ((file.relative_to(place.parent).as_posix(), file) for file in beside.helpers_of(place))
+    return tuple((name, file.read_bytes()) for name, file in ((plugin.name, place), *helpers))
 
 
 @functools.cache
@@ -157,18 +177,26 @@ def own_methods() -> ModuleType:
 
 
 def _plugin_methods(path: Path) -> dict[str, MethodEntry]:
-    # An edited file is read anew, which matters in a notebook.
-    changed_ns = path.stat().st_mtime_ns if path.is_file() else 0
-    return _methods_of(f"bench_plugin_{_short_hash(path)}_{path.stem}", path, changed_ns)
+    try:
+        helpers = beside.helpers_of(path.resolve()) if path.is_file() else ()
+        # An edited file is read anew, which matters in a notebook.
+        stamps = beside.stamps([path, *helpers]) if path.is_file() else ()
+        name = f"bench_plugin_{_short_hash(path)}_{path.stem}"
+    except (OSError, ValueError, RuntimeError) as error:  # a name that cannot be, or links that lead in a circle
+        reason = getattr(error, "strerror", None) or _one_line(error)
+        return {path.stem: MethodEntry(path.stem, path, None, reason)}
+    return _methods_of(name, path, helpers, stamps)
 
 
 @functools.cache
-def _methods_of(module_name: str, path: Path, changed_ns: int = 0) -> dict[str, MethodEntry]:
+def _methods_of(
+    module_name: str, path: Path, helpers: tuple[Path, ...] = (), stamps: tuple[Any, ...] = ()
+) -> dict[str, MethodEntry]:
     """Return the methods that one module defines, or one broken entry."""
     try:
         module = _import(module_name, path)
     except (Exception, SystemExit) as error:
-        return {path.stem: MethodEntry(path.stem, path, None, _one_line(error))}
+        return {path.stem: MethodEntry(path.stem, path, None, beside.without_scope(_one_line(error)))}
     path = Path(module.__file__ or path)
     kinds = [kind for kind in _classes(module, Method) if not inspect.isabstract(kind)]
     for kind in kinds:
@@ -176,7 +204,7 @@ def _methods_of(module_name: str, path: Path, changed_ns: int = 0) -> dict[str, 
     fault = _fault(_classes(module, Method))
     if fault:
         return {path.stem: MethodEntry(path.stem, path, None, fault)}
-    return {kind.name: MethodEntry(kind.name, path, kind) for kind in kinds}
+    return {kind.name: MethodEntry(kind.name, path, kind, helpers=helpers) for kind in kinds}
 
 
 def _import(module_name: str, path: Path) -> ModuleType:
@@ -185,9 +213,13 @@ def _import(module_name: str, path: Path) -> ModuleType:
         return importlib.import_module(module_name)
     if not path.is_file():
         raise BenchError("there is no such file")
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
+    if importlib.util.spec_from_file_location(module_name, path) is None:
         raise BenchError("it is not a Python file")
+    scope = beside.Scope(path.resolve().parent, _short_hash(path))
+    scope.open()
+    loader = scope.loader(module_name, str(path))
+    spec = importlib.util.spec_from_file_location(module_name, path, loader=loader)
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     # Registered before it runs, so that dataclasses and pickled sub-models find their module by name.
     sys.modules[module_name] = module
@@ -211,6 +243,17 @@ def _fault(kinds: list[type[Method]]) -> str:
     if not complete:
         lacking = [f"{kind.__name__} lacks {', '.join(sorted(kind.__abstractmethods__))}" for kind in kinds]
         return "; ".join(lacking) or "it defines no subclass of bench.api.Method"
+    for kind in complete:
+        for words in ("name", "family", "summary", "paper"):
+            if not isinstance(getattr(kind, words), str):
+                return (
+                    f"{words} = {getattr(kind, words)!r} of {kind.__name__} is not possible; allowed: a word in quotes"
+                )
+        if isinstance(kind.deviations, str) or not all(isinstance(words, str) for words in kind.deviations):
+            return f"deviations of {kind.__name__} are no list of words in quotes"
+        if not NAME.fullmatch(kind.name):
+            shown = kind.name if len(kind.name) <= LONGEST_NAME else f"{kind.name[:LONGEST_NAME]}..."
+            return f"name = {shown!r} of {kind.__name__} is not possible; {ALLOWED_NAME}"
     if len({kind.name for kind in complete}) < len(complete):
         names = ", ".join(kind.__name__ for kind in complete)
         return f"{names} have the same name; give each its own as the class attribute 'name'"

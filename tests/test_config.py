@@ -299,6 +299,18 @@ def test_new_settings_do_not_change_the_identity_of_old_cells(values: dict[str, 
     assert make_cell(values, "test").folder == folder
 
 
+def test_a_folder_of_many_levels_is_shortened_and_keeps_its_identity() -> None:
+    keep = ",".join(f"{0.02 + 0.01 * level:.2f}:0.04" for level in range(25))
+    cells = [
+        make_cell({"task": CNN, "method": "prism", "keep": keep, "seed": seed, "training": {"clients": 25}}, "test")
+        for seed in (0, 1)
+    ]
+    for cell in cells:
+        assert len(cell.folder) == 200 and cell.folder.startswith("cnn-femnist-prism-keep0.02x0.04+0.03x0.04")
+        assert cell.folder.endswith(f"-{cell.identity}")
+    assert cells[0].folder != cells[1].folder
+
+
 def test_tier_of_the_spectral_paper() -> None:
     cell = make_cell({"task": RESNET, "method": "prism", "tier": "spectral-paper"}, "test")
     assert (cell.partition, cell.alpha, cell.data, cell.model) == ("lda-prior", 1.0, "real", {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,31 @@ from bench.running import run_cell
 
 GOOD = "from methods.fedavg import FedAvg\nclass Mine(FedAvg):\n    {body}\n"
 
+UNNAMED = GOOD.replace("{body}", "name = {name}")
 BROKEN = {
+    **{
+        f"named-{number}": (UNNAMED.format(name=repr(name)), words)
+        for number, (name, words) in enumerate(
+            [
+                (
+                    "mine/v2",
+                    "name = 'mine/v2' of Mine is not possible; allowed: letters, digits, '_', '-', '.' and '+'",
+                ),
+                ("..", "name = '..' of Mine is not possible"),
+                (".mine", "name = '.mine' of Mine is not possible"),
+                ("my method", "name = 'my method' of Mine is not possible"),
+                ("[red]mine[/]", "name = '[red]mine[/]' of Mine is not possible"),
+                ("mine\n", "name = 'mine\\n' of Mine is not possible"),
+                ("\x1b[31m", "of Mine is not possible"),
+                ("m" * 65, f"name = '{'m' * 64}...' of Mine is not possible"),
+                (3, "name = 3 of Mine is not possible; allowed: a word in quotes"),
+                (b"mine", "name = b'mine' of Mine is not possible; allowed: a word in quotes"),
+            ]
+        )
+    },
+    "family": (GOOD.format(body="family = 3"), "family = 3 of Mine is not possible; allowed: a word in quotes"),
+    "summary": (GOOD.format(body="summary = None"), "summary = None of Mine is not possible"),
+    "deviations": (GOOD.format(body="deviations = (3,)"), "deviations of Mine are no list of words"),
     "syntax": ("def f(:\n", "line 1: SyntaxError"),
     "missing": ("import not_there_at_all\n", "ModuleNotFoundError: No module named 'not_there_at_all'"),
     "raises": ("raise ValueError('two\\nlines')\n", "ValueError: two"),
@@ -83,7 +108,9 @@ def test_plugin_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_unknown_method_names_the_nearest() -> None:
-    with pytest.raises(BenchError, match=r"unknown method 'orthdorp'; allowed: .*; did you mean 'orthdrop'\?"):
+    with pytest.raises(
+        BenchError, match=r"unknown method 'orthdorp'; allowed: .*; did you mean 'orthdrop'\?.*--plugin$"
+    ):
         registry.method("orthdorp")
 
 
@@ -117,6 +144,14 @@ def test_plugin_takes_the_place_of_a_builtin_only_where_it_is_named(tmp_path: Pa
     assert registry.method("prism", [path]).source == path
     assert registry.method("prism").source.parent == Path(package.__path__[0])
     assert code_of(cell_of("prism"), [path]) != code_of(cell_of("prism"))
+
+
+@pytest.mark.parametrize("name", ["mine-v2", "Mine_2.0+", "μέθοδος", "m" * 64])
+def test_names_that_are_allowed(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "mine.py", GOOD.format(body=f"name = {name!r}"))
+    assert registry.method(name, [path]).name == name
+    cell = cell_of(name, (path,))
+    assert len(cell.folder.encode()) <= 255 and cell.folder.endswith(cell.identity)
 
 
 def test_same_file_name_in_two_folders(tmp_path: Path) -> None:
@@ -171,6 +206,26 @@ def test_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The file behind the entry point is part of what a result depends on.
     assert len(code_of(cell_of("theirs"))) == len(code_of(cell_of("fedavg")))
     sys.modules.pop("their_package.theirs")
+
+
+def test_a_package_like_the_documented_one_is_found_once_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = (Path(__file__).resolve().parents[1] / "docs" / "add-a-method.md").read_text(encoding="utf-8")
+    project = tomllib.loads(document.partition("```toml\n")[2].partition("```")[0])["project"]
+    ((name, module),) = project["entry-points"][registry.ENTRY_POINTS].items()
+    package, _, stem = module.partition(".")
+    (tmp_path / package).mkdir()
+    write(tmp_path / package / "__init__.py", "")
+    path = plugin(tmp_path / package, stem)
+    about = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    about.mkdir()
+    write(about / "METADATA", f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    write(about / "entry_points.txt", f"[{registry.ENTRY_POINTS}]\n{name} = {module}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert registry.method(name).source == path
+    for loaded in (module, package):
+        sys.modules.pop(loaded)
 
 
 def test_unknown_task_names_the_nearest() -> None:

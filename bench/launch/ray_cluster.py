@@ -69,7 +69,7 @@ class RayCrew:
         self.desk: Any = actor.remote(store.folder.resolve(), cache.root().resolve())
         self.task: Any = ray.remote(max_retries=TRIES, **settings.options)(run_order)
         self.running: dict[Any, _Running] = {}
-        self._sources = tuple((path.name, path.read_bytes()) for path in plugins)
+        self._sources = tuple(registry.sources_of(path) for path in plugins)
         self._again: Counter[str] = Counter()  # how often each cell's answer could not be taken
         self._slots, self._next_count = 0, 0.0
         self._waits = False

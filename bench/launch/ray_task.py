@@ -52,7 +52,7 @@ class Order:
         device: "cpu" or "cuda".
         workers: processes that train its clients, on the CPU.
         fraction: its part of a GPU's memory.
-        plugins: name and source of each file the user named.
+        plugins: of each file the user named, its name and source, and those of what it imports from beside it.
         data: fingerprint of the real data it reads, by the data set's name; empty for stand-ins.
     """
 
@@ -62,7 +62,7 @@ class Order:
     device: str
     workers: int
     fraction: float
-    plugins: tuple[tuple[str, bytes], ...]
+    plugins: tuple[tuple[tuple[str, bytes], ...], ...]
     data: Mapping[str, str]
 
 
@@ -149,11 +149,12 @@ class _Run:
 
     def _plugins(self) -> tuple[Path, ...]:
         paths = []
-        for number, (name, source) in enumerate(self.order.plugins):
-            path = self.folder / f"plugin-{number}" / name
-            path.parent.mkdir()
-            path.write_bytes(source)
-            paths.append(path)
+        for number, files in enumerate(self.order.plugins):
+            for name, source in files:
+                path = self.folder / f"plugin-{number}" / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(source)
+            paths.append(self.folder / f"plugin-{number}" / files[0][0])
         return tuple(paths)
 
     def _same_code(self, plugins: tuple[Path, ...]) -> None:
