@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -266,3 +267,33 @@ def test_writers_at_the_same_time_leave_one_whole_data_set(values: tuple[int, ..
     assert len(found) == 1
     assert found[0] in values
     assert visible_and_hidden(cache_root) == ["demo"]
+
+
+class Code:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize("form", ["an array of objects", "a pickle"])
+def test_no_code_is_run_when_a_planted_array_is_read(form: str, cache_root: Path, tmp_path: Path) -> None:
+    """Whoever may write to a shared cache may falsify data there, but runs nothing in the name of those who read it."""
+    write()
+    path, manifest = cache_root / "demo" / "train_labels.npy", cache_root / "demo" / "manifest.json"
+    code = Code(tmp_path / "mark")
+    if form == "a pickle":
+        path.write_bytes(pickle.dumps(code))
+    else:
+        np.save(path, np.array([code], dtype=object), allow_pickle=True)
+    facts = json.loads(manifest.read_text())
+    facts["arrays"]["train_labels"] |= {"file_bytes": path.stat().st_size, "dtype": "|O", "shape": [1]}
+    manifest.write_text(json.dumps(facts))
+    with pytest.raises(BenchError, match="is damaged"):
+        cache.read("demo")
+    assert not code.mark.exists()
+    np.load(path, allow_pickle=True)
+    assert code.mark.exists()  # it would have run

@@ -51,6 +51,7 @@ def copies(folder: Path, monkeypatch: pytest.MonkeyPatch, seconds: float = 0) ->
 
 
 def builds(folder: Path) -> int:
+    """Return how often the compiler that copies has been called."""
     return len((folder / "builds").read_text().splitlines())
 
 
@@ -121,8 +122,7 @@ def test_a_compiler_that_does_not_start_is_done_without(tmp_path: Path, monkeypa
 @pytest.mark.parametrize("words", ["a compiler with options", "no-such-compiler", ""])
 def test_the_usual_compilers_stand_in_for_one_that_is_not_there(words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", words)
-    monkeypatch.setattr(kernels, "_built", lambda compiler: Path(compiler))
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: name)
+    monkeypatch.setattr(kernels, "_kept_or_built", lambda compiler: compiler)
     assert str(find()) in {shutil.which("g++"), shutil.which("clang++")} - {None}
 
 
@@ -164,6 +164,116 @@ def test_a_disk_that_is_full_is_done_without(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("tempfile.TemporaryDirectory", full)
     assert find() is None
+
+
+def of_another(monkeypatch: pytest.MonkeyPatch, *paths: Path) -> None:
+    """Let files and folders belong to another user, as far as this process sees."""
+    real, theirs = os.fstat, {path.stat().st_ino for path in paths}
+
+    def fstat(opened: int) -> os.stat_result:
+        status = list(real(opened))
+        status[4] += status[1] in theirs
+        return os.stat_result(status)
+
+    monkeypatch.setattr(os, "fstat", fstat)
+
+
+@pytest.fixture
+def planted(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a library that leaves a mark where it is loaded in the place of the right one, under a name of its hash."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    copies(tmp_path, monkeypatch)
+    assert find() is not None
+    (path,) = cache.iterdir()
+    source, evil = tmp_path / "evil.c", tmp_path / "evil.so"
+    mark = f'fclose(fopen("{tmp_path / "mark"}", "w"))'
+    source.write_text(f"#include <stdio.h>\n__attribute__((constructor)) void run(void) {{ {mark}; }}\n")
+    subprocess.run([shutil.which("g++") or "clang++", "-x", "c++", "-shared", "-fPIC", source, "-o", evil], check=True)
+    content = evil.read_bytes()
+    path.unlink()
+    theirs = cache / f"kernels-{path.stem.split('-')[1]}-{kernels._hash(content)}.so"
+    theirs.write_bytes(content)
+    theirs.chmod(0o755)
+    return theirs
+
+
+def ran(planted: Path) -> bool:
+    return (planted.parents[2] / "mark").exists()
+
+
+@compiled
+def test_a_planted_library_of_this_user_would_run(planted: Path) -> None:
+    """What the tests below plant is what would be loaded if it belonged to this user."""
+    find()
+    assert ran(planted)
+
+
+@compiled
+@pytest.mark.parametrize("how", ["another's", "written by all", "written by the group", "a link"])
+def test_a_library_that_others_may_have_written_is_not_loaded(
+    how: str, planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if how == "another's":
+        of_another(monkeypatch, planted)
+    elif how == "a link":
+        planted.symlink_to(planted.rename(tmp_path / "elsewhere.so"))
+    else:
+        planted.chmod(0o757 if "all" in how else 0o775)
+    assert find() is not None and not ran(planted)
+    assert builds(tmp_path) == 2 and len(list(planted.parent.iterdir())) == 2
+
+
+@compiled
+@pytest.mark.parametrize("how", ["another's", "a link"])
+def test_a_folder_of_others_is_passed_over_for_the_users_own(
+    how: str, planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = planted.parent
+    if how == "another's":
+        of_another(monkeypatch, cache)
+    else:
+        cache.symlink_to(cache.rename(tmp_path / "elsewhere"))
+    library = find()
+    assert library is not None and not ran(planted)
+    assert Path(library._name).parent == tmp_path / "home" / ".cache" / "submodel-bench" / "kernels"
+    assert [path.name for path in cache.iterdir()] == [planted.name]
+
+
+@compiled
+def test_without_a_folder_of_its_own_a_process_builds_for_itself(
+    planted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "home" / ".cache" / "submodel-bench" / "kernels"
+    own.mkdir(parents=True)
+    of_another(monkeypatch, planted.parent, own)
+    library = find()
+    assert library is not None and not ran(planted) and not list(own.iterdir())
+    assert hasattr(library, "forward_float32") and not Path(library._name).exists()  # nothing is left
+
+
+@compiled
+def test_a_folder_that_a_umask_left_open_is_closed(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies(tmp_path, monkeypatch)
+    cache.mkdir(parents=True)
+    cache.chmod(0o777)
+    before = os.umask(0)
+    try:
+        assert find() is not None and find() is not None
+    finally:
+        os.umask(before)
+    assert cache.stat().st_mode & 0o777 == 0o700
+    assert [path.stat().st_mode & 0o777 for path in cache.iterdir()] == [0o700] and builds(tmp_path) == 1
+
+
+@compiled
+def test_a_library_is_loaded_where_the_system_does_not_show_what_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.kernels.trusted.OPENED", tmp_path / "none")
+    copies(tmp_path, monkeypatch)
+    assert hasattr(find(), "forward_float32")
 
 
 SCRIPT = "from bench import kernels; print(kernels.library()._name if kernels.library() else None, kernels.described())"

@@ -3,8 +3,10 @@
 PyTorch runs normalisation, shortcut and ReLU, and the element-wise work of an LSTM's step, one operation after the
 other, each a pass over memory; ``torch.compile`` takes half a minute for each shape of sub-model and was no faster. The
 library is kept in the cache folder under a name made of source, compiler and processor, so that it is built once a
-machine, and of its own bytes, so that a damaged one is built anew. Where there is no compiler, or ``BENCH_KERNELS=off``
-is set, PyTorch's own operations do the same.
+machine, and of its own bytes, so that a damaged one is built anew. Only what belongs to this user and nobody else can
+write to is loaded (:mod:`bench.kernels.trusted`): a cache that others share is passed over for the user's own, and
+without that each process builds a library for itself. Where there is no compiler, or ``BENCH_KERNELS=off`` is set,
+PyTorch's own operations do the same.
 """
 
 from __future__ import annotations
@@ -21,10 +23,13 @@ from pathlib import Path
 
 import torch
 
+from bench.kernels.trusted import load, private_folder, read
+
 FOLDER = Path(__file__).parent
 SOURCES, HEADERS = sorted(FOLDER.glob("*.cpp")), sorted(FOLDER.glob("*.h"))
 FLAGS = ("-std=c++20", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=fast",
          "-shared", "-fPIC")  # fmt: skip
+HOME = "~/.cache/submodel-bench"
 BUILD_SECONDS = 120
 SUFFIXES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 """What the names of the functions for tensors of a type end with; there are none for other types."""
@@ -37,7 +42,7 @@ def library() -> ctypes.CDLL | None:
     if compiler is None or os.environ.get("BENCH_KERNELS") == "off":
         return None
     try:
-        return ctypes.CDLL(str(_built(compiler)))
+        return _kept_or_built(compiler)
     except (OSError, RuntimeError, subprocess.SubprocessError):  # RuntimeError: a user without a home folder
         return None
 
@@ -47,20 +52,27 @@ def described() -> str:
     return "PyTorch" if library() is None else f"compiled {_source_hash()}"
 
 
-def _built(compiler: str) -> Path:
-    """Return the library's path, after building it where it is missing or damaged."""
-    folder, name = _folder(), f"kernels-{_fingerprint(compiler)}"
+def _kept_or_built(compiler: str) -> ctypes.CDLL:
+    """Return the library of a folder of this user's, built into it where it is missing or damaged."""
+    name = f"kernels-{_fingerprint(compiler)}"
+    folder = private_folder(_folder()) or private_folder(Path(HOME).expanduser() / "kernels")
+    if folder is not None:
+        return _kept(folder, name) or load(_build(compiler, folder, name))
+    with tempfile.TemporaryDirectory() as own:  # a loaded library needs its file no longer
+        return load(_build(compiler, Path(own), name))
+
+
+def _kept(folder: Path, name: str) -> ctypes.CDLL | None:
+    """Return the library that a folder of this user's holds; None where it is missing, damaged or another's."""
     for path in folder.glob(f"{name}-*.so"):
-        if path.stem == f"{name}-{_hash(path.read_bytes())}":
-            return path
-    return _build(compiler, folder, name)
+        content = read(path)
+        if content is not None and path.stem == f"{name}-{_hash(content)}":
+            return load(path)
+    return None
 
 
 def _folder() -> Path:
-    root = os.environ.get("BENCH_DATA") or "~/.cache/submodel-bench"
-    folder = Path(root).expanduser() / "kernels"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return Path(os.environ.get("BENCH_DATA") or HOME).expanduser() / "kernels"
 
 
 def _fingerprint(compiler: str) -> str:
@@ -93,4 +105,5 @@ def _build(compiler: str, folder: Path, name: str) -> Path:
         fresh = Path(beside) / "kernels.so"
         command = [compiler, *FLAGS, *map(str, SOURCES), "-o", str(fresh)]
         subprocess.run(command, capture_output=True, timeout=BUILD_SECONDS, check=True)
+        fresh.chmod(0o700)
         return fresh.replace(folder / f"{name}-{_hash(fresh.read_bytes())}.so")
