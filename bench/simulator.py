@@ -23,6 +23,7 @@ from bench.evaluation import Score, expected_acc
 from bench.federation import Federation
 from bench.models.base import Model
 from bench.round import Level, Member, Round
+from bench.spectral.decompose import NotFinite
 from bench.training import Diverged, Job
 
 LAST_EVALUATIONS = 3
@@ -53,7 +54,7 @@ class Simulation:
             resume: a state to go on from, see :meth:`state`; its round and those before it are not yielded again.
 
         Raises:
-            Diverged: a client's loss or the server model is not finite.
+            Diverged: a client's loss, the server model or a singular value of it is not finite.
             Skip: the method is not defined for this task.
         """
         self.server = self.method.setup(self.federation.initial_model(), self.federation.task)
@@ -66,7 +67,10 @@ class Simulation:
         for number in range(self.completed + 1, self.recipe.rounds + 1):
             this = Round(number, lr=self.recipe.lr_of(number))
             with _timed(this, "round"):
-                self.server = self._round(self.server, this)
+                try:
+                    self.server = self._round(self.server, this)
+                except NotFinite as error:
+                    raise Diverged(f"round {number}: {error}") from error
                 if self._evaluates(number):
                     self._evaluate(self.server, this)
                     self._evaluate_personal(self.server, this)

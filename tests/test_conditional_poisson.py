@@ -13,9 +13,11 @@ from enumeration import (
     products,
     successive,
 )
-from hypothesis import given
+from hard_spectra import JUMPS, probabilities
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import expit
+from scipy.optimize import brentq
+from scipy.special import expit, gammaln
 
 from bench.seeding import stream
 from bench.spectral import conditional_poisson
@@ -130,3 +132,51 @@ def test_a_draw_has_the_size_and_keeps_to_what_is_possible(odds: list[float], sh
     drawn = ConditionalPoisson(inclusion).draw(np.random.default_rng(seed))
     assert len(drawn) == size and (np.diff(drawn) > 0).all()
     assert set(np.flatnonzero(inclusion == 1)) <= set(drawn.tolist()) <= set(np.flatnonzero(inclusion > 0))
+
+
+def two_groups(units: int, ratio: float) -> float:
+    """Return the probability of a unit of weight ``ratio`` where half of ``2 units`` units are drawn, the others' 1.
+
+    In logarithms: ``k`` of those units with as many missing of the others have ``C(units, k)^2 ratio^k`` sets.
+    """
+    k = np.arange(units + 1)
+    logs = 2 * (gammaln(units + 1) - gammaln(k + 1) - gammaln(units - k + 1)) + k * np.log(ratio)
+    law = np.exp(logs - logs.max())
+    return float(law @ k / law.sum() / units)
+
+
+@pytest.mark.parametrize("jump", JUMPS[:3])
+@pytest.mark.parametrize("units", [3, 16, 64])
+def test_a_layer_of_nearly_half_its_rank_has_the_weights_of_its_closed_form(units: int, jump: float) -> None:
+    """Nearly sure units against nearly impossible ones: whole steps swing about the weights and never reach them."""
+    inclusion = unbiased_inclusion(np.repeat([1.0, jump], units), units)
+    found = working_weights(inclusion, units)
+    expected = brentq(lambda log: np.log(two_groups(units, np.exp(log)) / inclusion[-1]), -80, 0, xtol=1e-13)
+    # Probabilities are fitted up to 1e-10, and what sure units lack to one is as small as the others' probabilities.
+    np.testing.assert_allclose(found[units:, None] - found[:units], expected, atol=3e-10 / inclusion[-1])
+
+
+@settings(max_examples=100)
+@given(inclusion=probabilities())
+def test_any_probabilities_that_sum_to_a_whole_number_are_fitted(inclusion: np.ndarray) -> None:
+    parts = split(inclusion)
+    if parts.size:
+        found = working_weights(parts.inclusion, parts.size)
+        fitted = conditional_poisson.inclusion_of(found, parts.size)
+        np.testing.assert_allclose(fitted, parts.inclusion, rtol=1.01e-10, atol=1.01e-13)
+        if len(found) <= 8:
+            law = products(np.exp(found - found.max()).tolist(), parts.size)
+            np.testing.assert_allclose(inclusion_of(law, len(found)), parts.inclusion, rtol=2e-10, atol=2e-13)
+    drawn = ConditionalPoisson(inclusion).draw(np.random.default_rng(0))
+    assert len(drawn) == round(inclusion.sum()) and (np.diff(drawn) > 0).all() and inclusion[drawn].min() > 0
+
+
+@pytest.mark.parametrize("spread", [0.3, 1.0, 4.0])
+def test_half_steps_are_taken_only_where_whole_ones_do_not_settle(
+    spread: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    laws = [unbiased_inclusion(spectrum(units, spread), size) for units, size in ((5, 2), (40, 13), (64, 50))]
+    ours = [working_weights(parts.inclusion, parts.size) for parts in map(split, laws)]
+    monkeypatch.setattr(conditional_poisson, "PATIENCE", 10**9)
+    for parts, found in zip(map(split, laws), ours, strict=True):
+        assert np.array_equal(working_weights(parts.inclusion, parts.size), found)

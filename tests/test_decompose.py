@@ -7,10 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from hard_spectra import hard_spectra
+from hypothesis import given, settings
 from torch import Tensor
 
 from bench.spectral import decompose as module
-from bench.spectral.decompose import Spectrum, decompose, decompose_all, singular_values
+from bench.spectral.decompose import NotFinite, Spectrum, decompose, decompose_all, singular_values
 
 SINGLE, DOUBLE = torch.finfo(torch.float32).eps, torch.finfo(torch.float64).eps
 WORST = 2.0**13
@@ -175,3 +177,71 @@ def test_singular_values_alone_are_those_of_numpy() -> None:
         assert found[name].dtype == torch.float64
         worst = 100 * DOUBLE if matrix.dtype == torch.float64 else SINGLE / 2
         np.testing.assert_allclose(found[name], expected, rtol=0, atol=worst * expected[0], err_msg=name)
+
+
+@settings(max_examples=40)
+@given(sigma=hard_spectra(most=16))
+def test_hard_spectra_are_decomposed(sigma: np.ndarray) -> None:
+    for outputs, inputs in ((len(sigma), 20), (20, len(sigma)), (len(sigma), len(sigma))):
+        matrix = with_values(torch.from_numpy(sigma.copy()), outputs, inputs).float()
+        spectrum = decompose(matrix)
+        assert_decomposition(matrix, spectrum, 30 * SINGLE)
+        largest = float(sigma[0])
+        np.testing.assert_allclose(spectrum.s.double(), sigma, rtol=0, atol=30 * SINGLE * largest)
+        np.testing.assert_allclose(singular_values({"": matrix})[""], sigma, rtol=0, atol=SINGLE * largest)
+
+
+@pytest.mark.parametrize("name", ["wide", "tall", "square", "one row", "one column", "one entry", "layer"])
+def test_the_fallback_is_the_main_path_to_rounding(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernel by kernel and vector by vector, so that left and right are told apart where a matrix is square."""
+    main = decompose(BY_GRAM[name])
+    monkeypatch.setattr(module, "LEAST_SQUARE", np.inf)
+    fallback = decompose(BY_GRAM[name])
+    sign = (main.u * fallback.u).sum(0).sign()
+    assert fallback.u.mT.is_contiguous() and fallback.v.is_contiguous()
+    torch.testing.assert_close(fallback.s, main.s, rtol=1e-5, atol=0)
+    # Vectors turn by rounding over the distance to the next singular value.
+    closest = min([float(main.s[0]), *(-main.s.diff()).tolist()])
+    turned = 20 * SINGLE * float(main.s[0]) / closest
+    torch.testing.assert_close(fallback.u * sign, main.u, rtol=0, atol=turned)
+    torch.testing.assert_close(fallback.v * sign[:, None], main.v, rtol=0, atol=turned)
+    kernels = [part.u.mT[:, :, None] * (part.s[:, None] * part.v)[:, None] for part in (main, fallback)]
+    torch.testing.assert_close(kernels[1], kernels[0], rtol=0, atol=2 * turned * float(main.s[0]))
+
+
+def gives_up(dtype: torch.dtype, function: Callable[..., object]) -> Callable[..., object]:
+    """Return a function of LAPACK that does not converge for matrices of one precision."""
+
+    def called(matrix: Tensor, **options: object) -> object:
+        if matrix.dtype == dtype:
+            raise torch.linalg.LinAlgError("the algorithm failed to converge")
+        return function(matrix, **options)
+
+    return called
+
+
+def test_what_an_algorithm_gives_up_on_is_decomposed_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrices = {name: BY_GRAM[name] for name in ("wide", "tall", "square")} | {"deficient": BY_SVD["deficient"]}
+    values = singular_values(matrices)
+    for name, dtype in (("eigh", torch.float64), ("eigvalsh", torch.float64), ("svd", torch.float32)):
+        monkeypatch.setattr(torch.linalg, name, gives_up(dtype, getattr(torch.linalg, name)))
+        for matrix, spectrum in zip(matrices.values(), decompose_all(matrices).values(), strict=True):
+            assert_decomposition(matrix, spectrum, 30 * SINGLE)
+        for key, found in singular_values(matrices).items():
+            np.testing.assert_allclose(found, values[key], rtol=0, atol=10 * SINGLE * float(values[key][0]))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_matrices_that_are_not_finite_are_refused_by_name(bad: float, dtype: torch.dtype) -> None:
+    matrices = {"good": random(3, 4).to(dtype), "conv1.weight": random(3, 4).to(dtype)}
+    matrices["conv1.weight"][1, 2] = bad
+    for function in (decompose_all, singular_values):
+        with pytest.raises(NotFinite, match=r"^'conv1.weight' has entries that are not finite"):
+            function(matrices)
+
+
+def test_singular_values_beyond_single_precision_are_refused_by_name() -> None:
+    with pytest.raises(NotFinite, match=r"'a' are beyond the largest torch.float32 number"):
+        decompose_all({"a": torch.full((20, 20), 1e38)})
+    assert float(singular_values({"a": torch.full((20, 20), 1e38)})["a"][0]) == pytest.approx(2e39)

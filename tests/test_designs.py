@@ -8,6 +8,9 @@ import math
 import numpy as np
 import pytest
 from enumeration import Law, assert_drawn_with, brewer, inclusion_of, products, subsets, successive
+from hard_spectra import spectra_and_sizes
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bench.errors import BenchError
 from bench.seeding import stream
@@ -15,6 +18,7 @@ from bench.spectral.designs import SAMPLERS, Chosen, Design, FixedSize, Leading,
 from bench.spectral.diversity import anme
 from bench.spectral.error import expected_error, expected_mean_error
 from bench.spectral.inclusion import (
+    NEGLIGIBLE,
     collective_inclusion,
     collective_multipliers,
     horvitz_thompson,
@@ -174,3 +178,38 @@ def test_anme_orders_the_laws_of_one_spectrum() -> None:
     laws = [unbiased_inclusion(sigma, 13), collective_inclusion(sigma, 13, 10), prism]
     diversities = [anme(pi, 13) for pi in laws]
     assert 1 > diversities[0] > diversities[1] > diversities[2] > 0
+
+
+def designs_of(sigma: np.ndarray, size: int) -> dict[str, Design]:
+    """Return every design of one spectrum, all with multipliers that it has."""
+    unbiased, collective = unbiased_inclusion(sigma, size), collective_inclusion(sigma, size, 10)
+    powers = {f"kappa {kappa}": log_powers(sigma, kappa) for kappa in (0.0, 2.5, 20.0)}
+    return {
+        "leading": Leading(len(sigma), size),
+        "uniform": Uniform(len(sigma), size, reciprocal=True),
+        **{name: Sequential(logs, size, reciprocal=True) for name, logs in powers.items()},
+        "softmax": Sequential(sigma, size, reciprocal=True),
+        "approximate": Sequential(powers["kappa 2.5"], size, reciprocal=True, exact=False),
+        **{sampler: FixedSize(unbiased, sampler, horvitz_thompson(unbiased)) for sampler in SAMPLERS},
+        "collective": FixedSize(collective, multipliers=collective_multipliers(collective, 10)),
+    }
+
+
+@settings(max_examples=60)
+@given(case=spectra_and_sizes(), seed=st.integers(0, 2**32))
+def test_every_design_holds_for_hard_spectra(case: tuple[np.ndarray, int], seed: int) -> None:
+    sigma, size = case
+    for name, design in designs_of(sigma, size).items():
+        inclusion, multipliers = design.inclusion, design.multipliers
+        assert inclusion is not None and inclusion.sum() == pytest.approx(size, rel=1e-11), name
+        drawn = design.draw(np.random.default_rng(seed))
+        assert len(drawn) == size == design.size and (np.diff(drawn) > 0).all(), name
+        assert inclusion[drawn].min() > 0 or sigma[drawn[inclusion[drawn] == 0]].max() == 0, name
+        if multipliers is not None:
+            assert np.isfinite(multipliers).all() and np.isfinite(multipliers[drawn].astype(np.float32)).all(), name
+            if name not in ("collective", "approximate"):  # unbiased: all but kernels whose probability is negligible
+                missed = np.abs(1 - multipliers * inclusion)[sigma > 0]
+                assert ((missed <= 1e-9) | (inclusion[sigma > 0] <= NEGLIGIBLE)).all(), name
+        with np.errstate(all="raise", under="ignore"):
+            assert np.isfinite(expected_error(sigma, inclusion, multipliers)), name
+            assert 0 <= anme(inclusion, size) <= 1 + 1e-9, name

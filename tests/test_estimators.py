@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 import torch
 from aggregation import STREAMS, assert_close, kernel_means, setup, trained
-from helpers import CNN, RESNET, TASKS, cohort_of, federation, selections_of, small_task, values_of
+from helpers import (
+    CNN,
+    RESNET,
+    TASKS,
+    cohort_of,
+    federation,
+    initial,
+    method_of,
+    selections_of,
+    small_task,
+    values_of,
+)
 from reference import SIZE, assert_same, exact, prepared, reference_training, train
 from torch import Tensor
 from toy import (
@@ -298,3 +309,26 @@ def test_the_multipliers_of_collective_are_never_clipped_where_tau_is_the_cohort
         assert all(torch.equal(tensor.grad, plain[key]) for key, tensor in submodel.named_parameters())
     runs = [federation("collective", CNN, keep=0.2, parameters={"clip_tau": tau}) for tau in (2.0, None)]
     assert _same_factors(*(train(built).parameters for built in runs))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_layers_that_lost_half_of_their_rank_are_drawn(sampler: str) -> None:
+    """As after an orthogonal start of half rank: half of the singular values are equal, the rest at 1e-5 of them."""
+    task = small_task(RESNET, width=16)
+    model, generator = initial(task), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name in model.factorable:
+            weight = matrix(model.get_parameter(name))
+            rank = min(weight.shape) // 2
+            left, right = (torch.linalg.qr(torch.randn(size, rank, generator=generator))[0] for size in weight.shape)
+            noise = 1e-5 * torch.randn(weight.shape, generator=generator) / weight.shape[1] ** 0.5
+            model.get_parameter(name).copy_((left @ right.mT + noise).reshape(model.get_parameter(name).shape))
+    method = method_of("unbiased", sampler=sampler)
+    server = method.setup(model, task)
+    selections = selections_of(method, server, cohort_of(0.5, 0.5))
+    designs = method.designs(server, selections)
+    for selection in selections:
+        for name, kept in selection.indices.items():
+            inclusion = designs[name][0].inclusion
+            assert inclusion is not None and 0.9 < inclusion[kept[0]] < 1 and inclusion[-1] < 1e-3
+        assert all(tensor.isfinite().all() for tensor in method.extract(server, selection).parameters())

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
+from hard_spectra import SCALES, probabilities, spectra_and_sizes
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from bench.spectral.error import expected_error, expected_mean_error
 from bench.spectral.inclusion import (
+    NEGLIGIBLE,
+    SURE,
     collective_inclusion,
     collective_multipliers,
     horvitz_thompson,
@@ -258,3 +262,73 @@ def test_split_puts_aside_what_is_not_left_to_chance_and_mends_rounding() -> Non
 def test_split_refuses_what_are_no_probabilities_of_a_fixed_size(inclusion: list[float]) -> None:
     with pytest.raises(ValueError, match="sum to a whole number"):
         split(np.array(inclusion))
+
+
+def exact_law(sigma: np.ndarray, size: int, floor: int, span: int) -> list[float]:
+    """Return ``clip((c sigma - floor) / span, 0, 1)`` that sums to ``size`` in fractions: c by trying its corners."""
+    values = [Fraction(value) for value in sigma.tolist()]
+    positive = [value for value in values if value]
+    if len(positive) <= size:
+        share = Fraction(size - len(positive), max(len(values) - len(positive), 1))
+        return [float(1 if value else share) for value in values]
+
+    def filled(level: Fraction) -> list[Fraction]:
+        return [min(max((level * value - floor) / span, Fraction(0)), Fraction(1)) for value in values]
+
+    corners = sorted({Fraction(corner) / value for value in positive for corner in (floor, floor + span)})
+    above = next(place for place, level in enumerate(corners) if sum(filled(level)) >= size)
+    low, high = corners[above - 1] if above else Fraction(0), corners[above]
+    short, enough = sum(filled(low)), sum(filled(high))
+    return [float(pi) for pi in filled(low + (size - short) / (enough - short) * (high - low))]
+
+
+@given(case=spectra_and_sizes(most=12), clients=st.sampled_from([2, 10, 1000]))
+def test_hard_spectra_have_the_laws_of_exact_arithmetic(case: tuple[np.ndarray, int], clients: int) -> None:
+    sigma, size = case
+    for ours, expected in (
+        (unbiased_inclusion(sigma, size), exact_law(sigma, size, 0, 1)),
+        (collective_inclusion(sigma, size, clients), exact_law(sigma, size, 1, clients - 1)),
+    ):
+        np.testing.assert_allclose(ours, expected, rtol=1e-13, atol=1e-12)
+        assert ours.sum() == pytest.approx(size, rel=1e-13)
+        drawn = ours > NEGLIGIBLE
+        np.testing.assert_allclose((horvitz_thompson(ours) * ours)[drawn], 1, rtol=1e-15)  # unbiased
+        assert np.isfinite(expected_error(sigma, ours, horvitz_thompson(ours)))
+
+
+@given(inclusion=probabilities())
+def test_what_is_put_aside_moves_no_probability_by_more_than_the_stated_bound(inclusion: np.ndarray) -> None:
+    sure, open_, pi, size = split(inclusion)
+    moved = np.zeros(len(inclusion))
+    moved[sure], moved[open_] = 1.0, pi
+    assert size == 0 or (pi.min() > 0 and pi.max() < 1 and pi.sum() == pytest.approx(size, rel=1e-15 * len(pi)))
+    off = abs(inclusion.sum() - round(inclusion.sum()))
+    lacked = (1 - inclusion[inclusion >= 1 - SURE]).sum()
+    assert np.abs(moved - inclusion).max() <= 4 * (lacked + off) + 1e-15 * len(inclusion)
+    assert lacked <= SURE * len(inclusion)
+
+
+def test_units_too_close_to_zero_and_one_to_make_up_for_the_others_are_not_left_to_chance() -> None:
+    sure = np.full(1000, 1 - 0.9 * SURE)  # together they lack 9e-10, which two units cannot give up
+    for rest in ([1 - 1e-11, 1e-11 + 9e-10], [1 - 1e-10, 1e-10 + 9e-10]):
+        sets = split(np.concatenate([sure, rest]))
+        assert sets.size == 0 and sets.sure.tolist() == [*range(1001)]
+    open_ = split(np.concatenate([sure, [0.6, 0.4 + 9e-10]]))
+    assert open_.size == 1 and open_.inclusion == pytest.approx([0.6, 0.4], abs=1e-9)
+
+
+def test_no_multiplier_overflows_nor_its_square() -> None:
+    pi = np.array([1.0, 1e-149, 1e-151, 5e-324, 0.0])
+    assert horvitz_thompson(pi).tolist() == [1, 1e149, 0, 0, 0]
+    assert np.isfinite(expected_mean_error(np.ones(5), [(pi, horvitz_thompson(pi))] * 3))
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_spectra_that_are_not_finite_are_refused_in_a_sentence(bad: float, scale: float) -> None:
+    for law in (
+        lambda: unbiased_inclusion(np.array([bad, scale, 0.0]), 2),
+        lambda: collective_inclusion(np.array([bad, scale, 0.0]), 2, 3),
+    ):
+        with pytest.raises(ValueError, match="a spectrum has values that are not finite"):
+            law()

@@ -16,13 +16,22 @@ from enumeration import (
     inclusion_of,
     successive,
 )
+from hard_spectra import probabilities, spectra_and_sizes
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from bench.seeding import stream
 from bench.spectral.inclusion import collective_inclusion, unbiased_inclusion
-from bench.spectral.sampling import brewer_sample, log_powers, sequential_sample, systematic_sample
+from bench.spectral.sampling import (
+    FAR,
+    LARGEST,
+    brewer_sample,
+    log_powers,
+    sequential_sample,
+    systematic_sample,
+    within_reach,
+)
 
 DRAWS = 20_000
 Sampler = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -215,3 +224,61 @@ def test_samplers_take_as_many_distinct_possible_units_as_asked(sigma: list[floa
         drawn = sampler(inclusion, np.random.default_rng(seed))
         assert len(drawn) == size and (np.diff(drawn) > 0).all()
         assert set(np.flatnonzero(inclusion == 1)) <= set(drawn.tolist()) <= set(np.flatnonzero(inclusion > 0))
+
+
+@given(inclusion=probabilities(), seed=st.integers(0, 2**32))
+def test_samplers_take_any_probabilities_that_sum_to_a_whole_number(inclusion: np.ndarray, seed: int) -> None:
+    for sampler in (brewer_sample, systematic_sample):
+        drawn = sampler(inclusion, np.random.default_rng(seed))
+        assert len(drawn) == round(inclusion.sum()) and (np.diff(drawn) > 0).all() and inclusion[drawn].min() > 0
+        assert set(np.flatnonzero(inclusion >= 1 - 1e-12)) <= set(drawn.tolist())
+
+
+NEAR = [
+    [1 - 1e-5] * 4 + [1e-5] * 4,
+    [1 - 1e-9] * 3 + [0.5] * 2 + [1e-9] * 3,
+    [1 - 1e-11, 1 - 1e-11, 2e-11],
+    [0.2 - 2e-14] * 5 + [1e-13],
+]
+
+
+@pytest.mark.parametrize("sampler", [brewer_sample, systematic_sample])
+@pytest.mark.parametrize("inclusion", NEAR)
+def test_probabilities_next_to_zero_and_one_are_drawn(inclusion: list[float], sampler: Sampler) -> None:
+    rng = stream(0, "test")
+    assert_drawn_with(lambda: sampler(np.array(inclusion), rng), np.array(inclusion), 1500)
+    np.testing.assert_allclose(inclusion_of(brewer(inclusion), len(inclusion)), inclusion, atol=1e-12)
+
+
+@given(case=spectra_and_sizes(), kappa=st.sampled_from([0.0, 0.5, 2.5, 20.0]), seed=st.integers(0, 2**32))
+def test_powers_of_hard_spectra_are_drawn_whatever_their_scale(
+    case: tuple[np.ndarray, int], kappa: float, seed: int
+) -> None:
+    sigma, size = case
+    drawn = sequential_sample(log_powers(sigma, kappa), size, np.random.default_rng(seed))
+    assert len(drawn) == size and (np.diff(drawn) > 0).all()
+    again = sequential_sample(log_powers(sigma * 1e-30, kappa), size, np.random.default_rng(seed))
+    assert again.tolist() == drawn.tolist()
+
+
+def test_equal_weights_are_drawn_alike_at_every_scale() -> None:
+    """Softmax weights of a layer of scale 1e30: the times of the draw must not drown in the logarithms."""
+    rng = stream(0, "test")
+    for level in (-1e30, 1e12, 1e30):
+        assert_drawn_with(lambda level=level: sequential_sample(np.full(6, level), 2, rng), np.full(6, 1 / 3), 2000)
+    logs = np.array([2.0, 2.0, 0.0, -1e17, -1e17, -np.inf]) + 1e9
+    expected = np.array([1.0, 1.0, 1.0, 0.5, 0.5, 0.0])
+    assert_drawn_with(lambda: sequential_sample(logs, 4, rng), expected, 2000)
+
+
+def test_log_weights_within_reach_stay_as_they_are() -> None:
+    logs = np.array([LARGEST, 3.0, -np.inf, -LARGEST])
+    assert within_reach(logs) is logs
+    near = within_reach(np.array([-np.inf, 3.0, 2e7, 2e7 - 5.0, 3.0]))
+    assert near.tolist() == [-np.inf, -5 - FAR, 0, -5, -5 - FAR]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_refused_in_a_sentence(bad: float) -> None:
+    with pytest.raises(ValueError, match="must be finite; some are infinite or not a number"):
+        sequential_sample(np.array([bad, 0.0]), 1, np.random.default_rng(0))

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from enumeration import assert_drawn_with, inclusion_of, successive
+from hard_spectra import spectra_and_sizes
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
@@ -189,3 +190,33 @@ def test_probabilities_sum_to_the_size_grow_with_sigma_and_know_no_scale(
     assert inclusion.sum() == pytest.approx(size, rel=1e-11)
     assert ((inclusion >= 0) & (inclusion <= 1)).all() and (np.diff(inclusion) <= 1e-12).all()
     np.testing.assert_allclose(sequential_inclusion(log_powers(ordered * 1e3, kappa), size), inclusion, atol=1e-11)
+
+
+@given(case=spectra_and_sizes(), kappa=st.sampled_from([0.5, 2.5, 20.0]))
+def test_hard_spectra_have_probabilities_whatever_their_scale(case: tuple[np.ndarray, int], kappa: float) -> None:
+    sigma, size = case
+    logs = log_powers(sigma, kappa)
+    for law in (sequential_inclusion, approximate_sequential_inclusion):
+        inclusion = law(logs, size)
+        assert inclusion.sum() == pytest.approx(size, rel=1e-11)
+        assert ((inclusion >= 0) & (inclusion <= 1)).all() and (np.diff(inclusion) <= 1e-12).all()
+        np.testing.assert_allclose(law(log_powers(sigma * 1e-30, kappa), size), inclusion, atol=1e-10)
+    if len(sigma) <= 6:
+        weights = np.exp(np.maximum(logs - logs.max(), -200)) if logs.max() > -np.inf else np.zeros(len(sigma))
+        positive = logs > -np.inf
+        if size <= positive.sum():
+            expected = np.zeros(len(sigma))
+            expected[positive] = inclusion_of(successive(weights[positive].tolist(), size), int(positive.sum()))
+            np.testing.assert_allclose(sequential_inclusion(logs, size), expected, atol=1e-12)
+
+
+def test_softmax_weights_of_a_large_scale_have_their_probabilities() -> None:
+    for law in (sequential_inclusion, approximate_sequential_inclusion):
+        np.testing.assert_allclose(law(np.full(6, 1e30), 2), 1 / 3)
+        np.testing.assert_allclose(
+            law(np.array([1e30, 1e17, 1e17, 1e17, 0.0]), 3), [1, 2 / 3, 2 / 3, 2 / 3, 0], atol=1e-14
+        )
+        with pytest.raises(ValueError, match="must be finite; some are infinite or not a number"):
+            law(np.array([np.nan, 0.0]), 1)
+    logs = np.array([3.0, 2.0, 0.0, -1.0])
+    np.testing.assert_allclose(sequential_inclusion(logs + 2.0**40, 2), sequential_inclusion(logs, 2), rtol=1e-12)

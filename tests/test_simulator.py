@@ -32,6 +32,7 @@ from bench.cost import cost_of
 from bench.diagnostics.rank import layer_ranks
 from bench.errors import BenchError
 from bench.evaluation import batch_count, score_batches, total_score
+from bench.families.spectral import SpectralServer
 from bench.federation import Federation
 from bench.runtime import prepared
 from bench.simulator import Simulation, _is_finite
@@ -203,6 +204,20 @@ def test_divergence_is_raised_whatever_overflows(method: str, lr: float) -> None
     training = {"lr": lr, "batch_size": 64, "rounds": 4}
     with pytest.raises(Diverged, match=r"^round \d: "):
         run(federation(method, CNN, keep=0.5, training=training))
+
+
+def test_a_layer_without_singular_values_is_a_divergence() -> None:
+    built = federation("unbiased", RESNET)
+
+    def select(server: SpectralServer, cohort: Cohort, streams: Streams) -> Any:
+        with torch.no_grad():
+            for name in server.model.factorable:
+                server.model.get_parameter(name).fill_(3e38)
+        return type(built.method).select(built.method, server, cohort, streams)
+
+    built.method.select = select  # type: ignore[assignment]
+    with pytest.raises(Diverged, match=r"^round 1: the singular values of '.*weight' are beyond the largest"):
+        run(built)
 
 
 @pytest.mark.slow

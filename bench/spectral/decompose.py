@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+LinAlgError: type[Exception] = torch.linalg.LinAlgError  # type: ignore[attr-defined]  # public, but not exported
 SINGLE, DOUBLE = torch.finfo(torch.float32).eps, torch.finfo(torch.float64).eps
 LEAST_SQUARE = 8 * DOUBLE / SINGLE
 """Smallest square of a singular value, as a share of the largest one's, that a Gram matrix tells well enough: 2^-26.
@@ -18,6 +19,10 @@ A Gram matrix in double precision tells the squares up to some ``DOUBLE * s_1^2`
 orthogonal up to ``DOUBLE * s_1^2 / (s_i s_j)``: within the rounding of single precision for singular values above this
 share. The factor 8 is what the sums of a decomposition add; up to 5 was seen with 512 kernels.
 """
+
+
+class NotFinite(ValueError):
+    """A matrix has entries, or singular values, that are not finite."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +64,26 @@ def decompose_all(matrices: Mapping[str, Tensor]) -> dict[str, Spectrum]:
     The vectors of the smaller side are the eigenvectors of its Gram matrix, and the others are the matrix projected on
     them. In double precision that takes a sixth of the time of a singular value decomposition in single precision and
     is more accurate for most matrices; the others (:data:`LEAST_SQUARE`: rank-deficient ones, and those in double
-    precision) go through the latter.
+    precision, and those whose eigenvalues are not found) go through the latter.
+
+    Raises:
+        NotFinite: a matrix has entries that are not finite, or singular values beyond its precision's numbers.
     """
+    _check_finite(matrices)
     spectra = {}
     for names in _alike(matrices):
-        squares, vectors = torch.linalg.eigh(_grams([matrices[name] for name in names]))
+        try:
+            squares, vectors = torch.linalg.eigh(_grams([matrices[name] for name in names]))
+        except LinAlgError:
+            continue
         for name, values, columns in zip(names, squares.flip(-1), vectors.flip(-1).mT.contiguous(), strict=True):
             if values[-1] > LEAST_SQUARE * values[0]:
                 spectra[name] = _projected(matrices[name], values.sqrt(), columns)
-    return {name: spectra[name] if name in spectra else _by_svd(matrix) for name, matrix in matrices.items()}
+    spectra = {name: spectra[name] if name in spectra else _by_svd(matrix) for name, matrix in matrices.items()}
+    for name, spectrum in spectra.items():
+        if not spectrum.s[0].isfinite():
+            raise NotFinite(f"the singular values of {name!r} are beyond the largest {spectrum.s.dtype} number")
+    return spectra
 
 
 @torch.no_grad()
@@ -76,15 +92,30 @@ def singular_values(matrices: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     From the Gram matrix they are off by some 1e-8 of the largest one at worst, where single precision's own
     decomposition is off by 1e-7.
+
+    Raises:
+        NotFinite: a matrix has entries that are not finite.
     """
+    _check_finite(matrices)
     found: dict[str, Tensor] = {}
     for names in _alike(matrices):
-        squares = torch.linalg.eigvalsh(_grams([matrices[name] for name in names]))
+        try:
+            squares = torch.linalg.eigvalsh(_grams([matrices[name] for name in names]))
+        except LinAlgError:
+            continue
         found |= dict(zip(names, squares.flip(-1).clamp(min=0).sqrt(), strict=True))
     return {
         name: (found[name] if name in found else torch.linalg.svdvals(matrix)).cpu().double()
         for name, matrix in matrices.items()
     }
+
+
+def _check_finite(matrices: Mapping[str, Tensor]) -> None:
+    """Refuse entries that are not finite: their extremes tell, a nan being both."""
+    extremes = {name: torch.stack(torch.aminmax(matrix)) for name, matrix in matrices.items()}
+    for name, extreme in extremes.items():
+        if not extreme.isfinite().all():
+            raise NotFinite(f"{name!r} has entries that are not finite, and so no singular values")
 
 
 def _alike(matrices: Mapping[str, Tensor]) -> Iterator[list[str]]:
@@ -117,7 +148,11 @@ def _projected(matrix: Tensor, sigma: Tensor, own: Tensor) -> Spectrum:
 
 
 def _by_svd(matrix: Tensor) -> Spectrum:
-    u, s, v = torch.linalg.svd(matrix, full_matrices=False)
+    """Return the decomposition as LAPACK finds it: in double precision where its single precision gives up."""
+    try:
+        u, s, v = torch.linalg.svd(matrix, full_matrices=False)
+    except LinAlgError:
+        u, s, v = (part.to(matrix) for part in torch.linalg.svd(matrix.cpu().double(), full_matrices=False))
     return Spectrum(u.mT.contiguous().mT, s, v.contiguous())
 
 

@@ -12,9 +12,14 @@ from typing import NamedTuple
 import numpy as np
 
 NEGLIGIBLE = 1e-150
-"""Singular values below this share of the largest count as zero; their reciprocals would overflow."""
+"""Singular values below this share of the largest count as zero, and units of a smaller probability as never drawn.
+
+The squares of their reciprocals, which expected errors are made of, would overflow.
+"""
 SURE = 1e-12
 """A unit whose probability is within this of one is always taken."""
+OFF = 1e-6
+"""How far the sum of inclusion probabilities may be from a whole number."""
 
 
 def uniform_inclusion(units: int, size: int) -> np.ndarray:
@@ -52,7 +57,7 @@ def unbiased_inclusion(sigma: np.ndarray, size: int) -> np.ndarray:
         size: number of units a client gets.
 
     Raises:
-        ValueError: ``size`` is not between 1 and the number of units.
+        ValueError: ``size`` is not between 1 and the number of units, or a singular value is not finite.
     """
     return _filled(sigma, size, floor=0.0, span=1.0)
 
@@ -71,7 +76,8 @@ def collective_inclusion(sigma: np.ndarray, size: int, clients: int) -> np.ndarr
         clients: number C of clients that get as many.
 
     Raises:
-        ValueError: ``size`` is not between 1 and the number of units, or ``clients`` is below 1.
+        ValueError: ``size`` is not between 1 and the number of units, ``clients`` is below 1, or a singular value is
+            not finite.
     """
     if clients < 1:
         raise ValueError(f"the number of clients is {clients}, but must be 1 or more")
@@ -86,8 +92,11 @@ def collective_multipliers(inclusion: np.ndarray, clients: int) -> np.ndarray:
 
 
 def horvitz_thompson(inclusion: np.ndarray) -> np.ndarray:
-    """Return the multipliers ``1 / pi`` that make a sub-model unbiased, and 0 for units that are never drawn."""
-    return np.divide(1.0, inclusion, out=np.zeros(len(inclusion)), where=inclusion > 0)
+    """Return the multipliers ``1 / pi`` that make a sub-model unbiased, and 0 for units that are never drawn.
+
+    Those with a probability of :data:`NEGLIGIBLE` or less count as such: no multiplier is above its reciprocal.
+    """
+    return np.divide(1.0, inclusion, out=np.zeros(len(inclusion)), where=inclusion > NEGLIGIBLE)
 
 
 def _filled(sigma: np.ndarray, size: int, floor: float, span: float) -> np.ndarray:
@@ -97,6 +106,8 @@ def _filled(sigma: np.ndarray, size: int, floor: float, span: float) -> np.ndarr
     two corners around ``size`` are found by bisection among the corners; between them the level is exact.
     """
     _check(len(sigma), size)
+    if not np.isfinite(sigma).all():
+        raise ValueError("a spectrum has values that are not finite, and so no inclusion probabilities")
     largest = sigma.max()
     relative = sigma.astype(np.float64) / largest if largest > 0 else np.zeros(len(sigma))
     positive = relative > NEGLIGIBLE
@@ -146,19 +157,27 @@ class Split(NamedTuple):
 def split(inclusion: np.ndarray) -> Split:
     """Put aside the units that are always or never taken, and mend the rounding of the others' sum.
 
+    Always taken are those within :data:`SURE` of one; never those of probability zero, however small the others' are.
+    What the sure ones lacked comes out of the others in proportion to ``pi (1 - pi)``, which leaves all of these
+    between 0 and 1. Where the others are together too close to 0 and 1 for that, nothing is left to chance: the
+    largest are taken. No unit's probability moves by more than four times what all sure units lacked together, at most
+    ``units * SURE``, and what the sum itself was off.
+
     Raises:
         ValueError: the probabilities are not between 0 and 1, or do not sum to a whole number.
     """
     total = inclusion.sum()
-    if not (inclusion >= 0).all() or (inclusion > 1 + SURE).any() or abs(total - np.round(total)) > 1e-6:
+    if not (inclusion >= 0).all() or (inclusion > 1 + SURE).any() or abs(total - np.round(total)) > OFF:
         raise ValueError(f"inclusion probabilities must lie in [0, 1] and sum to a whole number, not to {total}")
     sure = inclusion >= 1 - SURE
     open_ = (inclusion > 0) & ~sure
     probabilities = inclusion[open_]
     size = int(np.round(total)) - int(sure.sum())
-    if size <= 0 or size >= len(probabilities):
-        # Nothing is left to chance: the open units are those that rounding left short of 0 or of 1.
-        return Split(np.flatnonzero(sure | (open_ & (size > 0))), np.empty(0, np.int64), np.empty(0), 0)
+    missing = size - probabilities.sum()
     variance = probabilities * (1 - probabilities)
-    mended = probabilities + (size - probabilities.sum()) * variance / variance.sum()
+    if size <= 0 or size >= len(probabilities) or 2 * abs(missing) >= variance.sum():
+        largest = np.flatnonzero(open_)[np.argsort(-probabilities, kind="stable")[: max(size, 0)]]
+        taken = np.sort(np.concatenate([np.flatnonzero(sure), largest]))
+        return Split(taken, np.empty(0, np.int64), np.empty(0), 0)
+    mended = probabilities + missing * variance / variance.sum()
     return Split(np.flatnonzero(sure), np.flatnonzero(open_), mended, size)

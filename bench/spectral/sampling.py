@@ -6,6 +6,11 @@ import numpy as np
 
 from bench.spectral.inclusion import split
 
+LARGEST = 1e6
+"""Largest logarithm of a weight that is computed with as it is: ten digits are left for the logarithm of a time."""
+FAR = 1e3
+"""The logarithm of a ratio of weights that chance does not bridge: no exponential time is so short or so long."""
+
 
 def sequential_sample(log_weights: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """Draw ``size`` distinct units one after the other, each with probability proportional to its weight.
@@ -22,9 +27,38 @@ def sequential_sample(log_weights: np.ndarray, size: int, rng: np.random.Generat
 
     Returns:
         The drawn units, int64, ascending.
+
+    Raises:
+        ValueError: a weight is infinite or not a number.
     """
+    log_weights = within_reach(log_weights)
     ring = np.log(rng.standard_exponential(len(log_weights))) - log_weights
     return np.sort(np.argsort(ring, kind="stable")[:size])
+
+
+def within_reach(log_weights: np.ndarray) -> np.ndarray:
+    """Return log weights of the same law that the logarithms of times can be added to without a loss of digits.
+
+    Weights of every size give the same law if multiplied by one factor, and units whose weight is ``exp(-FAR)`` of
+    another's come after it for certain: where some logarithm is above :data:`LARGEST` (softmax weights of a spectrum
+    of such a scale) the largest becomes 0 and wider gaps become as wide as that. All others are returned as they are.
+
+    Args:
+        log_weights: natural logarithms of the weights, ``[units]``; -inf for weight zero.
+
+    Raises:
+        ValueError: a weight is infinite or not a number.
+    """
+    if np.isnan(log_weights).any() or (log_weights == np.inf).any():
+        raise ValueError("weights of units to draw must be finite; some are infinite or not a number")
+    positive = np.flatnonzero(log_weights > -np.inf)
+    if np.abs(log_weights[positive]).max(initial=0.0) <= LARGEST:
+        return log_weights
+    order = positive[np.argsort(-log_weights[positive], kind="stable")]
+    gaps = np.minimum(-np.diff(log_weights[order].astype(np.float64)), FAR)
+    near = np.full(len(log_weights), -np.inf)
+    near[order] = -np.concatenate([[0.0], np.cumsum(gaps)])
+    return near
 
 
 def log_powers(sigma: np.ndarray, kappa: float) -> np.ndarray:

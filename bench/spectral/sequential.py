@@ -13,6 +13,8 @@ from functools import cache
 
 import numpy as np
 
+from bench.spectral.sampling import within_reach
+
 NODES, NODES_PER_E_FOLD, NODES_PER_SPREAD = 40, 6, 2.25
 """Gauss-Legendre nodes: at least; for each e-fold of time; for each standard deviation of the time of the last ring.
 
@@ -42,6 +44,9 @@ def sequential_inclusion(log_weights: np.ndarray, size: int) -> np.ndarray:
 
     Returns:
         ``[units]``, with sum ``size`` up to rounding.
+
+    Raises:
+        ValueError: ``size`` is not between 1 and the number of units, or a weight is infinite or not a number.
     """
     return _with_zeros_last(log_weights, size, _race)
 
@@ -68,6 +73,7 @@ def _with_zeros_last(
     """Return the probabilities of all units, given how to find those of more than ``size`` units of positive weight."""
     if not 1 <= size <= len(log_weights):
         raise ValueError(f"the number of units to draw is {size}, but must be 1 to {len(log_weights)}")
+    log_weights = within_reach(log_weights)
     positive = log_weights > -np.inf
     inclusion = positive.astype(np.float64)
     missing = size - int(positive.sum())
