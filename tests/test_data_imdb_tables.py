@@ -92,7 +92,9 @@ def test_what_was_read_and_the_rule_of_division_are_said(tmp_path: Path) -> None
         "reviews in tables are ordered by the SHA-256 of their texts before they are divided 75 / 25 by class" in lines
     )
     assert any("'plain_text/test-00000-of-00001.parquet', 'plain_text/train-" in line for line in lines)
-    assert not any("unsupervised" in line for line in lines)
+    assert [line for line in lines if "unsupervised" in line] == [
+        "not of the splits train and test by their names, not read: 'plain_text/unsupervised-00000-of-00001.parquet'"
+    ]
     assert data.source == f"table of reviews, {tmp_path / 'hub'}"
 
 
@@ -120,7 +122,7 @@ def text_of(rows: list[tuple[str, int]]) -> str:
         (text_of(ROWS).replace(",positive", "").encode(), r"x.csv, line \d+: 1 cells, 2 expected"),
         (b"", "columns none"),
         (b"\x00" * 500, "x.csv"),
-        (gzip.compress(b"x"), "x.csv is cut off or damaged|0 negative"),
+        (gzip.compress(text_of(ROWS).encode()), r"x.csv is one compressed file \(gz\) and no archive, unpack it first"),
         (b'review,sentiment\n"' + b"x" * 200_000, "no whole CSV"),
     ],
 )
@@ -134,6 +136,10 @@ def test_damaged_csv_files_are_one_sentence(content: bytes, problem: str, tmp_pa
 def test_several_csv_files_are_not_guessed_at(tmp_path: Path) -> None:
     kaggle(tmp_path / "IMDB Dataset.csv", ROWS)
     kaggle(tmp_path / "IMDB Dataset (1).csv", ROWS)
+    lines: list[str] = []
+    imdb.read(tmp_path, lines.append, published=False)
+    assert "'IMDB Dataset (1).csv': the same bytes as 'IMDB Dataset.csv', not read" in lines
+    kaggle(tmp_path / "IMDB Dataset (1).csv", ROWS[1:])
     with pytest.raises(BenchError, match=r"'IMDB Dataset \(1\).csv', 'IMDB Dataset.csv' found, one CSV file expected"):
         imdb.read(tmp_path, published=False)
 

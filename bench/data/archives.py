@@ -145,7 +145,7 @@ def _unpacking(path: Path, kind: str) -> IO[bytes]:
 def _tar_members(path: Path, kind: str, wanted: Callable[[str], bool]) -> Iterator[tuple[str, int, bytes | None]]:
     with _unpacking(path, kind) as source:
         counted = _Counted(source, path)
-        with tarfile.open(fileobj=io.BufferedReader(counted, _CHUNK), mode="r|") as archive:
+        with _opened(path, kind, counted) as archive:
             for member in archive:
                 _refuse_escape(path, member.name)
                 if not member.isfile() and not member.isdir():
@@ -167,6 +167,15 @@ def _tar_members(path: Path, kind: str, wanted: Callable[[str], bool]) -> Iterat
         # tarfile takes a header that it cannot read for the end, and a missing end for one.
         if counted.last > archive.offset or counted.given < archive.offset + tarfile.BLOCKSIZE:
             raise _damaged(path, ValueError(f"no header and no end at byte {archive.offset:,}"))
+
+
+def _opened(path: Path, kind: str, counted: _Counted) -> tarfile.TarFile:
+    try:
+        return tarfile.open(fileobj=io.BufferedReader(counted, _CHUNK), mode="r|")
+    except tarfile.ReadError as error:
+        if kind == "tar" or not counted.given or path.name.lower().endswith(ENDINGS):
+            raise
+        raise BenchError(f"{path} is one compressed file ({kind}) and no archive, unpack it first") from error
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -32,14 +32,23 @@ def read(tree: Tree, report: Callable[[str], None]) -> tuple[list[str], np.ndarr
     if names:
         rows = [row for place, file in tree.tables(names) for row in _parquet_rows(place, file)]
     else:
-        names = [name for name in tree.sizes if name.lower().endswith(".csv") or tree.one_file]
-        if len(names) != 1:
-            found = f"{tree.few(names)} found, one CSV file expected" if names else _nothing(tree)
-            raise BenchError(f"{tree.path}: {found}")
+        names = [_csv_file(tree, report)]
         rows = [row for name, content in tree.read(names) for row in _csv_rows(content, tree.place(name))]
     rows.sort(key=lambda row: (hashlib.sha256(row[0].encode("utf-8", "surrogatepass")).digest(), row[1]))
     report(f"{len(rows):,} labelled reviews read")
     return [review for review, _ in rows], np.array([label for _, label in rows], dtype=np.int64), names
+
+
+def _csv_file(tree: Tree, report: Callable[[str], None]) -> str:
+    names = [name for name in tree.sizes if name.lower().endswith(".csv") or tree.one_file]
+    if not names:
+        raise BenchError(f"{tree.path}: {_nothing(tree)}")
+    name, copies = tree.alike(names)
+    if len(copies) + 1 < len(names):
+        raise BenchError(f"{tree.path}: {tree.few(names)} found, one CSV file expected")
+    if copies:
+        report(f"{tree.few(copies)}: the same bytes as {name!r}, not read")
+    return name
 
 
 def _nothing(tree: Tree) -> str:

@@ -71,16 +71,16 @@ def read(path: Path, progress: Callable[[str], None] | None = None) -> Imported:
 
 def _speech_file(tree: Tree, report: Callable[[str], None]) -> str:
     names = [name for name in tree.sizes if tree.one_file or name.lower().endswith(".parquet")]
-    others = [name for name in names[1:] if not tree.same(names[:1], [name])]
-    if not names or others:
+    name, copies = tree.alike(names) if names else ("", [])
+    if not names or len(copies) + 1 < len(names):
         raise BenchError(
             f"{tree.path}: {len(names)} parquet files found, one with the columns {', '.join(COLUMNS)} expected;"
             f" {tree.holds()}"
         )
-    if names[1:]:
-        report(f"{tree.few(names[1:])}: the same bytes as {names[0]!r}, not read")
-    report(f"read from {tree.path}: {tree.few(names[:1])}")
-    return names[0]
+    if copies:
+        report(f"{tree.few(copies)}: the same bytes as {name!r}, not read")
+    report(f"read from {tree.path}: {name!r}")
+    return name
 
 
 def _texts(place: str, file: Path | bytes) -> dict[str, str]:

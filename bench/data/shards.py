@@ -59,6 +59,9 @@ def parquet_splits(tree: Tree, report: Callable[[str], None]) -> dict[str, list[
     shards = [shard for name in tree.sizes if (shard := _shard(name)) is not None]
     if tree.one_file:
         return _one_file(tree, shards)
+    known = {shard.name for shard in shards}
+    if shards and (others := [name for name in tree.sizes if name.lower().endswith(".parquet") and name not in known]):
+        report(f"not of the splits train and test by their names, not read: {tree.few(others)}")
     chosen: dict[str, list[str]] = {}
     for split in SPLITS:
         sets = _sets(tree, [shard for shard in shards if shard.split == split], report)

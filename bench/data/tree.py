@@ -79,6 +79,11 @@ class Tree:
         digests = self.digests([*one, *other])
         return [digests[name] for name in one] == [digests[name] for name in other]
 
+    def alike(self, names: Sequence[str]) -> tuple[str, list[str]]:
+        """Return the file of the shortest name, which no copy has, and those of the others that hold its bytes."""
+        first, *others = sorted(names, key=lambda name: (len(name), name))
+        return first, [name for name in others if self.same([first], [name])]
+
     def few(self, names: Collection[str]) -> str:
         """Return names for a sentence: all of them where they are few, else the first and how many more."""
         named = [repr(name) for name in sorted(names)]
