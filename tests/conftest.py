@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import tempfile
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # Several test processes share the cores: with more than one thread each they would slow each other down many times.
@@ -15,3 +18,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # The same examples in every run, and no limit on what one takes: neither chance nor a busy machine fails a test.
 settings.register_profile("bench", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("bench")
+
+# Stand-ins and compiled loops of a session go into a folder of its own, never into the user's cache. Workers of xdist
+# and all other children inherit it, and it is gone at the end. BENCH_TEST_DATA names one to keep, which saves building
+# the loops again (13 s) for whoever runs single tests many times.
+_IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+_KEPT = os.environ.get("BENCH_TEST_DATA")
+_OWN = None if _IS_WORKER or _KEPT else tempfile.mkdtemp(prefix="bench-tests-")
+if not _IS_WORKER:
+    os.environ["BENCH_DATA"] = _KEPT or str(_OWN)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _OWN is not None:
+        shutil.rmtree(_OWN, ignore_errors=True)
