@@ -7,15 +7,21 @@ from collections.abc import Iterable
 from operator import attrgetter
 from pathlib import Path
 
+import torch
+
 from bench import registry
 from bench.cell import Cell
 from bench.data.holdout import hold_out
 from bench.errors import at
 from bench.federation import partition_of, rounds_of_a_cohort
+from bench.limits import check_memory
 from bench.precision import check_precision, emulation
+from bench.tasks.base import Task
 
 OF_THE_DATA = ("standin_train", "standin_test")
 OF_THE_MODEL = ("precision",)
+ROW_BYTES = 1000
+"""What a round's rows take in memory at the least: some thirty numbers, each an object of its own."""
 OF_THE_PARTITION = ("clients", "cohort", "samples_per_client", "users_per_client", "validation")
 
 
@@ -43,9 +49,25 @@ def check_possible(cells: Iterable[Cell], device: str, plugins: Iterable[Path] =
         task = registry.task(cell.task).build(cell)
         with at(f"cell {cell.folder}"):
             check_precision(task.recipe.precision, device)
+            check_room(task)
             partition = partition_of(cell, task, task.data(cell.data))
             if task.recipe.validation:
                 hold_out(partition, task.recipe.validation, cell.seed)
+
+
+def check_room(task: Task) -> None:
+    """Refuse models and numbers of rounds that do not fit into this machine's memory.
+
+    The server's model alone has to fit, and a row of numbers that each round leaves.
+
+    Raises:
+        BenchError: they do not.
+    """
+    with torch.device("meta"):
+        model = task.model()
+    size = sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())
+    check_memory(f"the model, with {size / 4:.3g} parameters,", size)
+    check_memory(f"rounds = {task.recipe.rounds}", task.recipe.rounds * ROW_BYTES)
 
 
 def slow_precisions(cells: Iterable[Cell], device: str) -> list[str]:
@@ -59,5 +81,5 @@ def _asked(cell: Cell) -> tuple[object, ...]:
     """Return what a cell asks of its data and partition."""
     recipe = registry.task(cell.task).build(cell).recipe
     named = "samples_per_client" in cell.training  # a number that the user gave may be refused
-    numbers = attrgetter(*OF_THE_DATA, *OF_THE_MODEL, *OF_THE_PARTITION)(recipe)
+    numbers = attrgetter(*OF_THE_DATA, *OF_THE_MODEL, *OF_THE_PARTITION, "rounds")(recipe)
     return cell.task, cell.data, repr(cell.model), cell.tier, cell.partition, named, numbers

@@ -10,6 +10,7 @@ from pathlib import Path
 from bench import registry
 from bench.cell import Cell
 from bench.checkpoint import reached
+from bench.duration import in_words
 from bench.leases import Leases
 from bench.store import FINISHED, Record, Store
 
@@ -52,7 +53,7 @@ class Standing:
         """
         parts = []
         if self.seconds:
-            parts.append(f"about {_duration(max(self.seconds / jobs, self.longest))} left with {jobs} at once")
+            parts.append(f"about {in_words(max(self.seconds / jobs, self.longest))} left with {jobs} at once")
         if self.unknown:
             noun = "cell" if self.unknown == 1 else "cells"
             parts.append(f"no estimate for {self.unknown} {noun}: none of the same task and family is done")
@@ -129,10 +130,3 @@ def _groups(cell: Cell, families: Mapping[str, str]) -> Iterator[Group]:
 
 def _rounds(cell: Cell) -> int:
     return int(cell.training.get("rounds", registry.task(cell.task).kind.tiers[cell.tier].rounds))
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes == 0:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from bench.data import cache
 from bench.data.dataset import Dataset, Split
 from bench.errors import BenchError, choices
+from bench.limits import check_memory
 
 # Part of every cache key: raise it with any change of a generator that changes a sample.
 GENERATOR = 1
@@ -50,7 +51,8 @@ def load_standin(name: str, train: int, test: int, seed: int = 0, **shape: int) 
         shape: ``writers`` (default 300) for "femnist", ``length`` in tokens (default 500) for "imdb".
 
     Raises:
-        BenchError: an unknown name or shape, a size below 1, or more writers than training samples.
+        BenchError: an unknown name or shape, a size below 1, more writers than training samples, or more samples than
+            this machine has room for.
     """
     sizes = _complete_shape(name, train, test, shape)
     standin = STAND_INS[name]
@@ -61,6 +63,8 @@ def load_standin(name: str, train: int, test: int, seed: int = 0, **shape: int) 
             return cache.read(key, verify=True)
     except BenchError as error:
         logger.warning("%s: generating it again (%s)", standin.title, error)
+    size = (train + test) * _sample_bytes(name, sizes)
+    check_memory(f"stand-in data of {train} training and {test} test samples", 2 * size)  # while it is generated
     splits = _generate(name, train, test, seed, sizes)
     try:
         return cache.write(
@@ -75,6 +79,11 @@ def load_standin(name: str, train: int, test: int, seed: int = 0, **shape: int) 
     except BenchError as error:
         logger.warning("%s: kept in memory (%s)", standin.title, error)
         return Dataset(name, standin.title, *splits, standin.classes, True, cache.fingerprint(*splits))
+
+
+def _sample_bytes(name: str, sizes: Mapping[str, int]) -> int:
+    """Return the bytes of a sample and its label."""
+    return {"cifar10": 3 * 32 * 32, "femnist": 28 * 28, "imdb": 2 * sizes.get("length", 0)}[name] + 8
 
 
 def _complete_shape(name: str, train: int, test: int, shape: Mapping[str, int]) -> dict[str, int]:
