@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -74,6 +76,37 @@ def test_patience_ends(number: signal.Signals, monkeypatch: pytest.MonkeyPatch) 
     with Interruption():
         signal.raise_signal(number)
     time.sleep(0.3)  # nothing comes after the end
+
+
+def interrupted_in_a_read(reader: int) -> None:
+    with Interruption():
+        signal.raise_signal(signal.SIGINT)
+        os.read(reader, 9)
+
+
+def test_patience_wakes_a_main_thread_that_waits_for_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal that the timer raised in its own thread would be heard only when the wait is over."""
+    monkeypatch.setattr(interruption, "PATIENCE_SECONDS", 0.1)
+    reader, writer = os.pipe()
+    late = threading.Timer(30.0, os.write, (writer, b"late"))
+    late.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted_in_a_read(reader)
+    finally:
+        woken = late.is_alive()
+        late.cancel()
+    assert woken
+
+
+def test_an_end_that_was_swallowed_is_said_again() -> None:
+    with Interruption() as asked:
+        signal.raise_signal(signal.SIGINT)
+        assert asked.wanted()
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            asked.wanted()
 
 
 def test_a_signal_that_is_ignored_stays_so() -> None:

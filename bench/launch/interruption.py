@@ -23,6 +23,7 @@ class Interruption:
 
     def __init__(self) -> None:
         self.asked = False
+        self._over = False
         self._before: dict[signal.Signals, Any] = {}
         self._patience: threading.Timer | None = None
 
@@ -42,11 +43,23 @@ class Interruption:
         if self.asked:
             self._end_at_once()
         self.asked = True
-        self._patience = threading.Timer(PATIENCE_SECONDS, signal.raise_signal, (number,))
+        # Sent to the main thread: raised in the timer's own, a signal would not wake the main one from a system call.
+        main = threading.main_thread().ident or 0
+        self._patience = threading.Timer(PATIENCE_SECONDS, _send, (main, number))
         self._patience.daemon = True
         self._patience.start()
         # Written past all buffers and locks: what the signal interrupts may hold them.
         os.write(2, WORDS.encode())
+
+    def wanted(self) -> bool:
+        """Return whether to stop.
+
+        Raises:
+            KeyboardInterrupt: it is to end at once, which code that swallows all exceptions may have kept from ending.
+        """
+        if self._over:
+            raise KeyboardInterrupt
+        return self.asked
 
     def _end_at_once(self) -> None:
         """Interrupt the sweep; nothing may interrupt it again while it ends its processes and gives its leases back."""
@@ -54,4 +67,12 @@ class Interruption:
             self._patience.cancel()
         for number in self._before:
             signal.signal(number, signal.SIG_IGN)
+        self._over = True
         raise KeyboardInterrupt
+
+
+def _send(thread: int, number: int) -> None:
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(thread, number)
+    else:  # Windows
+        signal.raise_signal(number)
