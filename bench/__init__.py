@@ -25,6 +25,7 @@ def run(
     plugin: str | Path | None = None,
     device: str = "cpu",
     workers: int = 1,
+    inline: bool = False,
     **settings: Any,
 ) -> pd.DataFrame:
     """Run one cell and return its rounds, one row a round, without writing anything.
@@ -35,24 +36,30 @@ def run(
             "0.2:0.6,0.4:0.4", or a name of ``python -m bench list profiles``.
         plugin: a file that defines the method.
         device: "cpu", "cuda", "mps" or "auto".
-        workers: processes that train the clients of a round; more than 1 only in a script with a main guard.
+        workers: processes that train the clients of a round.
+        inline: run the cell in this very process, for debuggers; otherwise it has one of its own, so that a method that
+            ends its process ends no other. No script needs a main guard for that.
         settings: ``capacity partition alpha seed tier data diagnostics``, fields of the recipe ("rounds", "lr", ...),
             and the tables ``training``, ``model`` and ``parameters`` (of the method).
 
     Warns:
-        UserWarning: the processor only emulates the precision asked for, which is slow.
+        UserWarning: the processor only emulates the precision asked for, which is slow, or it will take hours.
 
     Raises:
-        bench.errors.BenchError: a setting is wrong, the data is not here, or the method failed.
+        bench.errors.BenchError: a setting is wrong, the data is not here, or the method failed: then the sentence names
+            the line of the method's file, and its cause is the whole traceback.
     """
     import dataclasses
     import warnings
 
     import pandas as pd
 
+    from bench import registry
     from bench.config import AXES, TABLES, make_cell, table
+    from bench.duration import long_waits
     from bench.errors import BenchError
-    from bench.possible import slow_precisions
+    from bench.launch.apart import Order, run_apart
+    from bench.possible import check_room, slow_precisions
     from bench.running import run_cell
     from bench.runtime import device_named
     from bench.tasks.base import Recipe
@@ -76,11 +83,16 @@ def run(
     workers = plain(workers)
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
         raise BenchError(f"bench.run: workers = {workers!r} is not possible; allowed: a whole number from 1")
-    for line in slow_precisions([cell], device_named(device)):
+    place = device_named(device)
+    check_room(registry.task(cell.task).build(cell))
+    for line in (*slow_precisions([cell], place), *long_waits([cell], place, workers)):
         warnings.warn(line, stacklevel=2)
-    outcome = run_cell(cell, plugins=plugins, device=device_named(device), workers=workers)
+    if inline:
+        outcome = run_cell(cell, plugins=plugins, device=place, workers=workers)
+    else:
+        outcome = run_apart(Order(cell, None, plugins, place, workers), kept=True)
     if outcome.status in ("failed", "skipped"):
-        raise BenchError(f"{cell.folder}: {outcome.status}: {outcome.reason}")
+        raise BenchError(f"{cell.folder}: {outcome.status}: {outcome.reason}") from outcome.cause
     about: dict[str, Any] = {
         "status": outcome.status,
         "data_title": outcome.data_title,
@@ -100,7 +112,7 @@ def load(folder: str | Path) -> dict[str, pd.DataFrame]:
     """
     import pandas as pd
 
-    from bench.errors import BenchError
+    from bench.errors import BenchError, one_line
 
     files = sorted((Path(folder) / "tables").glob("*.parquet"))
     if not files:
@@ -108,7 +120,7 @@ def load(folder: str | Path) -> dict[str, pd.DataFrame]:
     try:
         return {file.stem: pd.read_parquet(file) for file in files}
     except (OSError, ValueError) as error:  # pyarrow's errors are among them
-        reason = str(error).splitlines()[0]
+        reason = one_line(str(error))
         raise BenchError(
             f"{files[0].parent}: a table is damaged ({reason}); 'python -m bench plot' writes it again"
         ) from None

@@ -172,9 +172,10 @@ def run(
     from bench.chance import at_chance, final_accuracy
     from bench.config import make_cell
     from bench.display import RunDisplay
+    from bench.duration import long_waits
+    from bench.launch.apart import Order, run_apart
     from bench.leases import Leases
     from bench.possible import check_possible, slow_precisions
-    from bench.running import Hooks, run_cell
     from bench.runtime import cores, device_named
     from bench.settings import number_or_words, split_settings
     from bench.store import Store
@@ -191,7 +192,7 @@ def run(
     cell = make_cell(values, "command line", plugins)
     place, workers = device_named(device), workers or cores()
     check_possible([cell], place, plugins)
-    say(*slow_precisions([cell], place))
+    say(*slow_precisions([cell], place), *long_waits([cell], place, workers))
     store = Store(results / "runs")
     store.prepare()
     title = f"{cell.task}, {cell.label}" if cell.capacities else f"{cell.task}, {cell.label}, keep ratio {cell.keep:g}"
@@ -200,8 +201,8 @@ def run(
     if lease is None:
         raise BenchError(f"{cell.folder}: {leases.holder(cell.folder)} runs this cell now; wait for it or end it")
     with runtime.deterministic(deterministic), lease.held(), RunDisplay(out, f"{title}, seed {cell.seed}") as display:
-        hooks = Hooks(display.show, display.note, lease.check)
-        outcome = run_cell(cell, store=store, plugins=plugins, device=place, workers=workers, hooks=hooks)
+        order = Order(cell, store, tuple(plugins), place, workers, lease)
+        outcome = run_apart(order, display.show, display.note)
     if outcome.status != "done":
         out.print(f"{outcome.status}: {outcome.reason}", style="yellow", highlight=False, soft_wrap=True, markup=False)
     out.print(f"saved in {store.path(cell)}", highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,7 +38,8 @@ def check(method: Names = None, plugin: Plugins = None, task: Tasks = None, set_
 
     Ends with code 0 if they do, 1 if a check fails, 2 if a method cannot be read.
     """
-    from bench.conformance import TASKS, Subject, check_method
+    from bench.conformance import TASKS, Subject
+    from bench.conformance.apart import Checker
     from bench.conformance.report import show
 
     plugins, tasks, out = plugin or [], tuple(dict.fromkeys(task or TASKS)), Console()
@@ -46,12 +48,13 @@ def check(method: Names = None, plugin: Plugins = None, task: Tasks = None, set_
     for name in names:
         for known in tasks:
             Subject(name, known, plugins, given[name])  # what is wrong is said before anything is run
-    passed = True
-    for name in names:
-        with out.status(f"checking {name}"):
-            report = check_method(name, plugins, tasks, given[name])
-        show(report, out)
-        passed = passed and not report.failures
+    passed, checker = True, Checker(tuple(plugins), tasks)
+    with contextlib.closing(checker):
+        for name in names:
+            with out.status(f"checking {name}"):
+                report = checker.check(name, given[name])
+            show(report, out)
+            passed = passed and not report.failures
     raise typer.Exit(0 if passed else 1)
 
 

@@ -115,14 +115,16 @@ def sweep(
         say(*(f"would run {cell.folder}" for cell in cells))
         return
     from bench.display import SweepDisplay
+    from bench.duration import long_waits
     from bench.launch.interruption import Interruption
     from bench.possible import check_possible, slow_precisions
+    from bench.runtime import cores
 
     failed = 0 if retry_failed else sweeps.counts(known).get("failed", 0)
     if cells:
         check_possible(cells, place, plugins)
         if engine is not Engine.ray:  # whose nodes have processors of their own
-            say(*slow_precisions(cells, place))
+            say(*slow_precisions(cells, place), *long_waits(cells, place, cores()))
         store.prepare()
         remember(store.folder, file)
         limit = math.inf if stop_after is None else stop_after
@@ -136,7 +138,7 @@ def sweep(
                 jobs=jobs,
                 on_event=display.show,
                 stop_after=limit,
-                stop=lambda: interruption.asked,
+                stop=interruption.wanted,
                 hire=hire,
             )
         failed += ended["failed"]

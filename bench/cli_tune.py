@@ -51,12 +51,12 @@ def tune(
     """Tune methods on held-out samples, then compare the chosen values with the papers' on the test set."""
     from optuna.trial import TrialState
 
+    from bench.duration import long_waits
     from bench.launch.interruption import Interruption
     from bench.possible import check_possible, slow_precisions
     from bench.runtime import cores, device_named
     from bench.tuning.crew import run_searches
     from bench.tuning.display import TuneDisplay
-    from bench.tuning.held_out import few_lines, held_out
     from bench.tuning.results import trials_of, write_trials
     from bench.tuning.study_file import read_study
     from bench.tuning.tables import ended
@@ -74,17 +74,15 @@ def tune(
     seed, share = study.seeds[0], study.budget.validation
     papers = [search.cell(search.paper, seed, share, plugins) for search in study.searches]
     check_possible(papers, place)
-    say(*slow_precisions(papers, place))
+    say(*slow_precisions(papers, place), *long_waits(papers * study.budget.trials, place, parallel))
     before = ended(trials_of(study, folder, storage, plugins))
     total = study.budget.trials * len(study.searches)
     spent = f"{several(len(study.searches), 'method')} of {several(study.budget.trials, 'trial')} each"
     say(f"{study.title}: {spent}: {before} of {total} ended")
-    few = few_lines(held_out(study, plugins), len(study.seeds))
-    say(*few)
     with TuneDisplay(out, total, before) as display, Interruption() as interruption:
         run_searches(
             study, folder, storage=storage, plugins=plugins, device=place, jobs=parallel, on_event=display.show,
-            stop_after=limit, stop=lambda: interruption.asked,
+            stop_after=limit, stop=interruption.wanted,
         )  # fmt: skip
     trials = trials_of(study, folder, storage, plugins)
     left = total - ended(trials)
@@ -102,7 +100,6 @@ def tune(
         out.print(f"failed trials: {failed}; the table of trials has the reasons", style="red", soft_wrap=True)
     if report:
         failed += _report(study, choices, path, folder, storage, plugins, place, parallel, start + limit)
-    say(*few)
     raise typer.Exit(SOME_FAILED if failed else OK)
 
 
@@ -134,7 +131,7 @@ def _report(
         with SweepDisplay(out, len(cells)) as display, Interruption() as interruption:
             ended = sweeps.run(
                 cells, store, plugins=plugins, device=device, jobs=jobs, on_event=display.show,
-                stop_after=max(deadline - time.monotonic(), 0.0), stop=lambda: interruption.asked,
+                stop_after=max(deadline - time.monotonic(), 0.0), stop=interruption.wanted,
             )  # fmt: skip
         failed = ended["failed"]
         left = len(cells) - ended.total()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from typing import Self
 
@@ -13,13 +14,17 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from bench.federation import Federation
+from bench.duration import in_words
+from bench.launch.apart import Seen
 from bench.launch.events import Again, Ended, Event, Lost, Note, Started, Stopped, Waiting
 from bench.launch.events import Progress as RoundDone
 from bench.progress_bars import ProgressBars
-from bench.round import Round
 
 MARKS = {"done": "[green]done[/]", "diverged": "[yellow]diverged[/]", "skipped": "[dim]skipped[/]"}
+
+
+WORTH_SECONDS = 60.0
+"""From when on the display of a run says how long the rest will take."""
 
 
 class SweepDisplay(ProgressBars):
@@ -89,6 +94,7 @@ class RunDisplay:
         self.console, self.title = console, title
         self.rows: list[tuple[str, ...]] = []
         self.caption = ""
+        self.spent: list[float] = []
         self.start = time.perf_counter()
         self.live = Live(console=console, auto_refresh=False) if console.is_terminal else None
 
@@ -104,26 +110,37 @@ class RunDisplay:
             self.live.update(self._table(len(self.rows)), refresh=True)
             self.live.stop()
 
-    def show(self, federation: Federation, this: Round) -> None:
+    def show(self, seen: Seen) -> None:
         """Show one round."""
-        rounds = federation.task.recipe.rounds
-        split = "validation" if federation.validates else "test"
-        self.caption = f"{federation.evaluated_on}; {len(federation.evaluated):,} {split} samples"
+        split = "validation" if seen.validates else "test"
+        self.caption = f"{seen.evaluated_on}; {seen.evaluated:,} {split} samples"
         self.rows.append(
             (
-                f"{this.number}/{rounds}",
-                f"{this.score.acc:.2%}" if this.score else "",
-                f"{this.score.loss:.4f}" if this.score else "",
-                f"{this.train_loss:.4f}" if this.train_loss is not None else "",
-                f"{(this.down_bytes + this.up_bytes) / 1e6:.2f}" if this.number else "",
-                f"{this.seconds.get('round', 0.0):.2f}" if this.number else "",
+                f"{seen.number}/{seen.rounds}",
+                f"{seen.acc:.2%}" if seen.acc is not None else "",
+                f"{seen.loss:.4f}" if seen.loss is not None else "",
+                f"{seen.train_loss:.4f}" if seen.train_loss is not None else "",
+                f"{seen.sent_bytes / 1e6:.2f}" if seen.number else "",
+                f"{seen.seconds:.2f}" if seen.number else "",
             )
         )
+        left = self._left(seen)
+        self.caption += f"; {left}" if left else ""
         if self.live:
             self.live.update(self._table(max(5, self.console.height - 8)), refresh=True)
         else:
             words = [f"{name} {value}" for name, value in zip(self.COLUMNS, self.rows[-1], strict=True) if value]
-            self.console.print(", ".join([*words, federation.dataset.title]), highlight=False, soft_wrap=True)
+            self.console.print(
+                ", ".join([*words, seen.title, *([left] if left else [])]), highlight=False, soft_wrap=True
+            )
+
+    def _left(self, seen: Seen) -> str:
+        """Return how long the rest will take where it is a minute or more; empty before the first round."""
+        if not seen.number:
+            return ""
+        self.spent.append(seen.seconds)
+        rest = (seen.rounds - seen.number) * statistics.fmean(self.spent)
+        return f"about {in_words(rest)} left" if rest >= WORTH_SECONDS else ""
 
     def note(self, line: str) -> None:
         """Say something else."""

@@ -7,15 +7,11 @@ order whoever finishes first.
 from __future__ import annotations
 
 import io
-import multiprocessing
 import os
 import pickle
-import signal
-import threading
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,8 +24,8 @@ from bench.cell import Cell
 from bench.cost import peak_memory_bytes, reset_peak_memory
 from bench.evaluation import BatchScore, Score, batch_count, score_batches, total_score
 from bench.federation import Federation
-from bench.handing_out import HandedOut, Jobs
-from bench.runtime import ask_for_huge_pages, prepare_process
+from bench.pool import Pool
+from bench.runtime import prepare_process
 from bench.static_norm import batch_statistics, calibrated, has_statistics, statistics_batches, with_statistics
 from bench.training import Job, Trained, train_client
 
@@ -38,10 +34,7 @@ class Engine(Protocol):
     """Trains cohorts and evaluates models."""
 
     def train(self, jobs: Iterable[Job]) -> Iterator[Trained]:
-        """Train the clients' sub-models; results come in the order of the jobs, which are drawn as needed.
-
-        Those of :class:`Jobs` may be drawn in any order.
-        """
+        """Train the clients' sub-models; results come in the order of the jobs, which are drawn as needed."""
         ...
 
     def evaluate(self, model: nn.Module, by_class: bool = False) -> Score:
@@ -100,19 +93,9 @@ class ParallelEngine:
         self.federation, self.workers = federation, workers
         reset_peak_memory(federation.device)
         self._peaks: dict[int, int] = {}
-        ask_for_huge_pages()
-        self._pool = ProcessPoolExecutor(
-            workers,
-            mp_context=multiprocessing.get_context("spawn"),
-            initializer=_start_worker,
-            initargs=(federation.cell, tuple(plugins), os.getpid()),
-        )
+        self._pool = Pool(workers, _start_worker, federation.cell, tuple(plugins))
 
     def train(self, jobs: Iterable[Job]) -> Iterator[Trained]:
-        if isinstance(jobs, Jobs):
-            handed_out = HandedOut(jobs, lambda packed: self._pool.submit(_train, packed), _packed, self.workers)
-            yield from map(self._unpacked, handed_out.in_order())
-            return
         # A short queue keeps the workers busy and few sub-models alive.
         waiting: deque[Future[tuple[bytes, tuple[int, int]]]] = deque()
         for job in jobs:
@@ -149,7 +132,7 @@ class ParallelEngine:
         return peak_memory_bytes(self.federation.device) + sum(self._peaks.values())
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.close()
 
 
 def open_engine(federation: Federation, plugins: Iterable[Path], workers: int) -> Engine:
@@ -165,22 +148,13 @@ def open_engine(federation: Federation, plugins: Iterable[Path], workers: int) -
 _federation: Federation | None = None
 
 
-def _start_worker(cell: Cell, plugins: tuple[Path, ...], parent: int) -> None:
+def _start_worker(cell: Cell, plugins: tuple[Path, ...]) -> None:
     global _federation
-    # An interruption from the keyboard reaches all processes; the parent decides what ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     prepare_process()
-    _federation = Federation.build(cell, plugins)
+    federation = Federation.build(cell, plugins)
     # A method learns of its task in setup; the model given to it here is not used.
-    _federation.method.setup(_federation.initial_model(), _federation.task)
-
-
-def _end_with_parent(parent: int) -> None:
-    """End this process when its parent is gone, for example killed: nobody else would."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
+    federation.method.setup(federation.initial_model(), federation.task)
+    _federation = federation
 
 
 def _train(packed: bytes) -> tuple[bytes, tuple[int, int]]:
@@ -188,8 +162,7 @@ def _train(packed: bytes) -> tuple[bytes, tuple[int, int]]:
     trained = train_client(_loads(packed), _federation)
     tensors = [_arrays(part) for part in (trained.parameters, trained.momentum, trained.local)]
     result = (*tensors, trained.loss, trained.passes)
-    process = multiprocessing.current_process().pid or 0
-    return pickle.dumps(result, protocol=5), (process, peak_memory_bytes(torch.device("cpu")))
+    return pickle.dumps(result, protocol=5), (os.getpid(), peak_memory_bytes(torch.device("cpu")))
 
 
 def _evaluate(packed: bytes, batches: list[int], by_class: bool) -> list[BatchScore]:

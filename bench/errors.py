@@ -6,6 +6,9 @@ import contextlib
 import difflib
 from collections.abc import Iterable, Iterator
 
+LONGEST = 600
+"""Characters of a reason; of a longer message the middle is left out."""
+
 
 class BenchError(Exception):
     """A mistake the user can mend; its text is one sentence naming the place, the value and what is allowed.
@@ -48,3 +51,32 @@ def nearest(value: object, names: Iterable[str]) -> str:
     by_letters = {name.casefold(): name for name in names}
     near = difflib.get_close_matches(str(value).casefold(), by_letters, n=1, cutoff=0.5)
     return f"; did you mean {by_letters[near[0]]!r}?" if near else ""
+
+
+def words_of(error: BaseException) -> str:
+    """Return an error's type and all that it says, in one line of bounded length."""
+    parts = [message_of(error), *map(str, getattr(error, "__notes__", ()))]
+    if isinstance(error, BaseExceptionGroup):
+        parts += [words_of(inner) for inner in error.exceptions]
+    return f"{type(error).__name__}: {one_line(' '.join(parts)) or 'no message'}"
+
+
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """Return a text of any lines as one line that can be printed and stored, its middle left out where it is long."""
+    joined = ""
+    for words in (" ".join(line.split()) for line in text.splitlines()):
+        if words:
+            joined += ("" if not joined else " " if joined[-1] in ".,:;!?([" else "; ") + words
+    joined = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in joined)
+    if len(joined) <= longest:
+        return joined
+    tail = longest // 4
+    return f"{joined[: longest - tail - 5]} ... {joined[-tail:]}"
+
+
+def message_of(error: BaseException) -> str:
+    """Return what an error says."""
+    try:
+        return str(error)
+    except Exception:  # a plugin's own error may be broken too
+        return "its message cannot be read"

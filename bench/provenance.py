@@ -38,7 +38,6 @@ SIMULATION_PATH = (
     "evaluation.py",
     "families",
     "federation.py",
-    "handing_out.py",
     "kernels",
     "lanes.py",
     "models",

@@ -25,7 +25,7 @@ from typing import Any, cast
 from bench import beside
 from bench.api import Method
 from bench.cell import Cell
-from bench.errors import BenchError, choices
+from bench.errors import BenchError, choices, words_of
 from bench.tasks.base import Task
 
 ENTRY_POINTS = "bench.methods"
@@ -249,7 +249,7 @@ def _fault(kinds: list[type[Method]]) -> str:
                 return (
                     f"{words} = {getattr(kind, words)!r} of {kind.__name__} is not possible; allowed: a word in quotes"
                 )
-        if isinstance(kind.deviations, str) or not all(isinstance(words, str) for words in kind.deviations):
+        if not isinstance(kind.deviations, list | tuple) or not all(isinstance(one, str) for one in kind.deviations):
             return f"deviations of {kind.__name__} are no list of words in quotes"
         if not NAME.fullmatch(kind.name):
             shown = kind.name if len(kind.name) <= LONGEST_NAME else f"{kind.name[:LONGEST_NAME]}..."
@@ -274,4 +274,4 @@ def _short_hash(path: Path) -> str:
 
 def _one_line(error: BaseException) -> str:
     place = f"line {error.lineno}: " if isinstance(error, SyntaxError) and error.lineno else ""
-    return f"{place}{type(error).__name__}: {str(error) or 'no message'}".splitlines()[0]
+    return place + words_of(error)

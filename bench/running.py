@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench import kernels
+from bench import kernels, registry
 from bench.api import Skip
 from bench.cell import Cell
 from bench.checkpoint import Checkpoint, Journal, Stopped
 from bench.data.partition import CONVENTIONS
 from bench.engine import open_engine
-from bench.errors import BenchError, StorageError, Unfinished
-from bench.failure import reason_of
+from bench.errors import BenchError, StorageError, Unfinished, one_line
+from bench.failure import RemoteTraceback, reason_of
 from bench.federation import Federation
 from bench.provenance import code_of, environment
 from bench.round import Round
@@ -27,6 +27,7 @@ from bench.runtime import is_deterministic, prepared
 from bench.schema import client_rows, level_rows, rank_rows, round_row
 from bench.simulator import Simulation
 from bench.store import Store
+from bench.tidiness import tidy
 from bench.training import Diverged
 
 
@@ -40,6 +41,7 @@ class Outcome:
         rounds: its rounds as rows of the table of rounds.
         line: its last evaluated round in words; empty if none was.
         data_title: what the data is called; stand-ins say so.
+        cause: where in the code it failed, for a traceback; None where nothing was raised.
     """
 
     status: str
@@ -47,6 +49,7 @@ class Outcome:
     rounds: list[dict[str, Any]]
     line: str
     data_title: str
+    cause: RemoteTraceback | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Hooks:
     guard: Callable[[], None] = lambda: None
     stop: Callable[[], bool] = lambda: False
     on_checkpoint: Callable[[Path], None] = lambda path: None
-    on_failure: Callable[[Exception], None] = lambda error: None
+    on_failure: Callable[[BaseException], None] = lambda error: None
 
 
 def run_cell(
@@ -100,24 +103,26 @@ def run_cell(
     """
     plugins = tuple(plugins)
     running = _Running(cell, store, plugins, device, workers, hooks)
-    status, reason = "done", ""
+    status, reason, cause = "done", "", None
     try:
-        with prepared():
+        with prepared(), tidy(cell.method):
             running.run()
     except (StorageError, Unfinished):
         raise
     except Skip as skip:
-        status, reason = "skipped", str(skip)
+        status, reason = "skipped", one_line(str(skip))
     except Diverged as diverged:
         status, reason = "diverged", str(diverged)
     except BenchError as error:
-        status, reason = "failed", str(error)
-    except Exception as error:
+        status, reason = "failed", one_line(str(error))
+        cause = RemoteTraceback.of(error)
+    except (Exception, SystemExit) as error:
         hooks.on_failure(error)
         place = f"round {len(running.journal.rounds)}: " if running.journal.rounds else ""
-        status, reason = "failed", f"{place}{reason_of(error)}"
-        running.journal.log += traceback.format_exc().splitlines()
-    return running.end(status, reason)
+        status, reason = "failed", f"{place}{reason_of(error, _sources(cell, plugins))}"
+        cause = RemoteTraceback.of(error)
+        running.journal.log += cause.text.splitlines()
+    return replace(running.end(status, reason), cause=cause)
 
 
 class _Running:
@@ -229,6 +234,13 @@ class _Running:
 
     def _elapsed(self) -> float:
         return time.perf_counter() - self.start
+
+
+def _sources(cell: Cell, plugins: Iterable[Path]) -> list[Path]:
+    """Return the files of a cell's method; none where it cannot be read."""
+    with contextlib.suppress(Exception):
+        return registry.method(cell.method, plugins).files()
+    return []
 
 
 def record_failure(cell: Cell, store: Store, reason: str, plugins: Iterable[Path], device: str) -> None:

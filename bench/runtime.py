@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import gc
 import os
-import signal
 from collections.abc import Iterator
 
 import torch
@@ -15,7 +14,6 @@ from bench.errors import BenchError, choices
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEEP_BYTES = 1 << 30
-HUGE_PAGES = "glibc.malloc.hugetlb"
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DETERMINISTIC, CUBLAS_WORKSPACE = "BENCH_DETERMINISTIC", "CUBLAS_WORKSPACE_CONFIG"
 """Environment variables by which processes know that they shall repeat themselves, and from which cuBLAS does."""
@@ -40,17 +38,6 @@ def prepare_process() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(M_MMAP_THRESHOLD, KEEP_BYTES)
         libc.mallopt(M_TRIM_THRESHOLD, KEEP_BYTES)
-
-
-def ask_for_huge_pages() -> None:
-    """Have the processes that are started from here on keep their memory in huge pages, where the system offers them.
-
-    Looking up the addresses of a model's tensors page by page took 4 to 8 % of the training time. glibc reads the
-    setting at a process's start (from its version 2.35; others ignore it).
-    """
-    tunables = [setting for setting in os.environ.get("GLIBC_TUNABLES", "").split(":") if setting]
-    if not any(setting.startswith(HUGE_PAGES) for setting in tunables):
-        os.environ["GLIBC_TUNABLES"] = ":".join([*tunables, f"{HUGE_PAGES}=1"])
 
 
 def release_memory() -> None:
@@ -100,19 +87,6 @@ def deterministic(wanted: bool = True) -> Iterator[None]:
 def is_deterministic() -> bool:
     """Return whether results on a GPU are to repeat to the bit."""
     return os.environ.get(DETERMINISTIC) == "1"
-
-
-@contextlib.contextmanager
-def interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back while a process starts: it inherits that, and the parent alone decides what ends."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def cores() -> int:

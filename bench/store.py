@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.cell import Cell
-from bench.errors import BenchError, StorageError
+from bench.errors import BenchError, StorageError, one_line
 from bench.files import checksum, write_synced
 from bench.placing import replace_folder, scratch
 from bench.schema import OPTIONAL, TABLES, VERSION, table_of
@@ -212,7 +212,7 @@ class Store:
             table = pq.read_table(path)
         except (OSError, pa.ArrowException) as error:
             raise BenchError(
-                f"{path}: not a whole parquet file ({str(error).splitlines()[0]}); "
+                f"{path}: not a whole parquet file ({one_line(str(error))}); "
                 "delete the cell's folder and run the sweep again"
             ) from None
         return table.cast(schema)

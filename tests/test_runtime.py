@@ -9,7 +9,8 @@ import sys
 import pytest
 import torch
 
-from bench.runtime import ask_for_huge_pages, prepared
+from bench.children import ask_for_huge_pages
+from bench.runtime import prepared
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from patience import PATIENCE_S, wait_until
 from tiny import read, start, sweep_of, timeless
 
 from bench.config import read_sweep
+from bench.launch.interruption import PATIENCE_SECONDS
 from bench.running import run_cell
 from bench.store import Store
 from bench.sweep import counts, records, write_tables
@@ -146,6 +147,43 @@ def test_one_interruption_leaves_checkpoints(
     else:  # nobody was left to make a checkpoint, and none of the cells counts as failed
         assert "ended with signal" not in out and out.count("with signal SIGTERM, without a further checkpoint") > 0
         finish(file)
+    assert_quiet(file, quiet)
+
+
+def descendants(process: int) -> list[int]:
+    """Return the processes that a process has started, and theirs."""
+    found: list[int] = []
+    for task in Path(f"/proc/{process}/task").glob("*"):
+        with contextlib.suppress(OSError):
+            for child in map(int, (task / "children").read_text().split()):
+                found += [child, *descendants(child)]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("stop", ["--stop-after", "SIGINT"])
+def test_a_stop_ends_whatever_has_died(seed: int, stop: str, file: Path, quiet: dict[str, Any]) -> None:
+    """Processes of the sweep, those that train clients among them, are killed at random before it is to stop."""
+    rng, words = np.random.default_rng(seed), ("--stop-after", 12) if stop == "--stop-after" else ()
+    process = start(file.parent, "sweep", file, "--device", "cpu", "--jobs", 1, *words)
+    try:
+        for _ in range(int(rng.integers(1, 4))):
+            time.sleep(rng.uniform(1.0, 4.0))
+            alive = descendants(process.pid)
+            if alive:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(rng.choice(alive)), signal.SIGKILL)
+        if stop == "SIGINT":
+            process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=12 + PATIENCE_SECONDS + 90)  # rounds, tables, a busy machine
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert process.returncode in (0, 1, 130) and "Traceback" not in err, (out, err)
+    finish(file)
+    assert states(file) == {"done": 4}
     assert_quiet(file, quiet)
 
 

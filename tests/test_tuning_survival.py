@@ -201,7 +201,7 @@ def test_a_process_that_dies_while_all_stop_fails_no_trial(stopping: bool, tmp_p
     crew = _Crew([], cell_store(tmp_path), events.append, asked=lambda: stopping)
     dead = SimpleNamespace(
         running=0,
-        process=SimpleNamespace(exitcode=-signal.SIGTERM),
+        process=SimpleNamespace(exitcode=-signal.SIGTERM if stopping else 1),
         assignment=Assignment(study, 0, tmp_path, None, (), "cpu"),
         obituary="the process that ran it ended with signal SIGTERM",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from bench.conformance.outcome import Declared, Failure, Result, Status, Undefin
 from bench.conformance.subject import TASKS, Subject
 from bench.errors import BenchError
 from bench.runtime import prepared
+from bench.tidiness import tidy
 from bench.training import Diverged
 
 Check = Callable[[Subject], None]
@@ -85,13 +86,20 @@ def check_method(
     Raises:
         BenchError: there is no such method or task, or a parameter is not possible.
     """
-    tasks, results, spawns = tuple(tasks), [], True
+    tasks = tuple(tasks)
+    return Report(method, tasks, tuple(results_of(method, plugins, tasks, parameters)))
+
+
+def results_of(
+    method: str, plugins: Iterable[Path], tasks: Iterable[str], parameters: Mapping[str, Any] | None = None
+) -> Iterator[Result]:
+    """Yield the result of each check when it is known, see :func:`check_method`: task by task, as in ``CHECKS``."""
+    spawns = True
     with prepared():
         for task in tasks:
             subject = Subject(method, task, plugins, parameters, spawns)
-            results += [run_check(name, subject) for name in CHECKS]
+            yield from (run_check(name, subject) for name in CHECKS)
             spawns = spawns and bool(subject.skipped)
-    return Report(method, tasks, tuple(results))
 
 
 def run_check(name: str, subject: Subject) -> Result:
@@ -103,7 +111,8 @@ def run_check(name: str, subject: Subject) -> Result:
     if subject.skipped:
         return result(Status.undefined, subject.skipped)
     try:
-        CHECKS[name](subject)
+        with tidy(subject.method):
+            CHECKS[name](subject)
     except Failure as failure:
         return result(Status.failed, str(failure))
     except Declared as declared:
@@ -112,6 +121,6 @@ def run_check(name: str, subject: Subject) -> Result:
         return result(Status.undefined, str(undefined))
     except (BenchError, Diverged) as error:
         return result(Status.failed, f"{error}; expected: a whole run; hint: bench/api.py says what each hook returns")
-    except Exception as error:  # a plugin may raise anything
+    except (Exception, SystemExit) as error:  # a plugin may raise anything
         return result(Status.failed, fault(error, subject.source))
     return result(Status.ok)

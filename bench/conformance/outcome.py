@@ -10,6 +10,8 @@ from pathlib import Path
 from torch import nn
 
 from bench.api import Method
+from bench.errors import words_of
+from bench.failure import RemoteTraceback, place_in
 
 
 class Status(StrEnum):
@@ -60,7 +62,7 @@ class Undefined(Exception):
     """There is nothing to check, with the reason."""
 
 
-def fault(error: Exception, source: Path) -> str:
+def fault(error: BaseException, source: Path) -> str:
     """Return the sentence about a method that raised: the hook, the error and the line of its file.
 
     Args:
@@ -76,10 +78,10 @@ def fault(error: Exception, source: Path) -> str:
             hook = "the sub-model's forward"
         if Path(frame.f_code.co_filename) == source:
             place = f" ({source.name}, line {line})"
-    if type(error.__cause__).__name__ == "_RemoteTraceback":  # concurrent.futures brings no frames from there
-        hook, place = "a hook in a worker process", ""
+    if isinstance(error.__cause__, RemoteTraceback):  # whose hook it was is not known from its frames
+        hook, place = "a hook in a worker process", place_in(error, [source])
     who = hook or f"what the method returned cannot be used: {user}"
-    words = f"{type(error).__name__}: {error}".splitlines()[0]
+    words = words_of(error)
     hint = "bench/api.py says what each hook is given and returns"
     if "read-only" in words:
         hint = "what a hook is given belongs to the server and cannot be changed in place: copy it first"

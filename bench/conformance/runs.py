@@ -13,6 +13,7 @@ from bench.conformance.outcome import Declared, Failure, Undefined
 from bench.conformance.source import global_seeds
 from bench.conformance.subject import Subject, fedavg, simulate
 from bench.engine import InlineEngine, open_engine
+from bench.errors import words_of
 from bench.simulator import Simulation
 
 RUN_TOLERANCE = 1e-3
@@ -104,7 +105,7 @@ def _saved_and_loaded(simulation: Simulation) -> Any:
         return torch.load(file, weights_only=True)
     except (pickle.PickleError, AttributeError, TypeError, RuntimeError) as error:
         raise Failure(
-            f"the state after a round cannot be saved and loaded: {str(error).splitlines()[0]}",
+            f"the state after a round cannot be saved and loaded: {words_of(error)}",
             "tensors alone in server.memory",
             "what a method carries from round to round is tensors; anything else must follow from them",
         ) from None

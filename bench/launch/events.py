@@ -73,6 +73,7 @@ class Ended:
         line: its last evaluated round in words.
         fatal: True where the sweep cannot go on (results cannot be written).
         elsewhere: True where another process ran it meanwhile.
+        spent: True where the process that ran it shall do nothing more: its method has left a thread running.
     """
 
     cell: str
@@ -82,6 +83,7 @@ class Ended:
     line: str = ""
     fatal: bool = False
     elsewhere: bool = False
+    spent: bool = False
 
 
 Event = Started | Note | Progress | Stopped | Lost | Again | Waiting | Ended

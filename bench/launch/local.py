@@ -6,19 +6,14 @@ a new process takes over.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import multiprocessing
 import os
-import sys
 import time
 from collections.abc import Sequence
-from multiprocessing.connection import wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from bench.cell import Cell
-from bench.failure import exit_words
+from bench.children import END_SECONDS, Child, heard
 from bench.launch.devices import free_bytes
 from bench.launch.dispatch import Dispatch
 from bench.launch.events import Again, Ended, Event, Lost, Stopped
@@ -26,14 +21,8 @@ from bench.launch.packing import Packing, Share, kind_of, measured
 from bench.launch.serving import STOP, Job, serve
 from bench.leases import Lease, LeaseLost, Leases
 from bench.running import record_failure
-from bench.runtime import ask_for_huge_pages, cores, interrupts_held
+from bench.runtime import cores
 from bench.store import Store
-
-TRACKER = "ignore:resource_tracker"
-"""The tracker of Python's processes deletes the semaphores of those that are ended at once, and shall not say so."""
-
-END_SECONDS = 5.0
-"""What processes that were asked to end have for it."""
 
 
 class LocalCrew:
@@ -70,6 +59,8 @@ class LocalCrew:
         return self.packing is None or self.packing.place(cell) is not None
 
     def seat(self, cell: Cell) -> _Process:
+        # One that has died meanwhile, or is about to, would take a cell with it that it has not begun.
+        self.processes = [process for process in self.processes if process.cell or not process.has_ended]
         for process in self.processes:
             if process.cell is None:
                 return process
@@ -77,11 +68,8 @@ class LocalCrew:
         return self.processes[-1]
 
     def hear(self, dispatch: Dispatch, seconds: float) -> None:
-        running = self._running()
-        ready = wait([process.pipe for process in running], seconds)
-        for process in running:
-            if process.pipe in ready:
-                dispatch.tell(self._heard(process, dispatch.stopping))
+        for process in heard(self._running(), seconds):
+            dispatch.tell(self._heard(process, dispatch.stopping))
 
     def stop(self) -> None:
         for process in self._running():
@@ -89,7 +77,7 @@ class LocalCrew:
 
     def end(self) -> None:
         for process in self.processes:
-            process.ask_to_end()
+            process.ask_to_end(at_once=process.cell is not None)
         until = time.monotonic() + END_SECONDS
         for process in self.processes:
             process.end(max(until - time.monotonic(), 0.0))
@@ -108,6 +96,9 @@ class LocalCrew:
             process.cell = None
             if self.packing is not None:
                 self._leave_device(self.packing, process, cell, event)
+            elif isinstance(event, Ended) and event.spent:
+                self.processes.remove(process)
+                process.end(at_once=True)
         return event
 
     def _leave_device(self, packing: Packing, process: _Process, cell: Cell, event: Event) -> None:
@@ -124,11 +115,11 @@ class LocalCrew:
         While the sweep stops it is no failure: who ends a sweep may have sent the signal to all of its processes.
         """
         if stopping:
-            return Stopped(cell.folder, f"with {exit_words(process.exit_code)}, without a further checkpoint")
+            return Stopped(cell.folder, f"with {process.ending}, without a further checkpoint")
         lease = self.leases.take(cell.folder, os.getpid())
         if lease is None:
             return Lost(cell.folder)
-        reason = f"the process that ran it ended with {exit_words(process.exit_code)}"
+        reason = f"the process that ran it ended with {process.ending}"
         try:
             record_failure(cell, self.store, reason, self.plugins, self.device)
         except LeaseLost:
@@ -138,62 +129,20 @@ class LocalCrew:
         return Ended(cell.folder, "failed", reason, time.perf_counter() - process.since)
 
 
-class _Process:
+class _Process(Child):
     """One process and the cell it is running."""
 
     def __init__(self, crew: LocalCrew) -> None:
+        super().__init__(serve, crew.store.folder, crew.plugins, crew.device)
         self.crew = crew
-        if TRACKER not in sys.warnoptions:
-            sys.warnoptions.append(TRACKER)
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process: SpawnProcess = context.Process(
-            target=serve, args=(theirs, crew.store.folder, crew.plugins, crew.device), daemon=False
-        )
-        ask_for_huge_pages()
-        with interrupts_held():
-            self.process.start()
-        theirs.close()
-        self.pid = self.process.pid or 0
         self.cell: Cell | None = None
         self.since = 0.0
-
-    @property
-    def exit_code(self) -> int | None:
-        """How it ended."""
-        return self.process.exitcode
 
     def give(self, cell: Cell, lease: Lease) -> None:
         self.cell, self.since = cell, time.perf_counter()
         share: Share | None = self.crew.packing.begin(cell) if self.crew.packing is not None else None
+        self.begin_work()
         self.send(Job(cell, lease.token, self.crew.training_workers, share))
-
-    def send(self, message: Job | None) -> None:
-        with contextlib.suppress(OSError):  # a dead process is noticed when its answer is read
-            self.pipe.send(message)
-
-    def receive(self) -> Event | None:
-        """Return the next event; None if the process has died."""
-        try:
-            event: Event = self.pipe.recv()
-        except (EOFError, OSError):
-            self.process.join()
-            return None
-        return event
-
-    def ask_to_end(self) -> None:
-        """Have the process end, without waiting for it."""
-        self.pipe.close()
-        if self.cell is not None:
-            self.process.terminate()
-
-    def end(self, seconds: float = END_SECONDS) -> None:
-        """End the process, by force if it takes longer than this."""
-        self.ask_to_end()
-        self.process.join(timeout=seconds)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
 
 
 def hire(store: Store, plugins: tuple[Path, ...], device: str, jobs: int | None, cells: Sequence[Cell]) -> LocalCrew:

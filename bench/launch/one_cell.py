@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import checkpoint
+from bench import checkpoint, tidiness
 from bench.cell import Cell
 from bench.errors import BenchError, Unfinished
-from bench.failure import is_out_of_memory
+from bench.failure import Died, is_out_of_memory
 from bench.federation import Federation
 from bench.launch.events import Again, Ended, Event, Lost, Note, Progress, Started, Stopped
 from bench.leases import LeaseLost
@@ -47,9 +47,11 @@ def run_one(
     def on_round(federation: Federation, this: Round) -> None:
         tell(Progress(cell.folder, this.number, federation.task.recipe.rounds, describe(this, federation)))
 
-    def on_failure(error: Exception) -> None:
+    def on_failure(error: BaseException) -> None:
         if crowded and is_out_of_memory(error):
             raise Crowded("out of memory beside other cells; it is tried again alone")
+        if isinstance(error, Died) and stop():  # who ends a sweep may have sent the signal to all of its processes
+            raise checkpoint.Stopped(f"without a further checkpoint: {error}")
 
     hooks = Hooks(on_round, lambda line: tell(Note(cell.folder, line)), guard, stop, on_checkpoint, on_failure)
     start = time.perf_counter()
@@ -64,4 +66,5 @@ def run_one(
         return Again(cell.folder, str(crowd))
     except BenchError as error:  # results cannot be written
         return Ended(cell.folder, "failed", str(error), time.perf_counter() - start, fatal=True)
-    return Ended(cell.folder, outcome.status, outcome.reason, time.perf_counter() - start, outcome.line)
+    seconds, spent = time.perf_counter() - start, tidiness.is_spent()
+    return Ended(cell.folder, outcome.status, outcome.reason, seconds, outcome.line, spent=spent)

@@ -21,7 +21,7 @@ from bench import registry
 from bench.cell import Cell
 from bench.data import cache
 from bench.data.sources import load
-from bench.errors import BenchError
+from bench.errors import BenchError, words_of
 from bench.launch.dispatch import Dispatch
 from bench.launch.events import Again, Ended, Event, Lost, Note, Started, Stopped
 from bench.launch.ray_desk import Desk
@@ -157,7 +157,7 @@ class RayCrew:
         except ray.exceptions.TaskCancelledError:
             return Stopped(cell.folder, "before it began")
         except ray.exceptions.RuntimeEnvSetupError as error:
-            raise BenchError(f"--runtime-env: a node could not set it up ({_first_line(error)})") from None
+            raise BenchError(f"--runtime-env: a node could not set it up ({words_of(error)})") from None
         except ray.exceptions.RayError as error:
             answer = Answer(Ended(cell.folder, "failed", _death(error), time.perf_counter() - running.since))
         if answer.try_ and not self._answer_to(self.desk.is_current.remote(cell.folder, answer.try_)):
@@ -221,18 +221,14 @@ def _death(error: Exception) -> str:
         )
     if isinstance(error, ray.exceptions.RayTaskError):
         return f"a node could not run it: {_why(error)}"
-    return f"its process or node was lost {TRIES} times, most likely out of memory ({type(error).__name__})"
+    return f"its process or node was lost {TRIES} times ({words_of(error)})"
 
 
 def _why(error: Exception) -> str:
     if "No module named 'bench" in str(error):
         return "a node has not this version of the package; install it on all nodes or hand it over by --runtime-env"
     cause = getattr(error, "cause", None)
-    return _first_line(cause) if cause else f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}"
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".strip().splitlines()[0]
+    return words_of(cause or error)
 
 
 def hire(

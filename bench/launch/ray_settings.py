@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError, at
+from bench.errors import BenchError, at, one_line, words_of
 from bench.runtime import cores
 from bench.toml_files import read_text
 from bench.written import number_in
@@ -111,7 +111,7 @@ def _environment(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError: a date that is none
-        raise BenchError(f"--runtime-env {path}: neither JSON nor YAML ({str(error).splitlines()[0]})") from None
+        raise BenchError(f"--runtime-env {path}: neither JSON nor YAML ({one_line(str(error))})") from None
     if not isinstance(values, dict):
         raise BenchError(f"--runtime-env {path}: it holds no table, for example working_dir: dist/package")
     return values
@@ -150,8 +150,7 @@ def connect(settings: Settings) -> None:
             "name one with --address HOST:6379, or type --address local"
         ) from None
     except (RuntimeError, ValueError, TimeoutError, TypeError, OSError) as error:
-        words = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BenchError(f"--address {address!r}: the cluster cannot be used: {words}") from None
+        raise BenchError(f"--address {address!r}: the cluster cannot be used: {words_of(error)}") from None
 
 
 def _must_answer(address: str) -> None:

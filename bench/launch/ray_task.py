@@ -119,7 +119,7 @@ class _Run:
         cell = self.order.cell
         number, saved = answer_to(self.desk.begin.remote(cell.folder, self.order.token, self.try_))
         if number > TRIES:
-            raise BenchError(f"its process died {TRIES} times, most likely because the node ran out of memory")
+            raise BenchError(f"its process or node was lost {TRIES} times, and the node does not say of what")
         plugins = self._plugins()
         self._same_code(plugins)
         for name, fingerprint in self.order.data.items():

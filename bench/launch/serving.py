@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -38,8 +37,6 @@ class Job:
 
 def serve(pipe: Connection, folder: Path, plugins: tuple[Path, ...], device: str) -> None:
     """Run cells, each sent as a job."""
-    # An interruption from the keyboard reaches the whole group of processes; the parent decides what ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     store = Store(folder)
     leases = Leases(store.unfinished)
 

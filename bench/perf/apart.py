@@ -14,8 +14,9 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
+from bench.children import interrupts_held
 from bench.errors import BenchError
-from bench.runtime import interrupts_held
+from bench.failure import ended_with
 
 
 class Closable(Protocol):
@@ -64,8 +65,7 @@ class Apart:
         except EOFError:
             self._process.join()
             raise BenchError(
-                f"a process that was timed ended with exit code {self._process.exitcode}; "
-                "-9 often means that the machine has too little memory"
+                f"a process that was timed ended with {ended_with(self._process.exitcode, for_memory=None)}"
             ) from None
         self._waiting = False
         if error is not None:

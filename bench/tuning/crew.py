@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import math
-import multiprocessing
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from multiprocessing.connection import wait
-from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import optuna
 from optuna.trial import TrialState
 
+from bench.children import END_SECONDS, Child, heard
 from bench.errors import BenchError, Unfinished
-from bench.failure import exit_words
 from bench.leases import Leases
 from bench.placing import sweep_up
-from bench.runtime import ask_for_huge_pages, interrupts_held
 from bench.store import Store
 from bench.tuning.claims import FOLDER, counted, folder_token
 from bench.tuning.events import Begun, Broken, Done, Event, Left, Note
@@ -29,8 +25,6 @@ from bench.tuning.study_file import Study
 from bench.tuning.trial import Outcome
 from bench.tuning.work import STOP, Assignment, cell_store, end, search_lease, serve
 
-PYTHON_ERROR = 1
-"""Exit code of a process that ends with a traceback."""
 LOOK_SECONDS = 1.0
 """Between two looks at whether the searches shall stop."""
 
@@ -130,8 +124,7 @@ class _Crew:
         Raises:
             BenchError: nothing can go on.
         """
-        ready = wait([worker.pipe for worker in self.workers], seconds)
-        for worker in [worker for worker in self.workers if worker.pipe in ready]:
+        for worker in heard(self.workers, seconds):
             event = worker.receive()
             if event is None:
                 self._bury(worker)
@@ -159,10 +152,10 @@ class _Crew:
         """
         self.workers.remove(worker)
         name, stopping = worker.assignment.search.name, self.stopping or self.asked()
-        if stopping and worker.process.exitcode != PYTHON_ERROR:
+        if stopping:
             self.on_event(Note(name, f"left: {worker.obituary}"))
             return
-        if worker.running is None or worker.process.exitcode == PYTHON_ERROR:
+        if worker.running is None:
             raise BenchError(f"{name}: {worker.obituary}")
         fail(worker.assignment, worker.running, worker.obituary)
         self.on_event(Done(name, worker.running, "failed", worker.obituary))
@@ -200,18 +193,11 @@ def _runs_elsewhere(assignment: Assignment) -> bool:
     return any(trial.user_attrs[FOLDER] != mine for trial in running)
 
 
-class _Worker:
+class _Worker(Child):
     """One process and the search that it works on."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process: SpawnProcess = context.Process(target=serve, args=(theirs,), daemon=False)
-        ask_for_huge_pages()
-        with interrupts_held():
-            self.process.start()
-        theirs.close()
-        self.pid = self.process.pid or 0
+        super().__init__(serve)
         self.running: int | None = None
 
     def give(self, assignment: Assignment) -> None:
@@ -219,35 +205,21 @@ class _Worker:
         self.assignment = assignment
         self.send(assignment)
 
-    def send(self, message: object) -> None:
-        """Send something; a dead process is noticed when its answer is read."""
-        with contextlib.suppress(OSError):
-            self.pipe.send(message)
-
     def receive(self) -> Event | None:
         """Return the next event; None where the process has died."""
-        try:
-            event: Event = self.pipe.recv()
-        except (EOFError, OSError):
-            self.process.join()
-            return None
+        event: Event | None = super().receive()
         if isinstance(event, Begun):
             self.running = event.number
+            self.begin_work()
         elif isinstance(event, Done):
             self.running = None
         return event
 
     @property
     def obituary(self) -> str:
-        """How the process ended."""
-        return f"the process that ran it ended with {exit_words(self.process.exitcode)}"
+        """How the process ended, as a sentence."""
+        return f"the process that ran it ended with {self.ending}"
 
-    def end(self) -> None:
-        """End the process."""
-        self.pipe.close()
-        if self.running is not None:
-            self.process.terminate()
-        self.process.join(timeout=5)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+    def end(self, seconds: float = END_SECONDS, at_once: bool = False) -> None:
+        """End the process, at once where it runs a trial."""
+        super().end(seconds, at_once or self.running is not None)

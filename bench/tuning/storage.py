@@ -15,7 +15,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from bench.errors import BenchError, StorageError
+from bench.errors import BenchError, StorageError, words_of
 from bench.provenance import code_of, data_of
 from bench.tuning.guard import storage_guarded
 from bench.tuning.pruning import options_of
@@ -112,7 +112,7 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
         ) from None
     except (SQLAlchemyError, ImportError, RuntimeError) as error:
         missing = getattr(error.__cause__ or error.__context__ or error, "name", None)
-        words = f"its driver {missing!r} is not installed" if missing else str(error).splitlines()[0]
+        words = f"its driver {missing!r} is not installed" if missing else words_of(error)
         raise BenchError(f"--storage {hidden(url)!r} cannot be opened: {words}") from None
 
 

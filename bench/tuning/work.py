@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import time
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import Trial, TrialState
 
-from bench.errors import BenchError, Unfinished
+from bench.errors import BenchError, Unfinished, words_of
 from bench.leases import Lease, Leases
 from bench.store import Store
 from bench.tuning.claims import Claim, Claims, Elsewhere
@@ -73,8 +73,6 @@ def cell_store(folder: Path) -> Store:
 
 def serve(pipe: Connection) -> None:
     """Work on the assignment that comes through a pipe, and tell through it what happens."""
-    # An interruption from the keyboard reaches the whole group of processes; the parent decides what ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         assignment: Assignment = pipe.recv()
     except (EOFError, OSError):  # the parent is gone
@@ -86,6 +84,9 @@ def serve(pipe: Connection) -> None:
             Worker(pipe, assignment).work()
         except BenchError as error:
             last = Broken(assignment.search.name, str(error))
+        except Exception as error:  # of the harness's own: the next trial would meet it again
+            traceback.print_exc()
+            last = Broken(assignment.search.name, words_of(error))
     _say(pipe, last)
 
 
