@@ -238,7 +238,9 @@ def partition(
     given = {"alpha": alpha, "partition": kind, "data": data}
     values = {name: value for name, value in given.items() if value is not None}
     cell = make_cell({**values, "task": task, "method": "fedavg", "seed": seed, "tier": tier}, "command line")
-    for path in draw(cell, results / "partitions"):
+    words, paths = draw(cell, results / "partitions")
+    out.print(words, highlight=False, soft_wrap=True)
+    for path in paths:
         out.print(f"wrote {path}", highlight=False, soft_wrap=True)
 
 

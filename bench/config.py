@@ -13,7 +13,7 @@ from bench import registry
 from bench.capacity import Capacities, mean_keep
 from bench.cell import Cell
 from bench.checks import Checks
-from bench.data.partition import CONCENTRATED, CONVENTIONS
+from bench.data.partition import CONCENTRATED, CONVENTIONS, LARGEST_ALPHA, LEAST_ALPHA
 from bench.errors import BenchError, at, choices
 from bench.profiles import KEEP_RATIO, read_profile
 from bench.toml_files import check_keys, read_toml
@@ -22,6 +22,7 @@ from bench.written import LARGEST_WHOLE, LEAST_KEEP, plain, rounded
 DATA = ("stand-in", "real")
 DIAGNOSTICS = ("basic", "errors", "cosine", "all")
 CAPACITY = ("fixed", "dynamic")
+ALPHA = f"a number from {LEAST_ALPHA:g} to {LARGEST_ALPHA:g}, or inf for iid"
 AXES = ("task", "method", "keep", "capacity", "partition", "alpha", "seed", "tier", "data", "diagnostics")
 TABLES = ("training", "model", "parameters")
 FIGURES = (
@@ -254,8 +255,8 @@ def _partition(
 ) -> tuple[str, float | None]:
     """Return kind and concentration: alpha = inf is iid, and "natural" and "iid-exact" have none."""
     alpha, named = values.get("alpha"), values.get("partition")
-    if alpha is not None and (not _is_number(alpha) or math.isnan(alpha) or alpha <= 0):
-        raise BenchError(f"{place}: alpha = {alpha!r} is not possible; allowed: a number above 0, or inf for iid")
+    if alpha is not None and not (_is_number(alpha) and (alpha == math.inf or LEAST_ALPHA <= alpha <= LARGEST_ALPHA)):
+        raise BenchError(f"{place}: alpha = {alpha!r} is not possible; allowed: {ALPHA}")
     kind = ("lda" if alpha is not None and usual == "natural" else usual) if named is None else named
     kind = _one_of("partition", kind, tuple(CONVENTIONS), place)
     if kind not in CONCENTRATED:
@@ -265,7 +266,7 @@ def _partition(
     if alpha is None and kind == usual:
         alpha = usual_alpha
     if alpha is None and named is not None:
-        raise BenchError(f"{place}: the partition {kind!r} needs alpha, a number above 0, or inf for iid")
+        raise BenchError(f"{place}: the partition {kind!r} needs alpha, {ALPHA}")
     if alpha is None or math.isinf(alpha):
         return "iid", math.inf
     return kind, rounded(alpha)

@@ -17,6 +17,7 @@ from bench.api import Skip
 from bench.cell import Cell
 from bench.checkpoint import Checkpoint, Journal, Stopped
 from bench.data.partition import CONVENTIONS
+from bench.data.skew import skew_of
 from bench.engine import open_engine
 from bench.errors import BenchError, StorageError, Unfinished, one_line
 from bench.failure import RemoteTraceback, reason_of
@@ -271,6 +272,7 @@ def describe(this: Round, federation: Federation) -> str:
 
 
 def _facts_of(federation: Federation) -> dict[str, Any]:
+    skew = skew_of(federation.partition, np.asarray(federation.dataset.train.labels))
     dataset, cell, labels = federation.dataset, federation.cell, np.asarray(federation.evaluated.labels)
     return {
         "data": dataset.fingerprint,
@@ -280,6 +282,8 @@ def _facts_of(federation: Federation) -> dict[str, Any]:
         "evaluated_samples": len(labels),
         "commonest_class": float(np.bincount(labels).max() / len(labels)),
         "alpha_convention": CONVENTIONS[cell.partition],
+        "classes_per_client": skew.classes_per_client,
+        "divergence_bits": skew.divergence_bits,
     }
 
 

@@ -23,6 +23,8 @@ CELL_FIELDS = [
     pa.field("alpha_convention", WORD, nullable=False),
     pa.field("alpha_per_class", pa.float64()),
     pa.field("alpha_of_prior", pa.float64()),
+    pa.field("classes_per_client", pa.float64()),
+    pa.field("divergence_bits", pa.float64()),
     pa.field("seed", pa.int64(), nullable=False),
     pa.field("tier", WORD, nullable=False),
     pa.field("data_title", WORD, nullable=False),
@@ -33,8 +35,9 @@ CELL_FIELDS = [
 """What names a cell in a sweep's tables. ``keep`` is the clients' mean keep ratio, ``capacities`` the profile where
 they differ, with "dynamic" behind it where they are drawn anew each round. ``alpha`` is as it was given;
 ``alpha_per_class`` is the same as a concentration per class (PriSM's convention) and ``alpha_of_prior`` as the alpha of
-Dir(alpha * prior) (the spectral paper's). ``classes`` are those of the training data, so that
-guessing has accuracy 1 / classes."""
+Dir(alpha * prior) (the spectral paper's). ``classes_per_client`` and ``divergence_bits`` are the skew that the
+partition has (:mod:`bench.data.skew`), empty for cells of earlier versions. ``classes`` are those of the training data,
+so that guessing has accuracy 1 / classes."""
 
 ROUND_FIELDS = [
     pa.field("round", pa.int32(), nullable=False),

@@ -223,6 +223,8 @@ def _cell_columns(record: Record, label: str) -> dict[str, Any]:
         "alpha_convention": facts["alpha_convention"],
         "alpha_per_class": per_class,
         "alpha_of_prior": of_prior,
+        "classes_per_client": facts.get("classes_per_client"),
+        "divergence_bits": facts.get("divergence_bits"),
         "seed": cell.seed,
         "tier": cell.tier,
         "data_title": facts["data_title"],

@@ -309,6 +309,7 @@ def test_stale_and_damaged_cells_are_said(bench: CommandLine, swept: Path, monke
 def test_partition_picture(bench: CommandLine) -> None:
     result = bench("partition", "--task", CNN, "--alpha", 1, "--seed", 3)
     assert result.code == 0 and result.out.count("wrote results/partitions/") == 2
+    assert " of 62 classes a client (" in result.out and " bits from the prior\n" in result.out
     assert len(list(Path("results/partitions").glob("*alpha1-seed3*"))) == 2
 
 
@@ -321,7 +322,8 @@ def test_partition_picture(bench: CommandLine) -> None:
     ],
 )
 def test_partition_pictures_are_named_by_kind_and_alpha(partition: dict[str, Any], name: str, tmp_path: Path) -> None:
-    paths = draw(cell_of(task=RESNET, **partition), tmp_path)
+    words, paths = draw(cell_of(task=RESNET, **partition), tmp_path)
+    assert "stand-in data" in words and " of 10 classes a client (" in words and " bits from the prior" in words
     assert sorted(path.name for path in paths) == [f"{name}.pdf", f"{name}.png"]
 
 

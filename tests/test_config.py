@@ -75,8 +75,11 @@ WRONG = [
     (COMMON + ONE + "keep = []", ["keep is an empty list"]),
     (COMMON + ONE.replace("prism", "fedavg") + "keep = 7", ["keep = 7", "above 0 and up to 1"]),
     *[
-        (COMMON + ONE + f"partition = 'lda'\nalpha = {value}", ["alpha = ", "a number above 0"])
-        for value in ("0", "-1", "nan", "-inf", "true", '"1"', "[[1]]")
+        (
+            COMMON + ONE + f"partition = 'lda'\nalpha = {value}",
+            ["alpha = ", "a number from 1e-100 to 1e+100, or inf for iid"],
+        )
+        for value in ("0", "1e-300", "1e307", "-1", "nan", "-inf", "true", '"1"', "[[1]]")
     ],
     (COMMON + ONE + "partition = 'natural'\nalpha = 1", ["alpha = 1 ", "'natural'"]),
     (COMMON + ONE + "partition = 'iid'\nalpha = 1", ["alpha = 1 ", "'iid'"]),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import time
+import math
+import re
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bench.data.partition import CONCENTRATED, CONVENTIONS, Partition, split
+from bench.data import partition as module
+from bench.data.partition import CONCENTRATED, CONVENTIONS, LARGEST_ALPHA, LEAST_ALPHA, Partition, split
+from bench.data.skew import skew_of
 from bench.errors import BenchError
 from bench.figures.partition import draw_partition
 from bench.seeding import stream
@@ -230,14 +235,47 @@ def test_another_seed_gives_another_partition() -> None:
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 @pytest.mark.parametrize("alpha", [0.001, 1000.0])
-def test_ten_thousand_clients_take_seconds(kind: str, alpha: float) -> None:
+def test_the_work_grows_with_the_clients_and_not_with_their_samples(
+    kind: str, alpha: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client's draws are made at once, and anew only where a class runs out; an empty client takes one sample."""
+    runs: Counter[str] = Counter()
+
+    def counted(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any) -> Any:
+            runs[name] += 1
+            return function(*arguments)
+
+        return called
+
+    for owner, name in ((module, "_draws_until_empty"), (module.heapq, "heapreplace")):
+        monkeypatch.setattr(owner, name, counted(name, getattr(owner, name)))
     labels = np.repeat(np.arange(10), 5000)
-    start = time.perf_counter()
     options: dict[str, Any] = dict.fromkeys(KINDS[kind], alpha)
-    partition = made(kind, labels, 10_000, **options)
-    assert time.perf_counter() - start < 5
-    assert len(partition) == 10_000
-    assert partition.sizes.min() >= 1
+    partition = made(kind, labels, 1000, **options)
+    assert len(partition) == 1000 and partition.sizes.min() >= 1
+    by_class = kind in ("lda", "lda-prior")
+    assert 1000 * by_class <= runs["_draws_until_empty"] <= (1000 + 10) * by_class
+    assert runs["heapreplace"] <= 1000 * (kind == "dirichlet")
+
+
+@pytest.mark.parametrize("kind", CONCENTRATED)
+@pytest.mark.parametrize("alpha", [LEAST_ALPHA, LARGEST_ALPHA])
+def test_the_smallest_and_largest_alpha_have_their_limits(kind: str, alpha: float) -> None:
+    """One class a client (one client a class), each as likely; or the same shares for all."""
+    labels, rng = np.tile(np.arange(5), 20_000), stream(0, "partition")
+    if kind == "dirichlet":  # of each class, who has it: the classes of one partition are independent
+        labels = labels[:500]
+        draws = [split(kind, labels, clients=5, rng=rng, alpha=alpha).counts(labels, 5).T for _ in range(100)]
+        counts = np.concatenate(draws)
+    else:
+        partition = split(kind, labels, clients=1000, rng=rng, alpha=alpha, samples_per_client=20)
+        counts = partition.counts(labels, 5)
+    if alpha == LARGEST_ALPHA:
+        np.testing.assert_allclose(counts.sum(axis=0) / counts.sum(), 0.2, atol=0.02)
+    else:
+        assert (counts.max(axis=1) >= counts.sum(axis=1) - 4).mean() > 0.99
+        assert stats.chisquare(np.bincount(counts.argmax(axis=1), minlength=5)).pvalue > 1e-3
 
 
 @pytest.mark.parametrize(
@@ -249,10 +287,13 @@ def test_ten_thousand_clients_take_seconds(kind: str, alpha: float) -> None:
         ("iid", {"samples_per_client": 5}, "clients=3 with samples_per_client=5 need 15 samples"),
         ("iid", {"samples_per_client": 0}, "samples_per_client=0"),
         ("iid", {"alpha": 0.1}, "alpha=0.1 has no meaning for 'iid'"),
-        ("lda", {}, "'lda' needs a positive, finite alpha, not None"),
+        ("lda", {}, r"'lda' needs an alpha from 1e-100 to 1e\+100, not None \(for clients without skew take 'iid'\)"),
+        ("lda", {"alpha": 1e307}, r"from 1e-100 to 1e\+100, not 1e\+307"),
+        ("lda-prior", {"alpha": 1e307}, r"from 1e-100 to 1e\+100, not 1e\+307"),
+        ("dirichlet", {"alpha": 1e-300}, r"from 1e-100 to 1e\+100, not 1e-300"),
         ("lda", {"alpha": 0.0}, "not 0.0"),
         ("lda", {"alpha": float("nan")}, "not nan"),
-        ("lda-prior", {}, "'lda-prior' needs a positive, finite alpha, not None"),
+        ("lda-prior", {}, "'lda-prior' needs an alpha from .*, not None"),
         ("iid-exact", {"alpha": 1.0}, "alpha=1.0 has no meaning for 'iid-exact'; allowed for: 'lda', 'lda-prior'"),
         (
             "iid-exact",
@@ -312,3 +353,47 @@ def test_the_figure_shows_the_counts(clients: int, classes: int, drawn: int) -> 
     assert [bar.get_height() for bar in bars.containers[0]] == list(partition.sizes[:drawn])
     assert "CIFAR-10-like stand-in data: Dirichlet" in figure.get_suptitle()
     assert (f"first 100 of {clients}" in figure.get_suptitle()) == (clients > 100)
+
+
+def test_the_skew_is_that_of_the_counts() -> None:
+    labels = np.repeat([0, 1, 3], [12, 6, 6])
+    partition = Partition("natural", None, "none", np.arange(24), np.array([0, 12, 20, 24]))
+    skew = skew_of(partition, labels)
+    assert (skew.classes_per_client, skew.fewest, skew.most, skew.classes) == (pytest.approx(4 / 3), 1, 2, 3)
+    # One class of half of the samples; 6 and 2 of two classes of a quarter each; one class of a quarter.
+    mixed = 0.75 * math.log2(0.75 / 0.25) + 0.25 * math.log2(0.25 / 0.25)
+    assert skew.divergence_bits == pytest.approx((1 + mixed + 2) / 3)
+    assert str(skew) == "1.33 of 3 classes a client (1 to 2), 1.4 bits from the prior"
+
+
+def test_the_skew_of_equal_clients_is_none_and_of_one_class_each_the_whole() -> None:
+    labels = np.repeat(np.arange(8), 40)
+    assert skew_of(made("iid-exact", labels, 5), labels).divergence_bits == pytest.approx(0, abs=1e-15)
+    alone = skew_of(made("natural", labels, 8, users=labels), labels)
+    assert alone.classes_per_client == 1 and alone.divergence_bits == pytest.approx(3)
+
+
+def documented_skew(alpha: float) -> list[str]:
+    """Return a row of the table on the page of tasks and data."""
+    unequal = np.rint(0.7 ** np.arange(10) / (0.7 ** np.arange(10)).sum() * 5000).astype(int)
+    cells = [f"{alpha:g}"]
+    for sizes in (np.full(10, 500), unequal):
+        labels = np.repeat(np.arange(10), sizes)
+        skews = [skew_of(made("lda", labels, 20, seed, alpha=alpha), labels) for seed in range(3)]
+        cells += [f"{np.mean([skew.classes_per_client for skew in skews]):.1f}"]
+        cells += [f"{np.mean([skew.divergence_bits for skew in skews]):.2f}"]
+    return cells
+
+
+def test_a_smaller_alpha_can_give_more_classes_as_the_page_says() -> None:
+    page = (Path(__file__).parents[1] / "docs/tasks-and-data.md").read_text(encoding="utf-8")
+    rows = {alpha: documented_skew(alpha) for alpha in (0.001, 0.01, 0.1, 1.0, 10.0)}
+    for row in rows.values():
+        assert f"| {' | '.join(row)} |" in page
+    assert float(rows[0.001][3]) > float(rows[0.1][3]) and float(rows[0.001][4]) < float(rows[0.1][4])
+
+
+def test_the_figure_says_the_skew_of_all_clients() -> None:
+    labels = np.arange(5000) % 10
+    title = draw_partition(made("dirichlet", labels, 250), labels, 10, "some data").get_suptitle()
+    assert re.search(r"\n[\d.]+ of 10 classes a client \(\d+ to \d+\), [\d.]+ bits from the prior$", title)

@@ -21,8 +21,10 @@ from tiny import TRAINING, cell_of, plugin, read, start, sweep_of
 
 from bench import provenance, schema
 from bench.config import Sweep, read_sweep
+from bench.data.skew import skew_of
 from bench.data.standin import load_standin
 from bench.errors import BenchError
+from bench.federation import Federation
 from bench.launch.events import Ended, Event
 from bench.running import run_cell
 from bench.standing import standing
@@ -201,6 +203,22 @@ def test_columns_of_capacities_and_of_both_conventions_of_alpha(tmp_path: Path) 
         "lda": (0.5, 0.5, 0.5 * classes),
         "lda-prior": (0.5, 0.5 / classes, 0.5),
     }
+    for row, cell in zip(rows, sweep.cells, strict=True):
+        built = Federation.build(cell)
+        skew = skew_of(built.partition, np.asarray(built.dataset.train.labels))
+        assert (row["classes_per_client"], row["divergence_bits"]) == (skew.classes_per_client, skew.divergence_bits)
+
+
+def test_cells_that_did_not_record_their_skew_are_read(tmp_path: Path) -> None:
+    sweep, store = read(tmp_path, MIXED), Store(tmp_path / "results")
+    run_cell(sweep.cells[0], store=store)
+    found = records(sweep, store)
+    assert found[0].facts["classes_per_client"] > 0
+    older = {
+        name: fact for name, fact in found[0].facts.items() if name not in ("classes_per_client", "divergence_bits")
+    }
+    row = write_tables(sweep, store, [replace(found[0], facts=older), *found[1:]])["cells"].to_pylist()[0]
+    assert row["classes_per_client"] is row["divergence_bits"] is None
 
 
 def test_only(finished: tuple[Sweep, Store]) -> None:

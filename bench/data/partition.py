@@ -26,6 +26,9 @@ CONVENTIONS = {
 CONCENTRATED = ("lda", "lda-prior", "dirichlet")
 """The kinds that have an alpha."""
 
+LEAST_ALPHA, LARGEST_ALPHA = 1e-100, 1e100
+"""Beyond these a draw from a Dirichlet law under- or overflows: its shares no longer have the law."""
+
 # Added to the share of every class that is left, so that a client whose classes have all run out can go on drawing.
 SMALLEST_SHARE = 1e-5
 
@@ -152,9 +155,10 @@ def _concentration(kind: str, alpha: float | None) -> float:
                 f"partition: alpha={alpha} has no meaning for {kind!r}; allowed for: {_quoted(CONCENTRATED)}"
             )
         return math.nan
-    if alpha is None or not math.isfinite(alpha) or alpha <= 0:
+    if alpha is None or not LEAST_ALPHA <= alpha <= LARGEST_ALPHA:
         raise BenchError(
-            f"partition: {kind!r} needs a positive, finite alpha, not {alpha} (for clients without skew take 'iid')"
+            f"partition: {kind!r} needs an alpha from {LEAST_ALPHA:g} to {LARGEST_ALPHA:g}, not {alpha} (for clients "
+            "without skew take 'iid')"
         )
     return alpha
 

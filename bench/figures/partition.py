@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bench.data.partition import Partition
+from bench.data.skew import skew_of
 
 # More columns than this could not be told apart on a page.
 MOST_CLIENTS = 100
@@ -23,7 +24,8 @@ def draw_partition(partition: Partition, labels: np.ndarray, classes: int, title
         partition: the clients' samples.
         labels: class numbers of the split that was partitioned, integers ``[samples]``.
         classes: number of classes of the task.
-        title: what the data are, such as ``Dataset.title``, which speaks of "stand-in data" where they are.
+        title: what the data are, such as ``Dataset.title``, which speaks of "stand-in data" where they are. Below it
+            stands the skew that all clients have, drawn or not.
     """
     clients = min(len(partition), MOST_CLIENTS)
     counts, sizes = partition.counts(labels, classes)[:clients], partition.sizes[:clients]
@@ -42,7 +44,7 @@ def draw_partition(partition: Partition, labels: np.ndarray, classes: int, title
         axis.set_major_locator(MaxNLocator(11, integer=True, min_n_ticks=1))
     heat.grid(False)
     figure.colorbar(image, ax=heat, label="samples of the class", ticks=MaxNLocator(5, integer=True), pad=0.01)
-    figure.suptitle(f"{title}: {_described(partition, clients)}", fontsize="medium")
+    figure.suptitle(f"{title}: {_described(partition, clients)}\n{skew_of(partition, labels)}", fontsize="medium")
     return figure
 
 
