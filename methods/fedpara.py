@@ -14,6 +14,8 @@ class FedPara(Hadamard):
     summary = "entry-wise products of two low-rank halves; clients train and send the factors, at full computation"
     paper = "Hyeon-Woo et al., FedPara: low-rank Hadamard product for communication-efficient FL, ICLR 2022"
     deviations = (
+        "ranks follow the paper; the authors' notebook takes the smallest one that holds a share of the weight's "
+        "numbers, and never less than the root of the larger side (rank_rule=share)",
         "without normalisation layers initial weights are as large as the task's own (init=matched): by the authors' "
         "law (fan_in) the CNN learns little at keep ratio 0.4 and nothing at 0.2",
         "no Jacobian regularisation: neither the authors' notebook nor Flower's baseline has it",

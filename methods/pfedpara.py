@@ -24,6 +24,8 @@ class PFedPara(Hadamard):
     summary = "as fedpara, but half of the factors stay with the client: personal models, half of the bytes"
     paper = "pFedPara of Hyeon-Woo et al., FedPara, ICLR 2022"
     deviations = (
+        "ranks follow the paper; the authors' notebook takes the smallest one that holds a share of the weight's "
+        "numbers, and never less than the root of the larger side (rank_rule=share)",
         "without normalisation layers initial weights are as large as the task's own (init=matched): by the authors' "
         "law (fan_in) the CNN diverges",
         "no Jacobian regularisation: neither the authors' notebook nor Flower's baseline has it",

@@ -36,8 +36,8 @@ VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
     ("heterofl", RESNET, {"statistics": "batch", "weights": "samples"}),
     ("fedrolex", CNN, {"masked_loss": False, "label_rows": False}),
     ("fedhm", CNN, {"masked_loss": True, "label_rows": "sum", "factor_decay": True}),
-    ("fedpara", CNN, {"rank_rule": "interpolated", "tanh": True}),
-    ("pfedpara", CNN, {"rank_rule": "interpolated", "weights": "uniform"}),
+    ("fedpara", CNN, {"rank_rule": "share", "tanh": True}),
+    ("pfedpara", CNN, {"rank_rule": "share", "weights": "uniform"}),
 ]
 
 

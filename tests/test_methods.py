@@ -50,7 +50,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("inclusivefl", {}),
     ("fedhm", {}),
     ("fedpara", {}),
-    ("fedpara", {"rank_rule": "interpolated"}),
+    ("fedpara", {"rank_rule": "share"}),
     ("pfedpara", {}),
     ("heterofl", {}),
     ("fedrolex", {}),

@@ -29,7 +29,7 @@ OWN = {f"conv2.weight_{letter}2" for letter in "toi"}
 
 
 def pfedpara(levels: tuple[float, ...] = (0.5,)) -> tuple[Method, Server]:
-    task, method = small_task(CNN), method_of("pfedpara", init="matched")
+    task, method = small_task(CNN), method_of("pfedpara", init="matched", rank_rule="share")
     method.levels = levels
     return method, method.setup(initial(task), task)
 

@@ -27,10 +27,10 @@ FACTOR = "factor/"
 class HadamardParams:
     """Ranks, initial values and averages."""
 
-    rank_rule: Literal["share", "interpolated"] = parameter(
-        "share",
-        "rank for a keep ratio: that share of a weight's numbers (the authors' notebook), or so far between the "
-        "smallest and the largest rank (Flower)",
+    rank_rule: Literal["interpolated", "share"] = parameter(
+        "interpolated",
+        "rank for a keep ratio: so far between the smallest and the largest rank (the paper), or that share of a "
+        "weight's numbers (the authors' notebook)",
     )
     init: Literal["fan_in", "fan_out", "matched"] | None = parameter(
         None,

@@ -7,7 +7,7 @@ from typing import Literal
 
 from bench.models.hadamard import factor_shapes
 
-Rule = Literal["share", "interpolated"]
+Rule = Literal["interpolated", "share"]
 Init = Literal["fan_in", "fan_out", "matched"]
 
 
@@ -29,10 +29,14 @@ def smallest_rank(shape: tuple[int, ...], rule: Rule) -> int:
 def rank_for(shape: tuple[int, ...], keep: float, rule: Rule) -> int:
     """Return the rank R of a weight for a keep ratio g.
 
-    "share", from the authors' notebook: the smallest R that holds at least g of the weight's numbers, and at least
-    :func:`smallest_rank`; for a kernel ``2 R (O + I + R k^2) >= g O I k^2``. "interpolated", from Flower's baseline:
-    between the smallest rank and the largest that holds no more numbers than the weight,
-    ``ceil((1 - g) R_min + g R_max)``. Neither code has matrices; for them the same is asked of ``2 R (m + n)``.
+    "interpolated" (the paper, section 3.1, with g as its gamma; Flower's baseline): between the smallest rank and the
+    largest that holds no more numbers than the weight, ``ceil((1 - g) R_min + g R_max)``. "share" (the authors'
+    notebook): the smallest R that holds at least g of the weight's numbers, and at least :func:`smallest_rank`; for a
+    kernel ``2 R (O + I + R k^2) >= g O I k^2``. Neither code has matrices; for them the same is asked of
+    ``2 R (m + n)``.
+
+    What is rounded up is rounded to nine decimals first, as :func:`bench.spectral.decompose.rank_of` does:
+    60.0000000001 is 60 and not 61, whether the excess is binary rounding or a digit of the keep ratio.
     """
     least = smallest_rank(shape, rule)
     if rule == "share":
