@@ -72,8 +72,8 @@ class OrigDrop(Nested):
         self.keeps_tail = self.params.tail == "keep"
         if self.released and any(isinstance(module, nn.LSTM) for module in model.modules()):
             raise Skip("the released OrigDrop is not defined for LSTMs: the authors' code stops there")
-        if self.params.last_relu == "lost" or (self.released and self.params.last_relu is None):
-            lose_last_relu(model)
+        lost = self.params.last_relu == "lost" or (self.released and self.params.last_relu is None)
+        self.equals_fedavg = not (lost and lose_last_relu(model))
         return super().setup(model, task)
 
     def select(self, server: Server, cohort: Cohort, streams: Streams) -> list[Selection]:

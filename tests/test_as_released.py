@@ -215,6 +215,7 @@ def test_origdrop_as_released_has_its_first_relu_alone(parameters: dict[str, Any
     for model in (server.model, built.method.full_model(server), built.method.extract(server, selection)):
         expected = dense_logits(server.model, inputs, not lost)
         torch.testing.assert_close(model(inputs), expected, rtol=1e-9, atol=1e-9)
+    assert built.method.equals_fedavg is not lost  # with all channels it is FedAvg but for the ReLU
 
 
 def participations(built: Federation) -> list[tuple[int, int, int]]:

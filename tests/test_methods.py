@@ -364,7 +364,8 @@ def test_origdrop_with_all_channels_is_fedavg(name: str, variant: str) -> None:
     # The released average is rounded otherwise, which further rounds of so small a network would magnify.
     training = {} if variant == "nested" else {"rounds": 1}
     reference, expected = run(federation("fedavg", name, parameters={"weights": "uniform"}, training=training))
-    rounds, after = run(federation("origdrop", name, keep=1.0, parameters={"variant": variant}, training=training))
+    parameters = {"variant": variant, "last_relu": "kept"}
+    rounds, after = run(federation("origdrop", name, keep=1.0, parameters=parameters, training=training))
     for parameter, value in expected.items():
         tolerance = 0.0 if variant == "nested" else 1e-6
         torch.testing.assert_close(after[parameter], value, rtol=tolerance, atol=tolerance)

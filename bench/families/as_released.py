@@ -149,10 +149,9 @@ def _noted(updates: Iterable[Update], last_round: Tensor, round_number: int) -> 
         yield update
 
 
-def lose_last_relu(model: nn.Module) -> None:
-    """Let a model compute as the released code's, from now on, in which it and its sub-models apply each layer once."""
-    if isinstance(model, Model):
-        model.lose_repeated_layers()
+def lose_last_relu(model: nn.Module) -> bool:
+    """Let a model and its sub-models compute as the released code's, from now on; return whether that is a change."""
+    return isinstance(model, Model) and model.lose_repeated_layers()
 
 
 def with_released(params: Any) -> Any:

@@ -87,12 +87,15 @@ class Model(nn.Module, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no hidden layers that can be scaled")
 
-    def lose_repeated_layers(self) -> None:
+    def lose_repeated_layers(self) -> bool:
         """Apply each layer once from now on, as what PriSM's released code converts a model into.
+
+        Returns whether that changes the model.
 
         That code chains the layers of a model in their order, so that a ReLU that the model applies twice acts in its
         first place alone. Residual blocks are converted as a whole and lose nothing.
         """
+        return False
 
 
 class FactoredLayer(nn.Module, ABC):

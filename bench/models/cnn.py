@@ -45,8 +45,9 @@ class CNN(Model):
     def scale_hidden(self, rate: float) -> None:
         self.hidden_scale = rate
 
-    def lose_repeated_layers(self) -> None:
+    def lose_repeated_layers(self) -> bool:
         self.last_relu = False
+        return True
 
     def _scaled(self, hidden: Tensor) -> Tensor:
         """Divide in training by the scale; a positive one may come after the pool as well as before it."""
