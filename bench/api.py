@@ -215,7 +215,11 @@ class Method(ABC):
 
     @abstractmethod
     def extract(self, server: Server, selection: Selection) -> nn.Module:
-        """Return a client's sub-model: a small dense module that shares no memory with the server's."""
+        """Return a client's sub-model: a small dense module that shares no memory with the server's.
+
+        The clients of a cohort are asked for in any order, as workers become free: what is drawn at random is drawn in
+        ``select``.
+        """
 
     @abstractmethod
     def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> Server:

@@ -57,6 +57,7 @@ def tune(
     from bench.runtime import cores, device_named
     from bench.tuning.crew import run_searches
     from bench.tuning.display import TuneDisplay
+    from bench.tuning.held_out import few_lines, held_out
     from bench.tuning.results import trials_of, write_trials
     from bench.tuning.study_file import read_study
     from bench.tuning.tables import ended
@@ -79,6 +80,8 @@ def tune(
     total = study.budget.trials * len(study.searches)
     spent = f"{several(len(study.searches), 'method')} of {several(study.budget.trials, 'trial')} each"
     say(f"{study.title}: {spent}: {before} of {total} ended")
+    few = few_lines(held_out(study, plugins), len(study.seeds))
+    say(*few)
     with TuneDisplay(out, total, before) as display, Interruption() as interruption:
         run_searches(
             study, folder, storage=storage, plugins=plugins, device=place, jobs=parallel, on_event=display.show,
@@ -100,6 +103,7 @@ def tune(
         out.print(f"failed trials: {failed}; the table of trials has the reasons", style="red", soft_wrap=True)
     if report:
         failed += _report(study, choices, path, folder, storage, plugins, place, parallel, start + limit)
+    say(*few)
     raise typer.Exit(SOME_FAILED if failed else OK)
 
 

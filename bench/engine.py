@@ -24,6 +24,7 @@ from bench.cell import Cell
 from bench.cost import peak_memory_bytes, reset_peak_memory
 from bench.evaluation import BatchScore, Score, batch_count, score_batches, total_score
 from bench.federation import Federation
+from bench.handing_out import HandedOut, Jobs
 from bench.pool import Pool
 from bench.runtime import prepare_process
 from bench.static_norm import batch_statistics, calibrated, has_statistics, statistics_batches, with_statistics
@@ -34,7 +35,10 @@ class Engine(Protocol):
     """Trains cohorts and evaluates models."""
 
     def train(self, jobs: Iterable[Job]) -> Iterator[Trained]:
-        """Train the clients' sub-models; results come in the order of the jobs, which are drawn as needed."""
+        """Train the clients' sub-models; results come in the order of the jobs, which are drawn as needed.
+
+        Those of :class:`Jobs` may be drawn in any order.
+        """
         ...
 
     def evaluate(self, model: nn.Module, by_class: bool = False) -> Score:
@@ -96,6 +100,10 @@ class ParallelEngine:
         self._pool = Pool(workers, _start_worker, federation.cell, tuple(plugins))
 
     def train(self, jobs: Iterable[Job]) -> Iterator[Trained]:
+        if isinstance(jobs, Jobs):
+            handed_out = HandedOut(jobs, lambda packed: self._pool.submit(_train, packed), _packed, self.workers)
+            yield from map(self._unpacked, handed_out.in_order())
+            return
         # A short queue keeps the workers busy and few sub-models alive.
         waiting: deque[Future[tuple[bytes, tuple[int, int]]]] = deque()
         for job in jobs:

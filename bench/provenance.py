@@ -38,6 +38,7 @@ SIMULATION_PATH = (
     "evaluation.py",
     "families",
     "federation.py",
+    "handing_out.py",
     "kernels",
     "lanes.py",
     "models",

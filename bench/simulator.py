@@ -5,22 +5,23 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.api import Selection, Server, Update
-from bench.cost import CostMeter, bytes_of
+from bench.api import Client, Selection, Server, Update
+from bench.cost import Cost, CostMeter, bytes_of
 from bench.diagnostics.observer import Observer
 from bench.diagnostics.rank import layer_ranks
 from bench.engine import Engine
 from bench.errors import BenchError
 from bench.evaluation import Score, expected_acc
 from bench.federation import Federation
+from bench.handing_out import Jobs
 from bench.models.base import Model
 from bench.round import Level, Member, Round
 from bench.spectral.decompose import NotFinite
@@ -43,9 +44,11 @@ class Simulation:
         self.meter = CostMeter(federation.task)
         self.observer = Observer(self.method, engine, federation.cell.diagnostics)
         self.completed = 0
-        # Of the clients whose sub-models were handed out and who have not reported yet: bytes received, and operations
-        # a sample of the forward pass and of both passes.
-        self._handed_out: deque[tuple[int, float, float]] = deque()
+        # Of the clients whose sub-models were handed out and who have not reported yet, by their place in the cohort:
+        # cost, bytes received, and operations a sample of the forward pass and of both passes.
+        self._handed_out: dict[int, tuple[Cost, int, float, float]] = {}
+        self._operations: dict[float, float] = {}
+        """Of both passes, a sample, as last counted, by keep ratio."""
 
     def rounds(self, resume: Mapping[str, Any] | None = None) -> Iterator[Round]:
         """Run the federation and yield each round when it is complete, round 0 (the initial model) first.
@@ -128,6 +131,7 @@ class Simulation:
     def _updates(self, server: Server, selections: list[Selection], this: Round) -> Iterator[Update]:
         """Train the cohort and yield one update after the other, in the cohort's order."""
         passes, loss = 0, 0.0
+        self._handed_out.clear()
         trained = self.engine.train(self._jobs(server, selections, this))
         for place, selection in enumerate(selections):
             before = this.seconds["extract"] + this.seconds["count"]
@@ -136,43 +140,55 @@ class Simulation:
             # The engine asks for the next sub-model while it trains: that time is the server's.
             this.seconds["train"] -= this.seconds["extract"] + this.seconds["count"] - before
             passes, loss = passes + result.passes, loss + result.loss * result.passes
-            down_bytes, forward, both = self._handed_out.popleft()
+            cost, down_bytes, forward, both = self._handed_out.pop(place)
+            this.costs.append(cost)
+            this.down_bytes += down_bytes
             up_bytes = bytes_of(result.parameters.values()) + bytes_of(result.momentum.values())
             this.up_bytes += up_bytes
             this.forward_macs += round(forward * result.passes)
             this.train_macs += round(both * result.passes)
-            this.members.append(Member(selection.client, this.costs[place], down_bytes, up_bytes, result.loss))
+            this.members.append(Member(selection.client, cost, down_bytes, up_bytes, result.loss))
             update = Update(selection, result.parameters, result.momentum, result.local)
             self.observer.keep(update)
             yield update
         this.train_loss = loss / passes if passes else None
 
-    def _jobs(self, server: Server, selections: list[Selection], this: Round) -> Iterator[Job]:
-        """Extract one sub-model after the other, as the engine asks for them."""
-        for selection in selections:
-            with _timed(this, "extract"):
-                submodel = self.method.extract(server, selection)
-                self._check_apart(server, submodel)
-                momentum = self.method.initial_momentum(server, selection)
-                learning_rates = self.method.learning_rates(server, selection, this.number)
-                if learning_rates is not None and len(learning_rates) != self.recipe.local_epochs:
-                    raise BenchError(
-                        f"method {self.method.name!r}: learning_rates returned {len(learning_rates)} rates; "
-                        f"allowed: one for each of the {self.recipe.local_epochs} local epochs, or None"
-                    )
-            with _timed(this, "count"):
-                cost = self.meter.of(submodel)
-                sent = list(self.method.received(server, selection, submodel))
-                if not all(isinstance(tensor, Tensor) for tensor in sent):
-                    raise BenchError(f"method {self.method.name!r}: received named {sent!r:.80}; allowed: tensors")
-                down_bytes = bytes_of(sent) + bytes_of((momentum or {}).values())
-                networks = [(self.meter.of(network), passes) for network, passes in self.method.computed(submodel)]
-            this.costs.append(cost)
-            this.down_bytes += down_bytes
-            forward = math.fsum(own.macs * passes for own, passes in networks)
-            both = math.fsum(own.train_macs * passes for own, passes in networks)
-            self._handed_out.append((down_bytes, forward, both))
-            yield Job(selection.client.number, this.number, submodel, momentum, learning_rates)
+    def _jobs(self, server: Server, selections: list[Selection], this: Round) -> Jobs:
+        """Return the cohort's jobs, with what each is expected to take: operations times samples."""
+        return Jobs(
+            partial(self._job, server, selections, this), [self._work(selection.client) for selection in selections]
+        )
+
+    def _work(self, client: Client) -> float:
+        """Return a client's operations an epoch as far as they are known: of no such client, in line with others."""
+        by_keep = max((operations / keep for keep, operations in self._operations.items()), default=1.0)
+        return self._operations.get(client.keep, client.keep * by_keep) * client.samples
+
+    def _job(self, server: Server, selections: list[Selection], this: Round, place: int) -> Job:
+        """Extract one sub-model, when the engine asks for it."""
+        selection = selections[place]
+        with _timed(this, "extract"):
+            submodel = self.method.extract(server, selection)
+            self._check_apart(server, submodel)
+            momentum = self.method.initial_momentum(server, selection)
+            learning_rates = self.method.learning_rates(server, selection, this.number)
+            if learning_rates is not None and len(learning_rates) != self.recipe.local_epochs:
+                raise BenchError(
+                    f"method {self.method.name!r}: learning_rates returned {len(learning_rates)} rates; "
+                    f"allowed: one for each of the {self.recipe.local_epochs} local epochs, or None"
+                )
+        with _timed(this, "count"):
+            cost = self.meter.of(submodel)
+            sent = list(self.method.received(server, selection, submodel))
+            if not all(isinstance(tensor, Tensor) for tensor in sent):
+                raise BenchError(f"method {self.method.name!r}: received named {sent!r:.80}; allowed: tensors")
+            down_bytes = bytes_of(sent) + bytes_of((momentum or {}).values())
+            networks = [(self.meter.of(network), passes) for network, passes in self.method.computed(submodel)]
+        forward = math.fsum(own.macs * passes for own, passes in networks)
+        both = math.fsum(own.train_macs * passes for own, passes in networks)
+        self._operations[selection.client.keep] = both
+        self._handed_out[place] = cost, down_bytes, forward, both
+        return Job(selection.client.number, this.number, submodel, momentum, learning_rates)
 
     def _check_apart(self, server: Server, submodel: nn.Module) -> None:
         """Refuse a sub-model whose training would change the server's model in place."""

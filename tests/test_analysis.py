@@ -28,8 +28,9 @@ def test_headline_is_the_mean_of_the_last_evaluations() -> None:
 
 
 def test_the_initial_model_is_not_in_the_headline() -> None:
-    both = final_accuracy(table(cell("a", [0.1, 0.5]), cell("b", [0.1], seed=1)))
+    both = final_accuracy(table(cell("a", [0.9, 0.5]), cell("b", [0.1], seed=1)))
     assert both["final_acc"].tolist() == pytest.approx([0.5, math.nan], nan_ok=True)
+    assert both["oracle_acc"].tolist() == pytest.approx([0.5, math.nan], nan_ok=True)
     assert both["evaluations"].tolist() == [1, 0]
 
 

@@ -88,6 +88,11 @@ def test_short_curves_are_not_smoothed_and_cells_do_not_mix() -> None:
     values = curves.groupby("cell")["value"].apply(list)
     assert values["a"] == [0.1, 0.5, 0.9]
     assert values["b"] == pytest.approx([1.0] * 20)
+    swinging = [0.0, 1.0] * 10
+    curves = smoothed(curves_of(cell("a", swinging[:19]), cell("b", swinging, seed=1)), least=20)
+    values = curves.groupby("cell")["value"].apply(list)
+    assert values["a"] == swinging[:19]
+    assert values["b"][1] == pytest.approx(1 / 1.95)  # weights 1 and 0.95
 
 
 def test_middle_is_nearest_to_half_way_and_early_where_two_are() -> None:

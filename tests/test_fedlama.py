@@ -67,6 +67,8 @@ def test_less_critical_layers_of_an_example_worked_by_hand() -> None:
     # All discrepancy in a bias that may not be chosen: delta stays 0 and never crosses.
     assert less_critical([0.0, 0.0, 5.0], [*pieces[:2], Piece("bias", (), 4, False)]) == {0, 1}
     assert less_critical([0.0, 0.0, 0.0], pieces) == {0, 1, 2}
+    # At equal shares, a half each, the discrepancy does not yet exceed what is left: the second one is taken too.
+    assert less_critical([1.0, 1.0], [Piece("one", (), 4), Piece("other", (), 4)]) == {0, 1}
 
 
 def test_spread_is_the_mean_squared_distance_from_the_mean() -> None:

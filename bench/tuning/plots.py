@@ -16,8 +16,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna.visualization import matplotlib as optuna_plots
 
 from bench.analysis.series import SERIES
+from bench.figures.chance import draw_chance
+from bench.figures.curve_panels import joined
 from bench.figures.files import save_figure
 from bench.figures.style import RC, stamp, use_style
+from bench.tuning.held_out import in_words
 from bench.tuning.space import Search
 from bench.tuning.words import several
 
@@ -26,6 +29,8 @@ SIZE = (5.2, 3.4)  # inches, of a plot with one panel
 PANEL = 2.6  # inches, the width of each of several panels
 CONTOUR = ("kappa", "lambda")
 """The two parameters of the contour where both are searched; else the first two."""
+OF_ACCURACY = ("history", "slice")
+"""Plots whose vertical axis is the accuracy on held-out samples."""
 DECADES = 30
 """Ratio of a logarithmic axis's ends above which only powers of ten are labelled."""
 SEVERAL = 3
@@ -73,11 +78,22 @@ def draw_plots(
                 legend = axes.get_legend()
                 if legend is not None:  # the note says it
                     legend.remove()
+            note = joined(note, *_chance_and_few(name, figure, rows))
             figure.set_size_inches(max(SIZE[0], PANEL * sum(1 for axes in figure.axes if axes.get_xlabel())), SIZE[1])
             stamp(figure, {"trials": evidence(rows)}, f"{name.capitalize()}: {title}", note)
             files += save_figure(figure, folder, f"tune-{name}-{search.slug}")
             pyplot.close(figure)
     return files
+
+
+def _chance_and_few(name: str, figure: Figure, rows: pd.DataFrame) -> tuple[str, str]:
+    """Draw the chance level where an axis is the accuracy, and return the words for it and for few held-out samples."""
+    panels = [axes for axes in figure.axes if axes.get_xlabel()] if name in OF_ACCURACY else []
+    chance = draw_chance(panels, rows)
+    level = "".join(f"Grey line: {entry.get_label()}." for entry in chance.entries) or chance.note
+    samples = rows["held_out"].dropna() if "held_out" in rows else rows["trial"].iloc[:0]
+    few = in_words(int(samples.min())) if len(samples) else ""
+    return level, few and f"{few[0].upper()}{few[1:]}."
 
 
 def readable(study: optuna.Study, trials: list[FrozenTrial], search: Search) -> optuna.Study:

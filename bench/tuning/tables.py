@@ -6,12 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from optuna.trial import FrozenTrial, TrialState
 
 from bench import registry
 from bench.schema import WORD, table_of
 from bench.tuning.dimension import Dimension
+from bench.tuning.held_out import held_out
 from bench.tuning.space import Search
 from bench.tuning.study_file import Study
 
@@ -31,6 +33,8 @@ TRIAL_FIELDS = [
     pa.field("alpha", pa.float64()),
     pa.field("data_title", WORD, nullable=False),
     pa.field("stand_in", pa.bool_(), nullable=False),
+    pa.field("classes", pa.int32()),
+    pa.field("held_out", pa.int32()),
     pa.field("trial", pa.int32(), nullable=False),
     pa.field("state", WORD, nullable=False),
     pa.field("validation_acc", pa.float64()),
@@ -41,9 +45,10 @@ TRIAL_FIELDS = [
     pa.field("reason", pa.string(), nullable=False),
     pa.field("cells", pa.list_(pa.string()), nullable=False),
 ]
-"""``label`` is what the study file calls a method or its variant; ``validation_acc`` is there for complete trials
-alone; ``pruned_at`` counts the rounds of all seeds one after the other; ``cells`` are folders in ``study/``. A column
-``param_<name>`` follows for each searched parameter, empty where a method does not search it."""
+"""``label`` is what the study file calls a method or its variant; ``classes`` are those of the training data;
+``held_out`` is how many samples trials are judged on, of the seed that has the fewest; ``validation_acc`` is there
+for complete trials alone; ``pruned_at`` counts the rounds of all seeds one after the other; ``cells`` are folders in
+``study/``. A column ``param_<name>`` follows for each searched parameter, empty where a method does not search it."""
 
 Trials = list[tuple[Search, list[FrozenTrial]]]
 """Each search with the trials of it that count, by number."""
@@ -70,7 +75,12 @@ def trials_table(study: Study, trials: Trials, plugins: tuple[Path, ...] = ()) -
     schema = pa.schema(
         [*TRIAL_FIELDS, *(parameters[name] for name in sorted(parameters))], metadata={"schema_version": str(VERSION)}
     )
-    rows = [row for search, own in trials for row in _rows(search, own, parameters, study.seeds[0], plugins)]
+    samples = held_out(study, plugins)
+    rows = [
+        {**row, "held_out": samples[search.task]}
+        for search, own in trials
+        for row in _rows(search, own, parameters, study.seeds[0], plugins)
+    ]
     return table_of(rows, schema)
 
 
@@ -78,6 +88,7 @@ def _rows(
     search: Search, trials: list[FrozenTrial], parameters: Iterable[str], seed: int, plugins: tuple[Path, ...]
 ) -> list[dict[str, Any]]:
     cell = search.cell(search.paper, seed, plugins=plugins)
+    data = registry.task(cell.task).build(cell).data(cell.data)
     about = {
         "task": search.task,
         "label": search.label,
@@ -85,8 +96,9 @@ def _rows(
         "keep": cell.keep,
         "partition": cell.partition,
         "alpha": cell.alpha,
-        "data_title": registry.task(cell.task).build(cell).data(cell.data).title,
+        "data_title": data.title,
         "stand_in": cell.data == "stand-in",
+        "classes": len(np.unique(data.train.labels)),
     }
     best = best_of(trials)
     return [
