@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pandas as pd
 import pytest
 from pages import (
     FULL,
+    NAMED,
     agree,
     check,
     chosen,
@@ -177,19 +179,23 @@ def test_tuning() -> None:
 
 
 def test_prism_ablation() -> None:
-    """What the page says of the switches of PriSM's released code, if it says it in these words."""
-    text = " ".join(page_text("docs/methods.md").split())
-    said = re.search(
-        r"uniform sampling costs (\d+) points \((\d+) to (\d+)\) and all departures together (\d+) \((\d+) to (\d+)\)",
-        text,
-    )
-    if not said:
-        pytest.skip("the page does not say so any more")
+    """Each seed of each setting of PriSM, and its difference to the plain method."""
+    found = only("docs/methods.md", head="setting")
     plain = chosen("prism-ablation", label="prism")
-    for numbers, label in ((said.groups()[:3], "sampling=uniform"), (said.groups()[3:], "as_released=True")):
-        loss = paired(plain, chosen("prism-ablation", label=f"prism ({label})"))
-        half = half_width(loss)
-        assert all(map(rounds_to, numbers, (loss.mean(), loss.mean() - half, loss.mean() + half))), (label, numbers)
+    labels = set(table("prism-ablation", "cells")["label"].astype(str))
+    for row in found.rows:
+        (name,) = NAMED.findall(row[0])
+        label = name if name in labels else f"prism ({name.replace('=true', '=True')})"
+        labels.remove(label)
+        cells = chosen("prism-ablation", label=label)
+        for column, words in zip(found.head[1:-1], row[1:-1], strict=True):
+            value = cells["acc"][int(column.removeprefix("seed "))]
+            assert agree(words, [] if pd.isna(value) else [value]), (label, column)
+        gain = paired(cells, plain)
+        numbers = [] if label == "prism" else [gain.mean(), half_width(gain)]
+        assert agree(row[-1], numbers), (label, row[-1], numbers)
+        assert label == "prism" or row[-1].startswith("**") == (abs(numbers[0]) > numbers[1]), label
+    assert not labels, f"not on the page: {labels}"
 
 
 KNOWN = {
