@@ -83,7 +83,7 @@ def test_missing_doubled_and_foreign_shards(names: list[str], problem: str, tmp_
 def test_a_second_download_is_left_out_and_said(copy: str, tmp_path: Path) -> None:
     found, lines = splits(tmp_path, "train-0-of-1.parquet=x", f"train-0-of-1{copy}.parquet=x")
     assert found["train"] == ["train-0-of-1.parquet"]
-    assert lines == [f"train-0-of-1{copy}.parquet: the same bytes as train-0-of-1.parquet, not read"]
+    assert lines == [f"'train-0-of-1{copy}.parquet': the same bytes as 'train-0-of-1.parquet', not read"]
 
 
 def test_a_copy_alone_is_the_file(tmp_path: Path) -> None:

@@ -159,9 +159,28 @@ def test_the_command_says_what_it_read_and_what_not(tmp_path: Path) -> None:
     characters(tmp_path / "[b]d" / "train-00000-of-00001 (1).parquet", 1)
     done = run_import(tmp_path / "[b]d")
     assert done.exit_code == 0, done.output
-    assert "train-00000-of-00001 (1).parquet: the same bytes as train-00000-of-00001.parquet, not read" in done.output
+    assert (
+        "'train-00000-of-00001 (1).parquet': the same bytes as 'train-00000-of-00001.parquet', not read" in done.output
+    )
     assert f"read from {tmp_path}/[b]d: 'train-00000-of-00001.parquet'" in done.output
     assert "FEMNIST: 36 training and 4 test samples are ready" in done.output
+
+
+def test_names_that_are_no_text_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / os.fsdecode(b"d\xff")
+    written = characters(tmp_path / "train-00000-of-00001.parquet", 1)
+    (folder / os.fsdecode(b"\xff")).mkdir(parents=True)
+    written.rename(folder / os.fsdecode(b"\xff") / written.name)
+    bench = CommandLine(monkeypatch, capsys)
+    done = bench("data", "import", "femnist", folder)
+    assert done.code == 0, done
+    assert "read from" in done.out
+    assert bench("data", "list").code == 0
+    broken = folder / "train\nx.parquet"
+    broken.write_bytes(b"PAR1")
+    assert "cannot be read as parquet" in bench.refused("data", "import", "femnist", broken)
 
 
 def test_the_named_file_is_read_and_not_its_neighbour(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def _without_copies(tree: Tree, group: Sequence[Shard], report: Callable[[str], 
                     f"{tree.path}: {first.name!r} and {other.name!r} are different files for one part of the data,"
                     " keep the right one"
                 )
-            report(f"{other.name}: the same bytes as {first.name}, not read")
+            report(f"{other.name!r}: the same bytes as {first.name!r}, not read")
         yield first
 
 

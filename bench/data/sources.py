@@ -189,10 +189,14 @@ def _must_be_here(name: str) -> None:
 
 
 def _store(source: Source, place: Path, origin: str | None, progress: Progress | None) -> Dataset:
-    data = source.read(place, progress)
-    return cache.write(
-        source.name, data.train, data.test, title=data.title, classes=data.classes, source=origin or data.source
-    )
+    data = source.read(place, None if progress is None else lambda line: progress(_printable(line)))
+    read_from = _printable(origin or data.source)
+    return cache.write(source.name, data.train, data.test, title=data.title, classes=data.classes, source=read_from)
+
+
+def _printable(line: str) -> str:
+    """Return a line that any terminal takes: names of files may hold bytes that are no text."""
+    return line.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _availability(source: Source) -> Availability:

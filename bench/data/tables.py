@@ -37,9 +37,8 @@ def batches(
     from pyarrow import parquet
 
     wanted = [(column,) if isinstance(column, str) else column for column in columns]
-    source = file if isinstance(file, Path) else pyarrow.BufferReader(file)
     try:
-        with parquet.ParquetFile(source) as table:
+        with parquet.ParquetFile(_source(file)) as table:
             if table.metadata.num_rows > MOST_ROWS:
                 raise BenchError(f"{place}: {table.metadata.num_rows:,} rows, at most {MOST_ROWS:,} expected")
             names = table.schema_arrow.names
@@ -59,14 +58,23 @@ def batches(
         raise BenchError(f"{place}: cannot be read as parquet ({' '.join(str(error).split())})") from error
 
 
+def _source(file: Path | bytes) -> Path | pyarrow.BufferReader:
+    import pyarrow
+
+    if isinstance(file, Path):
+        if str(file).isprintable():
+            return file
+        file = file.read_bytes()  # Arrow opens no path with bytes that are no text
+    return pyarrow.BufferReader(file)
+
+
 def own_names(place: str, file: Path | bytes, column: str) -> list[str] | None:
     """Return the list of class names that Hugging Face's files have for a column; None where there is none."""
     import pyarrow
     from pyarrow import parquet
 
-    source = file if isinstance(file, Path) else pyarrow.BufferReader(file)
     try:
-        with parquet.ParquetFile(source) as table:
+        with parquet.ParquetFile(_source(file)) as table:
             metadata = table.schema_arrow.metadata or {}
         names = json.loads(metadata[b"huggingface"])["info"]["features"][column]["names"]
         return [str(name) for name in names]

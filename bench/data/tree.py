@@ -43,7 +43,8 @@ class Tree:
 
     def place(self, name: str) -> str:
         """Return where a file is, for a sentence."""
-        return f"{self.path}, {name}" if self._packed else str(self._folder / name)
+        place = f"{self.path}, {name}" if self._packed else str(self._folder / name)
+        return place if place.isprintable() else repr(place)  # a name may hold line breaks, or bytes that are no text
 
     def read(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """Yield name and content of the named files, in any order.
