@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,8 @@ from bench.checkpoint import Checkpoint
 from bench.errors import StorageError
 from bench.running import run_cell
 from bench.tuning import trial as trial_module
-from bench.tuning.plots import readable
-from bench.tuning.pruning import Judge, MedianSettings
-from bench.tuning.sampler import PerTrialSampler
-from bench.tuning.storage import JOURNAL, open_storage, open_study
+from bench.tuning.storage import JOURNAL
 from bench.tuning.study_file import Study
-from bench.tuning.tables import best_of
 from bench.tuning.work import Assignment, Worker, cell_store
 
 PRISM = "[methods.prism]\nlr = { low = 0.01, high = 0.5 }\n"
@@ -266,36 +261,3 @@ def test_what_is_left_out_means_the_papers_value(tmp_path: Path) -> None:
         [row["test_loss"] for row in outcome.rounds if row["test_loss"] is not None] for outcome in (first, second)
     ]
     assert np.allclose(*accuracies, rtol=1e-5)
-
-
-def test_each_trial_draws_from_a_stream_of_its_own(tmp_path: Path) -> None:
-    """Of random trials, which depend on no others, no two are alike, and a trial is the same in each process."""
-    study = study_of(tmp_path, PRISM)
-    (search,) = study.searches
-    frozen = [optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING) for _ in range(3)]
-    opened = optuna.create_study()
-
-    def suggested(number: int) -> dict[str, Any]:
-        frozen[number].number = number
-        sampler = PerTrialSampler(replace(study.sampler, n_startup_trials=10), search)
-        return sampler.sample_relative(opened, frozen[number], sampler.space)
-
-    assert suggested(1) == suggested(1)
-    for name in suggested(1):
-        assert suggested(1)[name] != suggested(2)[name]
-
-
-def test_a_higher_accuracy_is_better_everywhere(tmp_path: Path) -> None:
-    """For Optuna's sampler and plots, for its pruners, and for what is chosen in the end."""
-    study = study_of(tmp_path, PRISM)
-    (search,) = study.searches
-    opened = open_study(study, search, open_storage(None, tmp_path), ())
-    assert opened.direction == readable(opened, [], search).direction == optuna.study.StudyDirection.MAXIMIZE
-    trials = [optuna.trial.create_trial(value=value) for value in (0.2, 0.7, 0.5)]
-    best = best_of(trials)
-    assert best is not None and best.value == 0.7
-    for accuracy, ends in ((0.1, True), (0.9, False)):
-        watched = optuna.create_study(direction="maximize")
-        watched.add_trial(optuna.trial.create_trial(value=0.5, intermediate_values={1: 0.5}))
-        judge = Judge(watched, watched.ask(), MedianSettings(n_startup_trials=1), steps=4)
-        assert judge.prunes(1, accuracy) == ends
