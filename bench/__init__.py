@@ -58,6 +58,7 @@ def run(
     from bench.config import AXES, TABLES, make_cell, table
     from bench.duration import long_waits
     from bench.errors import BenchError
+    from bench.files import expanded
     from bench.launch.apart import Order, run_apart
     from bench.possible import check_room, slow_precisions
     from bench.running import run_cell
@@ -72,7 +73,7 @@ def run(
     values["training"] = {**table(values.get("training", {}), "bench.run, training"), **training}
     if plugin is not None and not isinstance(plugin, str | Path):
         raise BenchError(f"bench.run: plugin = {plugin!r} is not possible; allowed: the path of a file")
-    plugins = () if plugin is None else (Path(plugin),)
+    plugins = () if plugin is None else (expanded(plugin),)
     unknown = set(values) - {*AXES, *TABLES}
     if unknown:
         from bench.errors import choices
@@ -113,8 +114,9 @@ def load(folder: str | Path) -> dict[str, pd.DataFrame]:
     import pandas as pd
 
     from bench.errors import BenchError, one_line
+    from bench.files import expanded
 
-    files = sorted((Path(folder) / "tables").glob("*.parquet"))
+    files = sorted((expanded(folder) / "tables").glob("*.parquet"))
     if not files:
         raise BenchError(f"{folder}: there are no tables here; run 'python -m bench sweep' or 'plot' first")
     try:

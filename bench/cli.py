@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -70,6 +71,9 @@ def main() -> None:
     """Run the command line; a mistake the user can mend is one sentence and exit code 2."""
     signal.signal(signal.SIGTERM, _interrupt)
     use_agg()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding or a file's name cannot be written in
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except BenchError as error:
@@ -84,6 +88,23 @@ def main() -> None:
 
 def _interrupt(number: int, frame: Any) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        import bench
+
+        say(f"submodel-bench {bench.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _whole(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """A benchmark of sub-model federated learning: interchangeable methods on shared tasks."""
 
 
 @app.command("list")
@@ -205,7 +226,7 @@ def run(
         outcome = run_apart(order, display.show, display.note)
     if outcome.status != "done":
         out.print(f"{outcome.status}: {outcome.reason}", style="yellow", highlight=False, soft_wrap=True, markup=False)
-    out.print(f"saved in {store.path(cell)}", highlight=False, soft_wrap=True)
+    say(f"saved in {store.path(cell)}")
     final = final_accuracy(outcome.rounds) if outcome.status == "done" else None
     for line in [] if final is None else at_chance([(cell.task, final, whole(store.path(cell)))]):
         out.print(line, highlight=False, soft_wrap=True, markup=False)
@@ -239,9 +260,7 @@ def partition(
     values = {name: value for name, value in given.items() if value is not None}
     cell = make_cell({**values, "task": task, "method": "fedavg", "seed": seed, "tier": tier}, "command line")
     words, paths = draw(cell, results / "partitions")
-    out.print(words, highlight=False, soft_wrap=True)
-    for path in paths:
-        out.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    say(words, *(f"wrote {path}" for path in paths))
 
 
 @app.command()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from bench.files import expanded
+
 if TYPE_CHECKING:
     from bench.data.dataset import Dataset
 
@@ -34,7 +36,9 @@ def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="Name of
 @data_app.command("import")
 def data_import(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the data set.")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="File, folder or archive with the data.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", parser=expanded, help="File, folder or archive with the data.")
+    ],
 ) -> None:
     """Decode a data set from files you have."""
     from bench.data import import_path

@@ -9,13 +9,17 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
+
+from bench.cli_options import PATH
 
 Names = Annotated[
     list[str] | None,
     typer.Argument(metavar="METHOD", help="Methods to check; all of them, or those of --plugin, if left out."),
 ]
 Plugins = Annotated[
-    list[Path] | None, typer.Option("--plugin", help="A Python file that defines a method; may be given repeatedly.")
+    list[Path] | None,
+    typer.Option("--plugin", **PATH, help="A Python file that defines a method; may be given repeatedly."),
 ]
 Tasks = Annotated[
     list[str] | None, typer.Option("--task", help="Only on this task; may be given repeatedly. Left out: one a kind.")
@@ -51,7 +55,7 @@ def check(method: Names = None, plugin: Plugins = None, task: Tasks = None, set_
     passed, checker = True, Checker(tuple(plugins), tasks)
     with contextlib.closing(checker):
         for name in names:
-            with out.status(f"checking {name}"):
+            with out.status(f"checking {escape(name)}"):
                 report = checker.check(name, given[name])
             show(report, out)
             passed = passed and not report.failures
@@ -61,7 +65,7 @@ def check(method: Names = None, plugin: Plugins = None, task: Tasks = None, set_
 def new(
     name: Annotated[str, typer.Argument(help="The method's name, which is also its file's.")],
     family: Annotated[Family, typer.Option(help="What the method starts from.")] = Family.spectral,
-    folder: Annotated[Path, typer.Option(help="Where the folders methods and tests are.")] = Path("."),
+    folder: Annotated[Path, typer.Option(**PATH, help="Where the folders methods and tests are.")] = Path("."),
 ) -> None:
     """Write methods/NAME.py and tests/test_NAME.py: a method that runs and passes its checks as it stands."""
     from bench import registry

@@ -10,19 +10,26 @@ import typer
 from rich.console import Console
 
 from bench.errors import BenchError
+from bench.files import expanded
 from bench.written import IN_WORDS, number_in, whole_in
 
 OK, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
+
+PATH: dict[str, Any] = {"parser": expanded, "metavar": "PATH"}
+"""How an option is read that is a path: ``~`` is the user's home, also where no shell has seen it."""
 Plugin = Annotated[
-    list[Path] | None, typer.Option("--plugin", help="A Python file that defines a method; may be given repeatedly.")
+    list[Path] | None,
+    typer.Option("--plugin", **PATH, help="A Python file that defines a method; may be given repeatedly."),
 ]
 Device = Annotated[str, typer.Option(help="Where models are trained: auto, cpu, cuda or mps.")]
 Deterministic = Annotated[
     bool, typer.Option("--deterministic", help="Repeat to the bit on a GPU, at some cost of time; CPUs do so anyway.")
 ]
-Results = Annotated[Path, typer.Option(help="Folder of the results.")]
-SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="A sweep file, for example sweeps/quick.toml.")]
+Results = Annotated[Path, typer.Option(**PATH, help="Folder of the results.")]
+SweepFile = Annotated[
+    Path, typer.Argument(metavar="FILE", parser=expanded, help="A sweep file, for example sweeps/quick.toml.")
+]
 
 out = Console()
 

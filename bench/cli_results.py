@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bench.cli_options import OK, SOME_FAILED, Plugin, Results, SweepFile, say
+from bench.files import expanded
 
 results_app = typer.Typer(help="Folders of results.", no_args_is_help=True)
 
@@ -48,8 +49,13 @@ def gc(
 
 @results_app.command()
 def merge(
-    into: Annotated[Path, typer.Argument(metavar="A", help="Results that take cells in, for example results/quick.")],
-    other: Annotated[Path, typer.Argument(metavar="B", help="Results of the same sweep from elsewhere.")],
+    into: Annotated[
+        Path,
+        typer.Argument(metavar="A", parser=expanded, help="Results that take cells in, for example results/quick."),
+    ],
+    other: Annotated[
+        Path, typer.Argument(metavar="B", parser=expanded, help="Results of the same sweep from elsewhere.")
+    ],
 ) -> None:
     """Copy the finished cells of B that A lacks into A; what both have with other numbers is named and left alone."""
     from bench.merge import merge as join

@@ -13,6 +13,7 @@ import typer
 
 from bench.cli_options import (
     OK,
+    PATH,
     SOME_FAILED,
     Deterministic,
     Device,
@@ -84,7 +85,7 @@ def sweep(
         str, typer.Option(help="Ray: what a cell needs, for example cpus=1,gpus=0.5,memory=4e9.")
     ] = "cpus=1",
     runtime_env: Annotated[
-        Path | None, typer.Option(help="Ray: a JSON or YAML file with the runtime environment of the nodes.")
+        Path | None, typer.Option(**PATH, help="Ray: a JSON or YAML file with the runtime environment of the nodes.")
     ] = None,
     plugin: Plugin = None,
     device: Device = "auto",
@@ -155,7 +156,8 @@ def sweep(
 
     write_results(whole, store, plugins, Axis.round.value, out)
     if failed:
-        out.print(f"failed cells: {failed}; see 'python -m bench status {file}'", style="red", soft_wrap=True)
+        words = f"failed cells: {failed}; see 'python -m bench status {file}'"
+        out.print(words, style="red", soft_wrap=True, markup=False)
     raise typer.Exit(SOME_FAILED if failed else OK)
 
 

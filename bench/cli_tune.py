@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli_options import OK, SOME_FAILED, Device, Plugin, Results, number, out, say, whole
+from bench.cli_options import OK, PATH, SOME_FAILED, Device, Plugin, Results, number, out, say, whole
+from bench.files import expanded
 
 if TYPE_CHECKING:
     from bench.tuning.study_file import Study
     from bench.tuning.tuned_file import Choice
 
 StudyFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A study file, for example sweeps/studies/kappa-lambda-quick.toml.")
+    Path,
+    typer.Argument(
+        metavar="FILE", parser=expanded, help="A study file, for example sweeps/studies/kappa-lambda-quick.toml."
+    ),
 ]
 
 
@@ -36,7 +40,8 @@ def tune(
         bool, typer.Option("--report/--no-report", help="Compare with the papers' values on the report seeds.")
     ] = True,
     out_file: Annotated[
-        Path | None, typer.Option("--out", help="Where the tuned sweep file goes; sweeps/tuned/NAME.toml if left out.")
+        Path | None,
+        typer.Option("--out", **PATH, help="Where the tuned sweep file goes; sweeps/tuned/NAME.toml if left out."),
     ] = None,
     stop_after: Annotated[
         float | None,

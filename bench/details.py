@@ -13,9 +13,9 @@ from typing import Any, Literal
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
-from rich.table import Table
 
 from bench import registry
+from bench.columns import Columns
 from bench.parameters import About, about
 
 
@@ -49,11 +49,9 @@ def task(name: str) -> Group:
     return Group(*_heading(name, kind.summary, facts), _parameters(kind.Params), _recipes(kind.tiers))
 
 
-def _recipes(tiers: Mapping[str, Any]) -> Table:
+def _recipes(tiers: Mapping[str, Any]) -> Columns:
     """Return what each tier sets of the training, a column a tier."""
-    table = Table(title="training, by tier", title_justify="left")
-    for column in ("name", *tiers, "what it is"):
-        table.add_column(column, overflow="fold", no_wrap=column == "name")
+    table = Columns("training, by tier", "name", *tiers, "what it is")
     for field in dataclasses.fields(next(iter(tiers.values()))):
         values = (as_typed(getattr(recipe, field.name)) for recipe in tiers.values())
         table.add_row(field.name, *values, escape(about(field).help))
@@ -81,14 +79,13 @@ def _parameters(params: type) -> RenderableType:
     fields = dataclasses.fields(params)
     if not fields:
         return "it has no parameters"
-    table = Table(title="parameters", title_justify="left")
-    for column in ("name", "default", "allowed", "what it does"):
-        table.add_column(column, overflow="fold", no_wrap=column == "name")
+    table = Columns("parameters", "name", "default", "allowed", "what it does")
     types = typing.get_type_hints(params)
     for field in fields:
         known = about(field)
         default = as_typed(field.default)
-        table.add_row(known.alias or field.name, escape(default), allowed(types[field.name], known), escape(known.help))
+        words = (known.alias or field.name, default, allowed(types[field.name], known), known.help)
+        table.add_row(*map(escape, words))
     return table
 
 

@@ -42,11 +42,14 @@ class SweepDisplay(ProgressBars):
     def show(self, event: Event) -> None:
         """Show one event."""
         if isinstance(event, Started):
-            self.running[event.cell] = self.bars.add_task(f"  {event.cell}", total=None, line="")
+            self.running[event.cell] = self.bars.add_task(escape(f"  {event.cell}"), total=None, line="")
             self._line(f"started   {event.cell}")
         elif isinstance(event, RoundDone):
             self.bars.update(
-                self.running[event.cell], total=event.rounds, completed=event.round_number, line=_tail(event.line)
+                self.running[event.cell],
+                total=event.rounds,
+                completed=event.round_number,
+                line=escape(_tail(event.line)),
             )
         elif isinstance(event, Note | Stopped | Again):
             self._line(f"          {event.cell} {event.line}", always=True)
@@ -70,7 +73,7 @@ class SweepDisplay(ProgressBars):
         words = escape(event.reason or event.line)
         where = ", elsewhere" if event.elsewhere else ""
         self.console.print(
-            f"{mark:<9} {event.cell} ({self.ended}/{self.total}, {event.seconds:.0f} s{where})"
+            f"{mark:<9} {escape(event.cell)} ({self.ended}/{self.total}, {event.seconds:.0f} s{where})"
             f"{': ' if words else ''}{words}",
             highlight=False,
             soft_wrap=True,
@@ -102,7 +105,7 @@ class RunDisplay:
         if self.live:
             self.live.start()
         else:
-            self.console.print(self.title, highlight=False, soft_wrap=True)
+            self.note(self.title)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -130,9 +133,7 @@ class RunDisplay:
             self.live.update(self._table(max(5, self.console.height - 8)), refresh=True)
         else:
             words = [f"{name} {value}" for name, value in zip(self.COLUMNS, self.rows[-1], strict=True) if value]
-            self.console.print(
-                ", ".join([*words, seen.title, *([left] if left else [])]), highlight=False, soft_wrap=True
-            )
+            self.note(", ".join([*words, seen.title, *([left] if left else [])]))
 
     def _left(self, seen: Seen) -> str:
         """Return how long the rest will take where it is a minute or more; empty before the first round."""
@@ -147,7 +148,7 @@ class RunDisplay:
         self.console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     def _table(self, most: int) -> RenderableType:
-        table = Table(title=self.title, caption=self.caption)
+        table = Table(title=escape(self.title), caption=escape(self.caption))
         for name in self.COLUMNS:
             table.add_column(name, justify="right")
         for row in self.rows[-most:]:

@@ -7,6 +7,20 @@ import hashlib
 import os
 from pathlib import Path
 
+from bench.errors import BenchError
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with a leading ``~`` replaced by the user's home.
+
+    Raises:
+        BenchError: there is no such home.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise BenchError(f"{path}: there is no home folder that '~' could stand for; name the whole path") from None
+
 
 def write_whole(path: Path, *parts: bytes) -> None:
     """Write a file beside its place, force it to the disk and rename it into place.

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from bench.data.dataset import Dataset, Split
-from bench.errors import BenchError
-from bench.files import write_synced
+from bench.errors import BenchError, at
+from bench.files import expanded, write_synced
 
 FORMAT = 1
 _NAME = re.compile(r"\w[\w.=,+-]*(/\w[\w.=,+-]*)?", re.ASCII)
@@ -32,7 +32,8 @@ _NAME = re.compile(r"\w[\w.=,+-]*(/\w[\w.=,+-]*)?", re.ASCII)
 
 def root() -> Path:
     """Return the folder of all cached data sets: ``$BENCH_DATA``, else ``~/.cache/submodel-bench``."""
-    return Path(os.environ.get("BENCH_DATA") or "~/.cache/submodel-bench").expanduser()
+    with at("BENCH_DATA, the folder of data"):
+        return expanded(os.environ.get("BENCH_DATA") or "~/.cache/submodel-bench")
 
 
 def folder(name: str) -> Path:

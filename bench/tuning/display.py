@@ -28,8 +28,8 @@ class TuneDisplay(ProgressBars):
     def show(self, event: Event) -> None:
         """Show one event."""
         if isinstance(event, Begun):
-            words = f"  {event.search}, trial {event.number}"
-            self.running[event.search, event.number] = self.bars.add_task(words, total=None, line=event.values)
+            words = escape(f"  {event.search}, trial {event.number}")
+            self.running[event.search, event.number] = self.bars.add_task(words, total=None, line=escape(event.values))
             if not self.console.is_terminal:
                 self.say(f"started  {event.search}, trial {event.number}: {event.values}")
         elif isinstance(event, Reached):

@@ -99,7 +99,7 @@ def shown(report: pd.DataFrame, seeds: int) -> Table:
         table.add_row(
             *([row["task"]] if several else []),
             escape(row["label"]),
-            row["values"],
+            escape(row["values"]),
             _percent(row, "validation_acc"),
             _percent(row, "test_acc"),
             _seeds(row, seeds),
