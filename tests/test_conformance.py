@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from broken_bases import FULL, HEAD, Case
 from broken_methods import CASES
-from tiny import CNN, LSTM, RESNET, CommandLine, write
+from tiny import CNN, LSTM, RESNET, CommandLine, check_here, write
 
 from bench import registry
-from bench.conformance import CHECKS, TASKS, Report, Result, Status, Subject, apart, check_method, run_check, runs
-from bench.engine import InlineEngine
+from bench.conformance import CHECKS, TASKS, Result, Status, Subject, check_method, run_check
 from bench.runtime import prepared
 
 WORKERS = "two workers agree"
@@ -44,13 +43,7 @@ VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
 @pytest.fixture
 def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Check and train in this process where the kit would start others, which takes seconds."""
-
-    class Here(apart.Checker):
-        def check(self, method: str, parameters: Any = None) -> Report:
-            return check_method(method, self.plugins, self.tasks, parameters)
-
-    monkeypatch.setattr(runs, "open_engine", lambda federation, plugins, workers: InlineEngine(federation))
-    monkeypatch.setattr(apart, "Checker", Here)
+    check_here(monkeypatch)
 
 
 @pytest.fixture

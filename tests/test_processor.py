@@ -88,7 +88,7 @@ def test_commands_say_so_before_they_start(
     command: str, bench: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     starts = {
-        "run": "bench.running.run_cell",
+        "run": "bench.launch.apart.run_apart",
         "sweep": "bench.sweep.run",
         "tune": "bench.tuning.crew.run_searches",
         "perf": "bench.perf.command.measure",
@@ -118,7 +118,7 @@ def test_nothing_is_said_of_single_precision(
 
 @pytest.mark.usefixtures("plain")
 def test_the_python_api_warns_before_it_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.running.run_cell", refuse)
+    monkeypatch.setattr("bench.launch.apart.run_apart", refuse)
     with pytest.warns(UserWarning, match=r"'bf16' is emulated on this processor") as said, pytest.raises(BenchError):
         api.run(task=CNN, method="fedavg", precision="bf16")
     assert len(said) == 1 and said[0].filename == __file__

@@ -9,11 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import CommandLine
+from tiny import CommandLine, check_here
 
 from bench import registry
-from bench.conformance import runs
-from bench.engine import InlineEngine
 from bench.parameters import about
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,8 +21,7 @@ FAMILIES = ("spectral", "width", "plain")
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> CommandLine:
     monkeypatch.chdir(tmp_path)
-    # Worker processes take seconds to start: train in this process in their place.
-    monkeypatch.setattr(runs, "open_engine", lambda federation, plugins, workers: InlineEngine(federation))
+    check_here(monkeypatch)  # processes take seconds to start
     return CommandLine(monkeypatch, capsys)
 
 

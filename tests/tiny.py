@@ -127,6 +127,19 @@ def sentence(err: str) -> str:
     return err.removeprefix("error: ").strip()
 
 
+def check_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the kit check and train in this process where it would start others."""
+    from bench.conformance import Report, apart, check_method, runs
+    from bench.engine import InlineEngine
+
+    class Here(apart.Checker):
+        def check(self, method: str, parameters: Any = None) -> Report:
+            return check_method(method, self.plugins, self.tasks, parameters)
+
+    monkeypatch.setattr(runs, "open_engine", lambda federation, plugins, workers: InlineEngine(federation))
+    monkeypatch.setattr(apart, "Checker", Here)
+
+
 def start(folder: Path, *words: object) -> subprocess.Popen[str]:
     """Start a real ``python -m bench`` in a process group of its own."""
     return subprocess.Popen(
