@@ -151,7 +151,8 @@ def _serve(line: Connection) -> None:
             order: Order = line.recv()
         except (EOFError, OSError):
             return
-        line.send(_result_of(order, line))
+        with contextlib.suppress(OSError):  # who asked for it is gone
+            line.send(_result_of(order, line))
 
 
 def _result_of(order: Order, line: Connection) -> _Result:
