@@ -271,7 +271,7 @@ def perf(
     ] = 5,
     part: Annotated[
         list[str] | None,
-        typer.Option(help="Only this part: training, keep, round or clients; may be given repeatedly."),
+        typer.Option(help="Only this part: training, keep, round, clients or mixed; may be given repeatedly."),
     ] = None,
     task: Annotated[
         list[str] | None, typer.Option(help="Only this task in the part training; may be given repeatedly.")

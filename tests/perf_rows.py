@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.perf import clients, keep, training, whole_round
+from bench.perf import clients, keep, mixed, training, whole_round
 from bench.perf.clients import SIZES
 from bench.perf.contenders import contenders
 from bench.perf.machine import Load, facts_of
@@ -69,4 +69,11 @@ def clients_rows() -> list[dict[str, Any]]:
             rounds[size] = [Passed({"round": seconds * factor}, memory) for factor in (1.0, 0.9, 1.3)]
             footings[size] = Footing(0.5, 1_000_000, 900_000, 300_000, 150_000_000)
         rows += clients.rows_of(precision, plan(), rounds, footings)
+    return _with_facts(rows)
+
+
+def mixed_rows() -> list[dict[str, Any]]:
+    """Return the rows of cohorts that take 4, 6 and 8 s in their order, and 2, 6 and 6 s longest first."""
+    timings = {mixed.IN_ORDER: [4.0, 6.0, 8.0], mixed.LONGEST: [2.0, 6.0, 6.0]}
+    rows = [row for name in ("fp32", "bf16") for row in mixed.rows_of(name, timings, [0.5, 0.9, 0.8])]
     return _with_facts(rows)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import io
+import itertools
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from perf_rows import clients_rows, keep_rows, plan, round_rows, training_rows
+import torch
+from helpers import federation
+from perf_rows import clients_rows, keep_rows, mixed_rows, plan, round_rows, training_rows
 from rich.console import Console
 
+from bench import kernels, processor
+from bench.cell import Cell
 from bench.errors import BenchError
-from bench.perf import clients, command, keep, keep_figure, training, turns, whole_round
+from bench.handing_out import Jobs
+from bench.perf import clients, command, instructions, keep, keep_figure, mixed, targets, training, turns, whole_round
 from bench.perf.contenders import Contender, contenders
 from bench.perf.plan import PARTS, plan_of
 from bench.perf.workloads import (
@@ -21,6 +27,7 @@ from bench.perf.workloads import (
     PAPER_SAMPLES,
     WORKLOADS,
     clients_cell,
+    mixed_cell,
     round_cell,
     training_cell,
 )
@@ -28,7 +35,15 @@ from bench.registry import task as task_named
 
 BARE_1, BARE_2 = Contender("bare loop", 1, 1), Contender("bare loop", 1, 2)
 BARE_FACTORED = Contender("bare loop", 1, 2, 0.2)
-ROWS = {"training": training_rows, "keep": keep_rows, "round": round_rows, "clients": clients_rows}
+ASK_ONEDNN = instructions.onednn
+ROWS = {"training": training_rows, "keep": keep_rows, "round": round_rows, "clients": clients_rows, "mixed": mixed_rows}
+
+
+@pytest.fixture(autouse=True)
+def native(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this be a processor that multiplies in bfloat16, and of which oneDNN is not asked in a process of its own."""
+    monkeypatch.setattr(processor, "has_bf16", lambda: True)
+    monkeypatch.setattr(instructions, "onednn", lambda: "Intel AVX2")
 
 
 def test_contenders_share_their_yardsticks() -> None:
@@ -134,6 +149,34 @@ def test_there_are_no_targets_on_an_accelerator() -> None:
     assert training.verdicts(rows) == []
 
 
+def test_where_bf16_is_emulated_it_has_no_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "has_bf16", lambda: False)
+    assert training.verdicts(training_rows()) == [
+        "resnet18-cifar10, full fp32: time ratio 2.50, target 0.95: not met",
+        "resnet18-cifar10, PriSM 0.2 fp32: speed-up 0.71, target 3.50: not met",
+    ]
+
+
+def test_both_kinds_of_processor_have_their_targets() -> None:
+    found = [
+        [targets.target_of(targets.TIME_RATIOS, task, precision, native) for task in WORKLOADS]
+        for native in (True, False)
+        for precision in ("fp32", "bf16")
+    ]
+    assert found == [[0.70, 0.95, 0.70], [0.42, 0.50, 0.42], [0.70, 0.95, 0.70], [None] * 3]
+
+
+def test_rows_say_with_which_instructions_they_were_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = training_rows()[0]
+    assert row["isa_torch"] == torch.backends.cpu.get_cpu_capability()
+    assert (ASK_ONEDNN() is None) != torch.backends.mkldnn.is_available()
+    assert row["kernels"] == kernels.described()
+    assert instructions.said("onednn_verbose,v1,info,cpu,isa:Intel AVX2\nother") == "Intel AVX2"
+    assert instructions.said("nothing") is None
+    monkeypatch.setattr(instructions, "ASK", "raise SystemExit(1)")
+    assert ASK_ONEDNN() is None
+
+
 def test_training_verdicts_compare_with_each_target() -> None:
     """The harness takes 5 s in fp32 and 6 s in bf16, the bare loop 2 s; sub-models take 7 and 8 s."""
     assert training.verdicts(training_rows()) == [
@@ -202,6 +245,36 @@ def test_clients_rows_compare_with_20_of_100() -> None:
     lines = [line for line in clients.verdicts(clients_rows()) if line.startswith("fp32")]
     assert len(lines) == 3 * 2 + 1 and all(line.endswith(": met") for line in lines)
     assert lines[-1] == "fp32, 40 of 100 clients: time ratio per client 1.00, target 1.10: met"
+
+
+def test_mixed_rows_compare_each_cohort_with_itself() -> None:
+    in_order, longest = (row for row in mixed_rows() if row["precision"] == "fp32")
+    assert (in_order["time_ratio"], in_order["time_ratio_expected"], in_order["time_ratio_target"]) == (1, 1, None)
+    assert (longest["time_ratio"], longest["time_ratio_expected"], longest["seconds"]) == (0.75, 0.8, 6)
+    assert mixed.verdicts(mixed_rows())[0] == "fp32, longest first: time ratio 0.75, target 1.00: met"
+
+
+def test_a_mixed_cohort_is_handed_out_in_both_orders() -> None:
+    training_ = {"clients": 10, "cohort": 7}
+    built = mixed.MixedHarness(federation("heterofl", "cnn-femnist", keep="a-e", training=training_), 1)
+    cohort = built.cohort(2)
+    numbers = [client.number for client in cohort.clients]
+    assert [job.client for job in built.jobs(cohort)] == numbers and not isinstance(built.jobs(cohort), Jobs)
+    assert built.seconds_in(mixed.LONGEST, 2) > 0
+    jobs = built.jobs(cohort)
+    assert isinstance(jobs, Jobs) and [job.client for job in jobs] == numbers
+    keeps = [cohort.clients[place].keep for place in jobs.longest_first()]
+    assert keeps == sorted(keeps, reverse=True) and len(set(keeps)) > 1
+    work = built.work(cohort)
+    assert built.expected_ratio(2, 1) == 1
+    best = min(max(sum(w for w, side in zip(work, sides, strict=True) if side),
+                   sum(w for w, side in zip(work, sides, strict=True) if not side))
+               for sides in itertools.product((True, False), repeat=7))  # fmt: skip
+    assert best <= mixed.taken(sorted(work, reverse=True), 2) <= 7 / 6 * best  # Graham's bound for two workers
+    assert mixed.taken([4, 1, 1, 1, 1], 2) == 4 and mixed.taken([4, 1, 1, 1, 1], 2, queue=True) == 5
+    assert mixed.taken([1, 1, 1, 4], 2, queue=True) == 5
+    cell: Cell = mixed_cell("fp32")
+    assert sorted({keep for keep, _ in cell.capacities}) == [0.0625, 0.125, 0.25, 0.5, 1.0]
 
 
 def test_those_who_are_compared_take_turns_after_a_warm_up() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from bench.api import Cohort
 from bench.engine import open_engine
@@ -28,8 +28,11 @@ class Harness(Trainer):
     def train(self, cohort: Cohort) -> int:
         return sum(trained.passes for trained in self.engine.train(self.jobs(cohort)))
 
-    def jobs(self, cohort: Cohort) -> Iterator[Job]:
-        """Yield what each client of a cohort is asked to do, in the cohort's order."""
+    def jobs(self, cohort: Cohort) -> Iterable[Job]:
+        """Return what each client of a cohort is asked to do, in the cohort's order."""
+        return self._extracted(cohort)
+
+    def _extracted(self, cohort: Cohort) -> Iterator[Job]:
         for selection in self.selections(cohort):
             submodel = self.method.extract(self.server, selection)
             yield Job(selection.client.number, cohort.round_number, submodel)

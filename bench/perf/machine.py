@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.perf.instructions import instructions
 from bench.provenance import environment
 
 PROC = Path("/proc")
@@ -79,6 +80,7 @@ def facts_of(load: Load, device: str, cores: int) -> dict[str, Any]:
         "processor": here["processor"],
         "accelerator": here["accelerator"],
         "torch": here["packages"]["torch"],
+        **instructions(),
     }
 
 

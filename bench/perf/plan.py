@@ -9,7 +9,7 @@ from bench.errors import BenchError, choices
 from bench.perf.workloads import PAPER_SAMPLES, WORKLOADS, cohort_of
 from bench.runtime import cores
 
-PARTS = ("training", "keep", "round", "clients")
+PARTS = ("training", "keep", "round", "clients", "mixed")
 DEFAULT_PRECISIONS = ("fp32", "bf16")
 MOST_WORKERS = 8
 """All who take turns live at the same time, each with its workers: more would not fit the memory of usual machines."""

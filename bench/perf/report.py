@@ -32,7 +32,8 @@ def filled(
     All columns but the first hold numbers.
     """
     first = rows[0]
-    machine = f"{first['accelerator'] or first['processor']}, {first['cores']} cores, torch {first['torch']}"
+    device = first["accelerator"] or f"{first['processor']} ({first['isa_torch']}, {bf16_words(first)})"
+    machine = f"{device}, {first['cores']} cores, torch {first['torch']}"
     times = first["repetitions"]
     taken = f"median (least-most) of {times} interleaved repetitions" if times > 1 else "measured once"
     table = Table(
@@ -47,6 +48,11 @@ def filled(
     for row in rows:
         table.add_row(*line(row))
     return table
+
+
+def bf16_words(row: Mapping[str, Any]) -> str:
+    """Return what bfloat16 is on the processor of a row, in words."""
+    return "bf16 native" if row["bf16_native"] else "bf16 emulated"
 
 
 def ranged(row: Mapping[str, Any]) -> str:

@@ -21,10 +21,15 @@ FACTS = [
     *_fields(INTEGER, "cores"),
     *_fields(WORDS, "processor"),
     *_fields(WORDS, "accelerator", missing=True),
-    *_fields(WORDS, "torch"),
+    *_fields(WORDS, "torch", "isa_torch"),
+    *_fields(WORDS, "isa_onednn", missing=True),
+    pa.field("bf16_native", pa.bool_(), nullable=False),
+    *_fields(WORDS, "kernels"),
 ]
 """How busy the machine was and what it is. ``load_*`` are 1-minute load averages, before the command did anything and
-at the end of a part; ``others_cpu_share`` is the share of all cores' time that others took during it."""
+at the end of a part; ``others_cpu_share`` is the share of all cores' time that others took during it. ``isa_*`` are the
+instruction sets that PyTorch's own loops and oneDNN use, oneDNN's None where it does not say; ``bf16_native``: whether
+the processor multiplies in bfloat16 or emulates it; ``kernels``: what normalisation and recurrence are computed by."""
 
 TRAINING = pa.schema(
     [
@@ -88,3 +93,17 @@ CLIENTS = pa.schema(
 client of the cohort. ``peak_memory_bytes``: of all ``processes`` together, or of the accelerator. ``runtime_bytes``: of
 one process before any work; ``submodel_bytes``: sent to one client; ``data_bytes``: mapped from the cache and shared.
 ``build_s``: seconds to map the data and draw the partition."""
+
+MIXED = pa.schema(
+    [
+        *_fields(WORDS, "precision", "order", "levels"),
+        *_fields(INTEGER, "cohort"),
+        *TIMED,
+        *_fields(NUMBER, "time_ratio", "time_ratio_expected"),
+        *_fields(NUMBER, "time_ratio_target", missing=True),
+        *FACTS,
+    ]
+)
+"""Seconds to train a cohort of mixed capacities, another one in each repetition. ``time_ratio``: median over the
+cohorts of the seconds over those of the same cohort handed out in its own order; ``time_ratio_expected``: the same by
+the clients' operations alone."""

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from bench import processor
 from bench.perf.apart import Apart
 from bench.perf.contenders import Contender, contenders, trainer
 from bench.perf.plan import Plan
 from bench.perf.report import Say, filled, ranged, split_by
-from bench.perf.targets import SPEEDUPS, TIME_RATIOS, at_least, at_most
+from bench.perf.targets import SPEEDUPS, TIME_RATIOS, at_least, at_most, target_of
 from bench.perf.turns import spread_of, take_turns
 from bench.perf.workloads import WORKLOADS, training_cell
 
@@ -67,12 +68,13 @@ def _compared(task: str, plan: Plan, who: Contender, medians: Mapping[Contender,
     yardstick = Contender("bare loop", 1, plan.workers, who.keep)
     full = Contender(who.kind, who.processes, who.threads, 1.0, who.precision)
     has_targets = plan.device == "cpu" and who.kind == "harness" and who.workers == plan.workers
-    kind = (task, who.precision)
+    native = processor.has_bf16()
+    ratio, speedup = (target_of(targets, task, who.precision, native) for targets in (TIME_RATIOS, SPEEDUPS))
     return {
         "time_ratio_to_bare": medians[who] / medians[yardstick],
-        "time_ratio_target": TIME_RATIOS.get(kind) if has_targets and who.keep == 1 else None,
+        "time_ratio_target": ratio if has_targets and who.keep == 1 else None,
         "speedup_over_full": None if who.keep == 1 else medians[full] / medians[who],
-        "speedup_target": SPEEDUPS.get(kind) if has_targets and who.keep < 1 else None,
+        "speedup_target": speedup if has_targets and who.keep < 1 else None,
     }
 
 

@@ -22,6 +22,9 @@ FEDERATIONS = (100, 1_000, 10_000, 100_000)
 USUAL_CLIENTS, USUAL_COHORT = PAPER_CLIENTS, PAPER_COHORT
 SAMPLES_OF_MANY, EPOCHS_OF_MANY = 2, 10
 
+MIXED_LEVELS, MIXED_COHORT, MIXED_SAMPLES = "a-e", 10, 100
+"""HeteroFL's five levels in equal shares, from the full width to a sixteenth."""
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -108,8 +111,20 @@ def clients_cell(clients: int, cohort: int, precision: str) -> Cell:
     return _cell(CNN, "prism", SUBMODEL_KEEP, training)
 
 
+def mixed_cell(precision: str) -> Cell:
+    """Return a cell of HeteroFL on the CNN, whose clients have one of five capacities."""
+    training = {
+        "cohort": MIXED_COHORT,
+        "samples_per_client": MIXED_SAMPLES,
+        "local_epochs": 1,
+        "standin_train": PAPER_CLIENTS * MIXED_SAMPLES,
+        "precision": precision,
+    }
+    return _cell(CNN, "heterofl", MIXED_LEVELS, training | {"clients": PAPER_CLIENTS})
+
+
 def _cell(
-    task: str, method: str, keep: float, training: Mapping[str, Any], model: Mapping[str, Any] | None = None
+    task: str, method: str, keep: float | str, training: Mapping[str, Any], model: Mapping[str, Any] | None = None
 ) -> Cell:
     values = {"task": task, "method": method, "keep": keep, "tier": "paper", "data": "stand-in", "partition": "iid"}
     return make_cell({**values, "training": training, "model": model or {}}, "perf")
