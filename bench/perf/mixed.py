@@ -1,4 +1,4 @@
-"""The part "mixed": a cohort of HeteroFL's levels a-e, handed out longest first and in the cohort's order."""
+"""The part "mixed": a cohort of HeteroFL's five levels, handed out longest first and in the cohort's order."""
 
 from __future__ import annotations
 
