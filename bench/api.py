@@ -143,6 +143,8 @@ class Method(ABC):
         reduces: which costs of a sub-model grow with the keep ratio, as fields of :class:`bench.cost.Cost`; ``bench
             check`` holds a method to it. A method that cuts nothing but what is sent says so here.
         cuts_parts: True where a client gets whole parts of the model, so that near keep ratios may get the same.
+        keep_is_share: False where a keep ratio is no share of what it cuts, but says how far a sub-model lies between
+            the smallest and the largest one, as FedPara's gamma does.
         equals_fedavg: True if at keep ratio 1 a whole run equals FedAvg's; False where local training has other
             dynamics, as factors have. ``bench check`` holds a method to it.
         discards_unheld: True where the server discards on purpose what no client of a round held, as FedHM does;
@@ -173,6 +175,7 @@ class Method(ABC):
     follows_levels: ClassVar[bool] = False
     reduces: ClassVar[Sequence[str]] = ("parameters", "down_bytes", "macs")
     cuts_parts: ClassVar[bool] = False
+    keep_is_share: bool = True
     equals_fedavg: bool = True
     discards_unheld: bool = False
     unbiased: bool = False

@@ -111,7 +111,10 @@ def test_listings(bench: CommandLine, monkeypatch: pytest.MonkeyPatch, width: st
     assert [kind for kind in known if kind not in everything] == []
 
 
-def test_one_method_or_task_is_shown_with_all_that_is_known_of_it(bench: CommandLine) -> None:
+def test_one_method_or_task_is_shown_with_all_that_is_known_of_it(
+    bench: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "240")  # no cell of the tables is in two lines
     shown = " ".join(bench("list", "methods", "fedhm").out.split())
     kind = registry.method("fedhm").kind
     assert kind is not None and kind.paper in shown and kind.deviations

@@ -29,9 +29,10 @@ def costs_grow(subject: Subject) -> None:
 
     By default these are parameters, bytes and multiply-accumulates; ``reduces`` names others. Where a method cuts
     between whole parts of a model (``cuts_parts``), 0.25 and 0.5 may be the same cut. If parameters are among the
-    costs, those in the layers that a method may factor or narrow are at most ``keep + 0.1`` of those at keep ratio 1.
-    The whole sub-model is not held to that: stem, normalisation and classifier may stay whole, and at keep ratio 1 two
-    factors hold more than the matrix they stand for.
+    costs, those in the layers that a method may factor or narrow are at most ``keep + 0.1`` of those at keep ratio 1,
+    unless the method says that its keep ratio is no share (``keep_is_share``). The whole sub-model is not held to that:
+    stem, normalisation and classifier may stay whole, and at keep ratio 1 two factors hold more than the matrix they
+    stand for.
     """
     method = subject.stage().method
     if not method.uses_keep:
@@ -46,7 +47,7 @@ def costs_grow(subject: Subject) -> None:
                 "cut the tensors; a full model with zeros in it is not a sub-model",
             )
     for keep, cost in zip(KEEPS, costs, strict=True):
-        if "parameters" not in method.reduces:
+        if "parameters" not in method.reduces or not method.keep_is_share:
             break
         if cost.factored_parameters > (keep + SLACK) * costs[-1].factored_parameters:
             raise Failure(
@@ -59,7 +60,7 @@ def costs_grow(subject: Subject) -> None:
 def _cost_at(subject: Subject, keep: float) -> Cost:
     """Return the cost of a client of this keep ratio in a federation of such clients, and of full ones if needed."""
     full = subject.needs_full_clients and keep < 1
-    stage = subject.stage(keep=f"{keep:g}:0.5,1:0.5" if full else keep)
+    stage = subject.counted_stage(f"{keep:g}:0.5,1:0.5" if full else keep)
     return cost_of(stage.submodel(keep), stage.federation.task)
 
 

@@ -30,6 +30,11 @@ TASKS: dict[str, dict[str, Any]] = {
     "lstm-imdb": {"hidden": 8, "embedding": 6, "length": 7},
 }
 """One task of each kind, with a small model."""
+COUNTED: dict[str, dict[str, Any]] = {
+    "resnet18-cifar10": {"width": 16},
+    "lstm-imdb": {"hidden": 32, "embedding": 16, "length": 7},
+}
+"""Models that are counted and not trained: the least rank that a method gives a layer must not be all that fits it."""
 TRAINING = {
     "rounds": 2,
     "clients": 4,
@@ -136,12 +141,22 @@ class Subject:
         self.federation()
 
     def federation(
-        self, keep: float | str | None = None, diagnostics: str = "basic", device: str = "cpu"
+        self,
+        keep: float | str | None = None,
+        diagnostics: str = "basic",
+        device: str = "cpu",
+        models: Mapping[str, Mapping[str, Any]] = TASKS,
     ) -> Federation:
         """Return a fresh federation whose clients have this keep ratio, or those of this profile; by default a mix."""
         if keep is None:
             keep = MIXED_WITH_FULL if self.needs_full_clients else MIXED
-        values = {"method": self.method, "keep": keep, "diagnostics": diagnostics, "parameters": self.parameters}
+        values = {
+            "method": self.method,
+            "keep": keep,
+            "diagnostics": diagnostics,
+            "parameters": self.parameters,
+            "model": models.get(self.task, {}),
+        }
         cell = make_cell(_cell_values(self.task) | values, "check", self.plugins)
         return Federation.build(cell, self.plugins, device)
 
@@ -151,8 +166,11 @@ class Subject:
 
     def stage(self, device: str = "cpu", keep: float | str | None = None) -> Stage:
         """Return a fresh federation, by default of mixed keep ratios, with its method set up."""
-        federation = self.federation(keep, device=device)
-        return Stage(federation, federation.method.setup(federation.initial_model(), federation.task))
+        return _staged(self.federation(keep, device=device))
+
+    def counted_stage(self, keep: float | str) -> Stage:
+        """Return the same with a model that is large enough for every keep ratio to make a difference."""
+        return _staged(self.federation(keep, models=COUNTED))
 
     @cached_property
     def skipped(self) -> str:
@@ -179,6 +197,10 @@ class Subject:
     def other_run(self) -> Run:
         """The same with another state of the global sources of randomness."""
         return simulate(self.measured_federation(), global_seed=2)
+
+
+def _staged(federation: Federation) -> Stage:
+    return Stage(federation, federation.method.setup(federation.initial_model(), federation.task))
 
 
 def simulate(

@@ -59,6 +59,7 @@ class Hadamard(Method):
     def setup(self, model: nn.Module, task: Any) -> Server:
         super().setup(model, task)
         rule: Rule = self.params.rank_rule
+        self.keep_is_share = rule == "share"
         shapes = {name: tuple(model.get_parameter(name).shape) for name in _candidates(model)}
         self.factored = {name: len(shape) for name, shape in shapes.items() if pays(shape, rule)}
         """How many dimensions each weight has that is made of factors."""
