@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import torch
+from helpers import CNN, assert_equal, federation, run_with
 
 from bench.children import ask_for_huge_pages
 from bench.runtime import prepared
@@ -31,6 +32,17 @@ def test_processes_are_started_with_huge_pages(before: str | None, after: str, m
     script = "import os; print(os.environ['GLIBC_TUNABLES'])"
     child = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert child.stdout.strip() == after
+
+
+@pytest.mark.slow
+def test_processes_without_huge_pages_compute_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    results = []
+    for pages in ("1", "0"):
+        monkeypatch.setenv("GLIBC_TUNABLES", f"glibc.malloc.hugetlb={pages}")
+        results.append(run_with(federation("prism", CNN), 2))
+    (rounds, weights), (other_rounds, other_weights) = results
+    assert rounds == other_rounds
+    assert_equal(weights, other_weights)
 
 
 @pytest.mark.parametrize("used", [False, True])
