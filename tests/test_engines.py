@@ -183,14 +183,18 @@ def test_all_processes_are_asked_to_end_before_any_is_waited_for(tmp_path: Path)
     crew, done = local.LocalCrew(Store(tmp_path), (), "cpu", jobs=2), list[str]()
 
     class Slow:
-        def ask_to_end(self) -> None:
+        def __init__(self, cell: str | None) -> None:
+            self.cell = cell
+
+        def ask_to_end(self, at_once: bool) -> None:
+            assert at_once == (self.cell is not None)  # who runs nothing ends by itself
             done.append("asked")
 
         def end(self, seconds: float) -> None:
             assert 0.0 <= seconds <= local.END_SECONDS
             done.append("waited for")
 
-    crew.processes += [Slow(), Slow()]  # type: ignore[list-item]
+    crew.processes += [Slow(None), Slow("a cell")]  # type: ignore[list-item]
     crew.end()
     assert done == ["asked"] * 2 + ["waited for"] * 2
 
