@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from bench.figures import FIGURES, Options
+from bench.figures.points import TICK
 from bench.figures.style import use_style
 from bench.seeding import stream
 
@@ -243,8 +245,17 @@ def panels(figure: Figure) -> dict[str, Axes]:
 
 
 def lines(panel: Axes) -> list[tuple[str, list[float], list[float]]]:
-    """Return (colour, x, y) of each line of a panel."""
-    return [(str(line.get_color()), list(line.get_xdata()), list(line.get_ydata())) for line in panel.get_lines()]
+    """Return (colour, x, y) of each line of a panel, but for the ticks of seeds."""
+    return [_read(line) for line in panel.get_lines() if line.get_label() != TICK["label"]]
+
+
+def ticks(panel: Axes) -> list[tuple[str, list[float], list[float]]]:
+    """Return (colour, x, y) of each group of seeds that are drawn as ticks on a panel."""
+    return [_read(line) for line in panel.get_lines() if line.get_label() == TICK["label"]]
+
+
+def _read(line: Line2D) -> tuple[str, list[float], list[float]]:
+    return str(line.get_color()), list(line.get_xdata()), list(line.get_ydata())
 
 
 def diverge(rounds: pd.DataFrame, cells: list[str], last_round: int) -> pd.DataFrame:

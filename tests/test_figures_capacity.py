@@ -26,6 +26,7 @@ from bench.figures import FIGURES, Options, draw_all
 from bench.figures.accuracy_cost import size_of
 from bench.figures.base import Skip
 from bench.figures.cost_axis import axis_of, round_numbers
+from bench.figures.points import TICK
 from bench.figures.profile_words import panel_title, shares
 from bench.figures.style import METHODS
 
@@ -97,7 +98,8 @@ def test_accuracy_lies_above_the_cost_of_the_run(panel: int, per_round: float, u
 
 def test_the_keep_ratio_is_the_size_of_the_marker() -> None:
     figure = figures_of("accuracy-cost", equal())[TASK]
-    sizes = [line.get_markersize() for line in figure.axes[0].get_lines() if line.get_color() == METHODS["prism"][0]]
+    drawn = [line for line in figure.axes[0].get_lines() if line.get_label() != TICK["label"]]
+    sizes = [line.get_markersize() for line in drawn if line.get_color() == METHODS["prism"][0]]
     assert sizes[1:] == [size_of(0.2), size_of(0.8)]
     assert legend(figure)[-3:] == ["fedavg, full model", "keep 0.2", "keep 0.8"]
 

@@ -176,7 +176,7 @@ def test_points_have_their_intervals() -> None:
     figure = Figure()
     panel = figure.subplots()
     style = series_styles(pd.DataFrame({"method": ["prism"], "label": ["prism"]}))["prism"]
-    series = pd.DataFrame({"mean": [20.0, 40.0], "low": [18.0, 33.0], "high": [22.0, 47.0]})
+    series = pd.DataFrame({"mean": [20.0, 40.0], "low": [18.0, 33.0], "high": [22.0, 47.0], "by_seed": [(), ()]})
     draw_points(panel, pd.Series([0.2, 0.8]), series, style)
     (bars,) = panel.collections
     assert isinstance(bars, LineCollection)

@@ -56,8 +56,8 @@ def ablation(cells: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         One row per series, the plain method first: the series columns, ``final``, ``final_low``, ``final_high``,
-        ``seeds``, ``oracle`` (best round, chosen on the test set), ``difference``, ``difference_low``,
-        ``difference_high``, ``pairs`` (seeds compared), ``diverged``. Accuracies are fractions.
+        ``by_seed`` (a tuple), ``seeds``, ``oracle`` (best round, chosen on the test set), ``difference``,
+        ``difference_low``, ``difference_high``, ``pairs`` (seeds compared), ``diverged``. Accuracies are fractions.
     """
     final = over_seeds(cells).rename(columns={"mean": "final", "low": "final_low", "high": "final_high"})
     oracle = over_seeds(cells, "oracle_acc").rename(columns={"mean": "oracle"})
@@ -71,6 +71,6 @@ def ablation(cells: pd.DataFrame) -> pd.DataFrame:
     variant = [setting_of(label, method)[0] for label, method in zip(result["label"], result["method"], strict=True)]
     order = ["task", "method", "keep", "partition", "alpha", "variant", "label"]
     result = result.assign(variant=variant).sort_values(order).reset_index(drop=True)
-    numbers = ["final", "final_low", "final_high", "seeds", "oracle"]
+    numbers = ["final", "final_low", "final_high", "by_seed", "seeds", "oracle"]
     differences_of = ["difference", "difference_low", "difference_high", "pairs"]
     return result[[*SERIES, *numbers, *differences_of, "diverged"]]

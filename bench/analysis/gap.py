@@ -25,10 +25,10 @@ def gap_to_full(rounds: pd.DataFrame, last: int = 3) -> pd.DataFrame:
 
     Returns:
         One row per series that has a full model to be compared with: the series columns, ``mean`` (the difference, a
-        fraction), ``low``, ``high`` (its 95 % t-interval), ``std``, ``pairs`` (seeds compared), ``cells`` (of the
-        series), ``final`` and ``full`` (mean accuracies of the pairs), ``against`` (label of the full model) and
-        ``diverged`` (cells of the series that did). Cells whose partner is missing or diverged, and diverged ones, are
-        in no difference; a series without any keeps its row, with a missing mean.
+        fraction), ``low``, ``high`` (its 95 % t-interval), ``by_seed`` (a tuple), ``std``, ``pairs`` (seeds compared),
+        ``cells`` (of the series), ``final`` and ``full`` (mean accuracies of the pairs), ``against`` (label of the
+        full model) and ``diverged`` (cells of the series that did). Cells whose partner is missing or diverged, and
+        diverged ones, are in no difference; a series without any keeps its row, with a missing mean.
 
     Raises:
         BenchError: ``last`` is below 1, or two cells share the series and the seed.
@@ -45,7 +45,7 @@ def gap_to_full(rounds: pd.DataFrame, last: int = 3) -> pd.DataFrame:
         result[name] = over_seeds(cells.assign(of_pairs=cells[of_pairs].where(compared)), "of_pairs")["mean"]
     groups = cells.groupby(SERIES, dropna=False, observed=True)
     result["cells"], result["against"] = groups.size().to_numpy(), groups["against"].first().to_numpy()
-    order = ["mean", "low", "high", "std", "pairs", "cells", "final", "full", "against", "diverged"]
+    order = ["mean", "low", "high", "by_seed", "std", "pairs", "cells", "final", "full", "against", "diverged"]
     return result[[*SERIES, *order]]
 
 

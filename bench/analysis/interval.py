@@ -26,3 +26,9 @@ def mean_and_interval(frame: pd.DataFrame, by: list[str], value: str) -> pd.Data
     seeds = result["seeds"].to_numpy(dtype=float)
     half = stats.t.ppf((1 + CONFIDENCE) / 2, seeds - 1) * result["std"].to_numpy(dtype=float) / np.sqrt(seeds)
     return result.assign(low=result["mean"] - half, high=result["mean"] + half)
+
+
+def by_seed(frame: pd.DataFrame, by: list[str], value: str) -> list[tuple[float, ...]]:
+    """Return what :func:`mean_and_interval` averages in each of its rows, in the order of the seeds."""
+    groups = frame.sort_values("seed", kind="stable").groupby(by, dropna=False, observed=True)[value]
+    return [tuple(float(seed) for seed in values.dropna()) for _, values in groups]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.analysis.interval import mean_and_interval
+from bench.analysis.interval import by_seed, mean_and_interval
 from bench.analysis.series import SERIES, distinct_cells
 from bench.analysis.summary import last_evaluations
 
@@ -19,8 +19,8 @@ def level_accuracy(levels: pd.DataFrame, last: int = 3) -> pd.DataFrame:
 
     Returns:
         One row per series and level: the series columns, ``level``, ``mean``, ``seeds``, ``std``, ``low``, ``high``,
-        ``diverged`` (cells that did, which are in no mean), ``parameters`` and ``macs`` (per sample, forward) of the
-        sub-model, means over seeds.
+        ``by_seed`` (a tuple), ``diverged`` (cells that did, which are in no mean), ``parameters`` and ``macs`` (per
+        sample, forward) of the sub-model, means over seeds.
 
     Raises:
         BenchError: ``last`` is below 1, or two cells share the series and the seed.
@@ -36,6 +36,7 @@ def level_accuracy(levels: pd.DataFrame, last: int = 3) -> pd.DataFrame:
     cells = cells.assign(final=cells["final"].mask(diverged), diverged=diverged.astype(int))
     groups = cells.groupby(by, dropna=False, observed=True)
     result = mean_and_interval(cells, by, "final")
+    result["by_seed"] = pd.Series(by_seed(cells, by, "final"), result.index, dtype=object)
     result["diverged"] = groups["diverged"].sum().to_numpy()
     for column in ("parameters", "macs"):
         result[column] = groups[column].mean().to_numpy()

@@ -20,10 +20,10 @@ def personal_accuracy(rounds: pd.DataFrame, last: int = 3) -> pd.DataFrame:
         last: how many evaluations, counted from the end, the final accuracies average.
 
     Returns:
-        One row per series: the series columns, ``mean``, ``low``, ``high`` (personal accuracy), ``global``,
-        ``global_low``, ``global_high``, ``base`` (the server's model, scored as the personal ones), ``base_low``,
-        ``base_high``, ``difference`` (personal less base), ``difference_low``, ``difference_high``, ``seeds``,
-        ``diverged``. Accuracies are fractions, and a diverged run is in no mean.
+        One row per series: the series columns, ``mean``, ``low``, ``high``, ``by_seed`` (personal accuracy),
+        ``global``, ``global_low``, ``global_high``, ``base`` (the server's model, scored as the personal ones),
+        ``base_low``, ``base_high``, ``difference`` (personal less base), ``difference_low``, ``difference_high``,
+        ``seeds``, ``diverged``. Accuracies are fractions, and a diverged run is in no mean.
 
     Raises:
         BenchError: ``last`` is below 1, or two cells share the series and the seed.
@@ -40,4 +40,4 @@ def personal_accuracy(rounds: pd.DataFrame, last: int = 3) -> pd.DataFrame:
         part = over_seeds(cells, value)
         result = result.assign(**{name: part["mean"], f"{name}_low": part["low"], f"{name}_high": part["high"]})
     order = [f"{name}{end}" for name in ("global", "base", "difference") for end in ("", "_low", "_high")]
-    return result[[*SERIES, "mean", "low", "high", *order, "seeds", "diverged"]]
+    return result[[*SERIES, "mean", "low", "high", "by_seed", *order, "seeds", "diverged"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from bench.analysis.curves import method_seconds
-from bench.analysis.interval import mean_and_interval
+from bench.analysis.interval import by_seed, mean_and_interval
 from bench.analysis.series import SERIES, distinct_cells
 from bench.errors import BenchError
 
@@ -66,12 +66,14 @@ def over_seeds(cells: pd.DataFrame, value: str = "final_acc") -> pd.DataFrame:
 
     Returns:
         One row per (task, label, method, keep, partition, alpha, data_title, stand_in): these columns, ``mean``,
-        ``seeds``, ``std``, ``low``, ``high`` (see :func:`bench.analysis.interval.mean_and_interval`) and ``diverged``:
-        how many cells diverged. Those are counted there and left out of the mean; a series whose cells have all
-        diverged keeps its row, with a missing mean.
+        ``seeds``, ``std``, ``low``, ``high`` (see :func:`bench.analysis.interval.mean_and_interval`), ``by_seed`` (a
+        tuple: what was averaged, in the order of the seeds) and ``diverged``: how many cells diverged. Those are
+        counted there and left out of the mean; a series whose cells have all diverged keeps its row, with a missing
+        mean.
     """
     diverged = cells["status"] == "diverged"
     counted = cells.assign(counted=cells[value].mask(diverged), diverged=diverged.astype(int))
     result = mean_and_interval(counted, SERIES, "counted")
+    result["by_seed"] = pd.Series(by_seed(counted, SERIES, "counted"), result.index, dtype=object)
     result["diverged"] = counted.groupby(SERIES, dropna=False, observed=True)["diverged"].sum().to_numpy()
     return result

@@ -30,6 +30,7 @@ from bench.figures.base import (
 from bench.figures.chance import draw_chance
 from bench.figures.curve_panels import KEEPS, PARTITIONS, joined, keep_title, limits
 from bench.figures.panels import LEGEND_CHARACTER, finish, grid, label_edges
+from bench.figures.points import bars_note, draw_seeds, in_percent, seeds_drawn
 from bench.figures.style import DASHED, method_look
 
 LABELS = 4  # of one method at one keep ratio, from which on its ablation is drawn unasked
@@ -96,7 +97,7 @@ def _figure(task: str, method: str, rounds: pd.DataFrame, last: int) -> Figure:
     chance = draw_chance(axes.flat, rounds, axis="x")
     note = f"Dot: mean of {evaluations(last)} on the whole test set."
     if (table["seeds"] > 1).any():
-        note += " Bars: its 95 % t-interval over seeds, cut at the panel's edge."
+        note += " " + bars_note(table, "Bars: its 95 % t-interval over seeds, cut at the panel's edge")
     if table["diverged"].any():
         note += " A cross at the left: a run diverged and is not in the mean."
     shown = rounds[rounds["keep"].isin(keeps) | (rounds["method"] == FULL_MODEL)]
@@ -123,12 +124,11 @@ def _row_name(label: str, method: str) -> str:
 
 def _panel(panel: Axes, table: pd.DataFrame, full: pd.DataFrame, labels: list[str]) -> None:
     columns = {"final": "mean", "final_low": "low", "final_high": "high"}
-    rows = table.rename(columns=columns)
-    values = ["mean", "low", "high", "oracle"]
-    rows[values] = 100 * rows[values]
+    rows = in_percent(table.rename(columns=columns)).assign(oracle=100 * table["oracle"])
     for row in rows.to_dict("records"):
         y, colour = -labels.index(row["label"]), method_look(row["method"])[0]
         panel.hlines(y, row["low"], row["high"], color=colour, linewidth=1.2, alpha=0.7)
+        draw_seeds(panel, [y], pd.DataFrame([row]), colour, axis="x")
         panel.plot(row["mean"], y, "o", color=colour, markersize=5)
         panel.plot(row["oracle"], y, color=colour, **RING)
         if row["diverged"]:
@@ -139,7 +139,8 @@ def _panel(panel: Axes, table: pd.DataFrame, full: pd.DataFrame, labels: list[st
     for mean in references:
         panel.axvline(mean, **FULL_LINE)
     points = pd.DataFrame({"mean": [*rows["oracle"], *references]})
-    panel.set_xlim(limits(rows, points.assign(low=points["mean"], high=points["mean"])))
+    rings = points.assign(low=points["mean"], high=points["mean"])
+    panel.set_xlim(limits(rows, rings, seeds_drawn(rows), bounds=(0.0, 100.0)))
 
 
 def _entries(method: str, table: pd.DataFrame, full: pd.DataFrame) -> list[Line2D]:

@@ -27,7 +27,7 @@ from bench.figures.chance import draw_chance
 from bench.figures.cost_axis import axis_of, make_logarithmic
 from bench.figures.curve_panels import joined
 from bench.figures.panels import finish, grid, method_entries
-from bench.figures.points import BARS, draw_crosses, fit_height, in_percent, points_note
+from bench.figures.points import BARS, draw_crosses, draw_seeds, fit_height, in_percent, points_note
 from bench.figures.profile_words import panel_title
 from bench.figures.style import SeriesStyle, counted, series_styles
 
@@ -147,6 +147,7 @@ def _panel(panel: Axes, percent: pd.DataFrame, styles: dict[str, SeriesStyle]) -
         look = style.plot_options() | {"linestyle": "none", "zorder": 4 if is_full else 3}
         panel.plot(series["x"], series["mean"], color=style.colour, linestyle=style.line, linewidth=0.6, alpha=0.8)
         panel.vlines(series["x"], series["low"], series["high"], color=style.colour, **BARS)
+        draw_seeds(panel, series["x"], series, style.colour)
         for x, mean, keep in zip(series["x"], series["mean"], series["keep"], strict=True):
             panel.plot(x, mean, **look, markersize=FULL_SIZE if is_full else size_of(keep))
         crossed = series.loc[series["diverged"] > 0, "x"]

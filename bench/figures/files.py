@@ -39,10 +39,16 @@ def save_table(table: pd.DataFrame, folder: Path, stem: str) -> list[Path]:
     Raises:
         BenchError: the folder cannot be written.
     """
+    if "by_seed" in table:
+        table = table.assign(by_seed=table["by_seed"].map(_in_words))
     return [
         _write(folder / f"{stem}.csv", lambda path: table.to_csv(path, index=False)),
         _write(folder / f"{stem}.md", lambda path: path.write_text(markdown(table), encoding="utf-8")),
     ]
+
+
+def _in_words(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:.6g}" for value in values)
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> Path:

@@ -27,7 +27,7 @@ from bench.figures.base import (
 )
 from bench.figures.curve_panels import PARTITIONS, joined, limits
 from bench.figures.panels import finish, grid, label_edges, say_empty
-from bench.figures.points import BARS
+from bench.figures.points import BARS, bars_note, draw_seeds, in_percent, seeds_drawn
 from bench.figures.profile_words import panel_title
 from bench.figures.style import counted, method_look
 
@@ -116,7 +116,8 @@ def _with_full_models_named(points: pd.DataFrame) -> pd.DataFrame:
 def _bars_note(points: pd.DataFrame) -> str:
     if (points["pairs"] < 2).all():
         return "One seed has no interval."
-    return "Bars: 95 % t-interval over seeds, cut at the panel's edge; each comparison stands on its own."
+    bars = bars_note(points, "Bars: 95 % t-interval over seeds, cut at the panel's edge")
+    return f"{bars} Each comparison stands on its own."
 
 
 def _notes(points: pd.DataFrame) -> list[str]:
@@ -151,18 +152,18 @@ def _panel(panel: Axes, gaps: pd.DataFrame, labels: list[str]) -> None:
     if gaps.empty:
         say_empty(panel)
         return
-    values = ["mean", "low", "high"]
-    points = gaps.assign(**{name: 100 * gaps[name] for name in values})
+    points = in_percent(gaps)
     for row in points.to_dict("records"):
         y, colour = -labels.index(str(row["label"])), method_look(str(row["method"]))[0]
         panel.hlines(y, row["low"], row["high"], color=colour, **BARS)
+        draw_seeds(panel, [y], pd.DataFrame([row]), colour, axis="x")
         look = {"marker": "o", "markersize": 5} if row["low"] > 0 or row["high"] < 0 else RING
         if row["pairs"]:
             panel.plot(row["mean"], y, color=colour, **look)
         if row["diverged"]:
             panel.plot(0.03, y, "x", color=colour, transform=panel.get_yaxis_transform())
     zero = pd.DataFrame({"mean": [0.0], "low": [0.0], "high": [0.0]})
-    panel.set_xlim(limits(points, zero, bounds=(-100.0, 100.0)))
+    panel.set_xlim(limits(points, zero, seeds_drawn(points), bounds=(-100.0, 100.0)))
 
 
 SPEC = FigureSpec(

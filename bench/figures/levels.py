@@ -73,7 +73,7 @@ def _tasks(tables: Tables, options: Options) -> list[Found]:
 def _full_models(rounds: pd.DataFrame | None, last: int) -> pd.DataFrame:
     """Return the final accuracy of the full models, no rows where the sweep has none."""
     if rounds is None:
-        return pd.DataFrame(columns=[*SERIES, "mean", "low", "high"])
+        return pd.DataFrame(columns=[*SERIES, "mean", "low", "high", "by_seed"])
     return over_seeds(final_accuracy(rounds[rounds["method"] == FULL_MODEL], last))
 
 

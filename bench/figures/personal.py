@@ -24,7 +24,7 @@ from bench.figures.base import (
 from bench.figures.chance import draw_chance
 from bench.figures.curve_panels import PARTITIONS, joined, limits
 from bench.figures.panels import finish, grid, label_edges
-from bench.figures.points import BARS
+from bench.figures.points import BARS, bars_note, draw_seeds, in_percent, seeds_drawn
 from bench.figures.style import counted, method_look, series_styles
 
 GREY = "#555555"
@@ -79,7 +79,7 @@ def _figure(task: str, rounds: pd.DataFrame, table: pd.DataFrame, last: int) -> 
     note = f"Dot: mean of {evaluations(last)} of the cohort's own models, each on the classes that its client has."
     note += " Ring: the server's model on the same."
     if (table["seeds"] > 1).any():
-        note += " Bars: 95 % t-interval of the dot over seeds, cut at the panel's edge."
+        note += " " + bars_note(table, "Bars: 95 % t-interval of the dot over seeds, cut at the panel's edge")
     if table["diverged"].any():
         note += " A cross at the left: a run diverged and is in no mean."
     if len(all_partitions) > len(partitions):
@@ -94,17 +94,17 @@ def _row_name(label: str, keep: float) -> str:
 
 
 def _panel(panel: Axes, table: pd.DataFrame, rows: list[Row]) -> None:
-    values = ["mean", "low", "high", "base"]
-    percent = table.assign(**{name: 100 * table[name] for name in values})
+    percent = in_percent(table).assign(base=100 * table["base"])
     for row in percent.to_dict("records"):
         y, colour = -rows.index((str(row["label"]), row["keep"])), method_look(str(row["method"]))[0]
         panel.hlines(y, row["low"], row["high"], color=colour, **BARS)
+        draw_seeds(panel, [y], pd.DataFrame([row]), colour, axis="x")
         panel.plot(row["mean"], y, "o", color=colour, markersize=5)
         panel.plot(row["base"], y, color=colour, **RING)
         if row["diverged"]:
             panel.plot(0.03, y, "x", color=colour, transform=panel.get_yaxis_transform())
     rings = pd.DataFrame(dict.fromkeys(("mean", "low", "high"), percent["base"]))
-    panel.set_xlim(limits(percent, rings, bounds=(0.0, 100.0)))
+    panel.set_xlim(limits(percent, rings, seeds_drawn(percent), bounds=(0.0, 100.0)))
 
 
 SPEC = FigureSpec(

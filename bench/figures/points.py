@@ -1,7 +1,8 @@
-"""Final accuracies as points: means with their intervals, the full model's line, crosses for what diverged."""
+"""Final accuracies as points: means with intervals and seeds, the full model's line, crosses for what diverged."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -11,20 +12,67 @@ from bench.figures.base import evaluations
 from bench.figures.panels import full_model_line
 from bench.figures.style import SeriesStyle
 
+FEW = 10  # seeds, up to which each is drawn beside their mean
+EDGE = 0.985  # of the panel's width, where the full model's seeds are
 FOOT = 0.05  # of the panel's height, for each diverged series
 BARS: dict[str, Any] = {"linewidth": 1, "alpha": 0.6}
+TICK: dict[str, Any] = {
+    "linestyle": "none",
+    "markersize": 6.0,
+    "markeredgewidth": 0.9,
+    "zorder": 2.5,
+    "label": "_seeds",
+}
+TICKS = "ticks: the seeds."
 CROSS = "A cross at the foot: a run diverged and is not in the mean."
 
 
 def in_percent(points: pd.DataFrame) -> pd.DataFrame:
     """Return points of shares as percentages."""
-    return points.assign(**{name: 100 * points[name] for name in ("mean", "low", "high")})
+    percent = points.assign(**{name: 100 * points[name] for name in ("mean", "low", "high")})
+    if "by_seed" in points:
+        percent["by_seed"] = points["by_seed"].map(lambda values: tuple(100 * value for value in values))
+    return percent
+
+
+def draw_seeds(
+    panel: Axes, places: Iterable[float], points: pd.DataFrame, colour: Any, axis: str = "y", **look: Any
+) -> None:
+    """Draw each seed's value as a tick across the bar of its interval, unless there are many or there is one.
+
+    A mean of few seeds hides a run that collapsed, and its interval does not say which way.
+
+    Args:
+        panel: where to draw.
+        places: of the points along the other axis.
+        points: with the column ``by_seed``.
+        colour: of the ticks.
+        axis: "y" where values are read on the vertical axis, else "x".
+        look: what else matplotlib is told of these ticks.
+    """
+    for place, values in zip(places, points["by_seed"], strict=True):
+        if 1 < len(values) <= FEW:
+            same = [place] * len(values)
+            x, y = (same, list(values)) if axis == "y" else (list(values), same)
+            panel.plot(x, y, marker="_" if axis == "y" else "|", color=colour, **TICK | look)
+
+
+def seeds_drawn(points: pd.DataFrame) -> pd.DataFrame:
+    """Return the seeds that :func:`draw_seeds` draws as points of their own, with ``mean``, ``low`` and ``high``."""
+    values = [value for of_point in points["by_seed"] if 1 < len(of_point) <= FEW for value in of_point]
+    return pd.DataFrame(dict.fromkeys(("mean", "low", "high"), values), dtype=float)
+
+
+def bars_note(points: pd.DataFrame, words: str) -> str:
+    """Return the sentence on bars, with what the ticks on them are where some are drawn."""
+    return f"{words}; {TICKS}" if len(seeds_drawn(points)) else f"{words}."
 
 
 def draw_points(panel: Axes, x: pd.Series[float], series: pd.DataFrame, style: SeriesStyle) -> None:
     """Draw the means of one series at ``x``, joined, with their intervals."""
     panel.plot(x, series["mean"], **style.plot_options(), zorder=3)
     panel.vlines(x, series["low"], series["high"], color=style.colour, **BARS)
+    draw_seeds(panel, x, series, style.colour)
 
 
 def draw_crosses(panel: Axes, x: pd.Series[float], style: SeriesStyle, row: int) -> None:
@@ -34,11 +82,15 @@ def draw_crosses(panel: Axes, x: pd.Series[float], style: SeriesStyle, row: int)
 
 
 def draw_full_models(panel: Axes, percent: pd.DataFrame, styles: dict[str, SeriesStyle]) -> None:
-    """Draw the full models, which have no keep ratio, as lines across the panel, with their intervals as bands."""
+    """Draw the full models, which have no keep ratio, as lines across the panel, with their intervals as bands.
+
+    Their seeds are ticks at the panel's right edge.
+    """
     for name, reference in percent.groupby("label", observed=True):
         row, look = reference.iloc[0], full_model_line(styles[str(name)])
         panel.axhline(row["mean"], **look)
         panel.axhspan(row["low"], row["high"], color=look["color"], alpha=0.08, linewidth=0)
+        draw_seeds(panel, [EDGE], reference.iloc[:1], look["color"], transform=panel.get_yaxis_transform())
 
 
 def fit_height(panel: Axes, percent: pd.DataFrame, crosses: int) -> None:
@@ -46,12 +98,13 @@ def fit_height(panel: Axes, percent: pd.DataFrame, crosses: int) -> None:
 
     Args:
         panel: what to fit.
-        percent: the points on it, with the columns ``mean``, ``low`` and ``high``.
+        percent: the points on it, with the columns ``mean``, ``low``, ``high`` and ``by_seed``.
         crosses: rows of crosses, which the points leave free at the foot.
     """
     if percent["mean"].isna().all():
         return
-    low, high = percent["mean"].min(), percent["mean"].max()
+    shown = pd.concat([percent["mean"], seeds_drawn(percent)["mean"]])
+    low, high = shown.min(), shown.max()
     room = max(0.6 * (high - low), 2.0)
     bottom = max(percent["low"].min(), low - room) if percent["low"].notna().any() else low
     top = min(percent["high"].max(), high + room) if percent["high"].notna().any() else high
@@ -65,7 +118,7 @@ def points_note(points: pd.DataFrame, last: int, of: str = "") -> str:
     """Return the words for what the points and bars are, and for the crosses where some run diverged."""
     note = f"Mean of {evaluations(last)}{of} on the whole test set."
     if (points["seeds"] > 1).any():
-        note += " Bars and band: 95 % t-interval over seeds, cut at the panel's edge."
+        note += " " + bars_note(points, "Bars and band: 95 % t-interval over seeds, cut at the panel's edge")
     if (points["diverged"] > 0).any():
         note += f" {CROSS}"
     return note
