@@ -37,6 +37,9 @@ class FjORDParams:
         1.0, "share of the widest network's outputs in what a drawn one learns; the rest are labels", low=0.0, high=1.0
     )
     temperature: float = parameter(1.0, "what logits are divided by where outputs are learned", above=0.0)
+    widest_updates: Literal["once", "twice"] = parameter(
+        "once", "a batch counts once in the widest network's statistics, or twice where its width is drawn"
+    )
     statistics: Literal["per-width", "batch"] = parameter(
         "per-width", "batch normalisation is evaluated with running statistics of each width, or of the test batch"
     )
@@ -60,6 +63,9 @@ class FjORDParams:
         for name in ("distillation_weight", "temperature"):
             if not self.distillation and getattr(self, name) != 1:
                 raise ValueError(f"{name} = {getattr(self, name):g} has no effect without distillation; leave it out")
+        if self.widest_updates == "twice" and (not self.distillation or self.statistics == "batch"):
+            missing = "distillation" if not self.distillation else "statistics of each width"
+            raise ValueError(f"widest_updates = twice has no effect without {missing}; leave it out")
 
     def width_set(self) -> tuple[float, ...]:
         """Return the widths, ascending."""
@@ -84,6 +90,8 @@ class FjORD(Nested):
         "evaluated are the widths that some client has held so far",
         "statistics of a width are averaged over the clients that made steps at it; in Flower's baseline over all that "
         "could have",
+        "where a step of distillation draws the widest network, that is computed once and updates its statistics once; "
+        "Flower's baseline computes it a second time, as its own pupil, and updates them twice (widest_updates=twice)",
     )
     Params = FjORDParams
 
@@ -130,7 +138,9 @@ class FjORD(Nested):
         width = submodel.remaining.popleft()
         if not self.params.distillation:
             return self.task.loss(self._outputs(submodel, width, forward), targets)
-        taught = teacher = self._outputs(submodel, submodel.keep, forward)
+        # Flower's code computes the widest network a second time where it is drawn: the same outputs, statistics again.
+        again = width == submodel.keep and self.params.widest_updates == "twice"
+        taught = teacher = self._outputs(submodel, submodel.keep, forward, updates=2 if again else 1)
         if width != submodel.keep:
             taught = self._outputs(submodel, width, forward)
         share, temperature = self.params.distillation_weight, self.params.temperature
@@ -138,8 +148,8 @@ class FjORD(Nested):
         # The widest network has learned the labels already.
         return loss if share == 1 or taught is teacher else loss + (1 - share) * self.task.loss(taught, targets)
 
-    def _outputs(self, submodel: Ordered, width: float, forward: Callable[[], Tensor]) -> Tensor:
-        with submodel.at(width, None if width == submodel.keep else self._network(submodel, width)):
+    def _outputs(self, submodel: Ordered, width: float, forward: Callable[[], Tensor], updates: int = 1) -> Tensor:
+        with submodel.at(width, None if width == submodel.keep else self._network(submodel, width), updates):
             return forward()
 
     def _network(self, submodel: Ordered, width: float) -> Model:

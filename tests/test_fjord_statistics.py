@@ -15,6 +15,7 @@ from reference import SIZE, prepared
 from test_fjord import ALL, P
 from torch import Tensor
 
+from bench.errors import BenchError
 from bench.models.factorise import narrowed
 from bench.training import Job, train_client
 
@@ -43,10 +44,16 @@ def running_by_hand(running: tuple[np.ndarray, np.ndarray], model: Any, inputs: 
     return 0.9 * running[0] + 0.1 * means, 0.9 * running[1] + 0.1 * variances
 
 
-@pytest.mark.parametrize("distillation", [False, True])
-def test_statistics_are_tracked_for_each_width_used(distillation: bool) -> None:
-    """The trained sub-model is replayed step by step: its own narrow copies say what reached each layer."""
-    built = federation("fjord", RESNET, keep=0.6, training=SIZE, parameters={"distillation": distillation})
+@pytest.mark.parametrize(
+    ("distillation", "updates"), [(False, "once"), (True, "once"), (True, "twice")], ids=["plain", "taught", "twice"]
+)
+def test_statistics_are_tracked_for_each_width_used(distillation: bool, updates: str) -> None:
+    """The trained sub-model is replayed step by step: its own narrow copies say what reached each layer.
+
+    Flower's step with a teacher computes the widest network, then the drawn one, be it the same.
+    """
+    parameters = {"distillation": distillation, "widest_updates": updates}
+    built = federation("fjord", RESNET, keep=0.6, training=SIZE, parameters=parameters)
     server, selection = prepared(built)
     counts = {width: sum(len(first(RESNET, width)[g]) * n for g, n in LAYERS.items()) for width in (0.2, 0.4, 0.6)}
     drawn = [0.4, 0.2, 0.4, 0.6, 0.2, 0.4, 0.4, 0.6, 0.2, 0.6]
@@ -58,7 +65,8 @@ def test_statistics_are_tracked_for_each_width_used(distillation: bool) -> None:
 
     def watched(module: Any, forward: Any, targets: Tensor) -> Any:
         width = module.remaining[0]
-        for used in dict.fromkeys([0.6, width] if distillation else [width]):
+        computed = [0.6, width] if distillation else [width]
+        for used in computed if updates == "twice" else dict.fromkeys(computed):
             copy = narrowed(module.model, {g: torch.tensor(kept) for g, kept in first(RESNET, used).items()}).train()
             expected[used] = running_by_hand(expected[used], copy, forward.args[1])  # type: ignore[assignment]
         return own_loss(module, forward, targets)
@@ -70,6 +78,28 @@ def test_statistics_are_tracked_for_each_width_used(distillation: bool) -> None:
     for width, (mean, variance) in expected.items():
         assert_close(sent[f"statistics/{width}"], np.stack([mean, variance]), 1e-3)
         assert np.abs(mean).max() > 0.05
+
+
+def test_what_is_learned_does_not_depend_on_how_often_statistics_are_updated() -> None:
+    learned, statistics = [], []
+    for updates in ("once", "twice"):
+        parameters = {"distillation": True, "widest_updates": updates}
+        built = federation("fjord", RESNET, keep=0.2, training=SIZE, parameters=parameters)
+        server, selection = prepared(built)
+        submodel = built.method.extract(server, selection)  # of one width alone, which every step draws
+        sent = train_client(Job(selection.client.number, 1, submodel), built).parameters
+        statistics.append(sent.pop("statistics/0.2"))
+        learned.append(sent)
+    assert all(torch.equal(value, learned[1][name]) for name, value in learned[0].items())
+    assert not torch.allclose(*statistics, rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "missing"), [({}, "distillation"), ({"distillation": True, "statistics": "batch"}, "statistics of")]
+)
+def test_updates_of_what_is_not_tracked_are_refused(parameters: dict[str, Any], missing: str) -> None:
+    with pytest.raises(BenchError, match=f"widest_updates = twice has no effect without {missing}"):
+        federation("fjord", RESNET, parameters={**parameters, "widest_updates": "twice"})
 
 
 LAYERS = {

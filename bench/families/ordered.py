@@ -55,12 +55,13 @@ class Ordered(Model):
         return functional_call(narrower, tensors, (inputs,), tie_weights=False)
 
     @contextlib.contextmanager
-    def at(self, width: float, narrower: Model | None) -> Iterator[None]:
+    def at(self, width: float, narrower: Model | None, updates: int = 1) -> Iterator[None]:
         """Compute with the leading channels alone meanwhile, and track the statistics of the last batch.
 
         Args:
             width: the keep ratio of these channels.
             narrower: a model of that many channels, whose own parameters are not read; None for the whole sub-model.
+            updates: how many times the batch enters the running statistics.
         """
         net, running = narrower or self.model, self.statistics(width)
         with watched(net) if running is not None else contextlib.nullcontext() as seen:
@@ -70,7 +71,9 @@ class Ordered(Model):
             finally:
                 self._lent = ()
             if running is not None and seen is not None:
-                running.lerp_(seen(), MOMENTUM)
+                batch = seen()
+                for _ in range(updates):
+                    running.lerp_(batch, MOMENTUM)
                 self.used.add(width)
 
     def statistics(self, width: float) -> Tensor | None:
