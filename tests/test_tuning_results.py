@@ -100,8 +100,9 @@ def test_the_figure_shows_the_accuracies_and_names_the_data(compared: Any) -> No
     report = report_table(study, choices, both, rounds).to_pandas()
     ((suffix, figure),) = draw(report, rounds, study.budget.last)
     assert suffix == "cnn-femnist"
-    points = [float(line.get_xdata()[0]) for line in figure.axes[0].lines]
-    assert sorted(points) == pytest.approx(sorted(100 * report["test_acc"]))
+    *points, chance = sorted((float(line.get_xdata()[0]) for line in figure.axes[0].lines), reverse=True)
+    assert points == pytest.approx(sorted(100 * report["test_acc"], reverse=True))
+    assert chance == pytest.approx(100 / rounds["classes"].iloc[0])
     assert any("STAND-IN DATA" in text.get_text() for text in figure.texts)
     assert "stand-in data" in str(shown(report, 3).title)
 

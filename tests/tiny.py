@@ -101,7 +101,10 @@ class CommandLine:
 
     def __call__(self, *words: object) -> Result:
         from bench.cli import main
+        from bench.cli_options import out
 
+        # A console keeps the width that COLUMNS gave when the module was first imported; a command reads it anew.
+        self.monkeypatch.setattr(out, "_width", None)
         self.monkeypatch.setattr(sys, "argv", ["bench", *map(str, words)])
         before = signal.getsignal(signal.SIGTERM)
         self.capsys.readouterr()
