@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from tiny import CommandLine, cell_of
 
-from bench import cli_options
 from bench.capacity import capacities_of, counts_of, mean_keep
 from bench.errors import BenchError
 from bench.profiles import CLIENTS, PROFILES, in_numbers, listed, read_profile, text_of
@@ -130,7 +129,7 @@ def test_in_numbers() -> None:
 def test_the_listing_names_each_profile_with_its_mean_and_source(
     bench: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli_options.out, "width", 200)  # which it read from the environment when it was made
+    monkeypatch.setenv("COLUMNS", "200")
     shown = bench("list", "profiles")
     assert shown.code == 0
     rows = {
