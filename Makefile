@@ -44,10 +44,11 @@ test: $(STAMP)  ## run the test suite without its slow tests
 test-all: $(STAMP)  ## run all tests, the slow ones too
 	$(RUN) -m pytest -n auto -m 'slow or not slow'
 
-lint: $(STAMP)  ## check style and types
+lint: $(STAMP)  ## check style, types and which room imports which
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo
 
 perf: $(STAMP)  ## time the harness beside a bare PyTorch loop and against its targets, 15 to 20 minutes on two cores
 	@$(RUN) -m bench perf

@@ -54,15 +54,15 @@ def run(
 
     import pandas as pd
 
-    from bench import registry
-    from bench.config import AXES, TABLES, make_cell, table
-    from bench.duration import long_waits
+    from bench.config.cells import AXES, TABLES, make_cell, table
+    from bench.config.duration import long_waits
+    from bench.config.possible import check_room, slow_precisions
     from bench.errors import BenchError
     from bench.files import expanded
     from bench.launch.apart import Order, run_apart
-    from bench.possible import check_room, slow_precisions
-    from bench.running import run_cell
-    from bench.runtime import device_named
+    from bench.launch.running import run_cell
+    from bench.numerics.runtime import device_named
+    from bench.plugins import registry
     from bench.tasks.base import Recipe
     from bench.written import plain
 

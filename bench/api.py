@@ -140,8 +140,8 @@ class Method(ABC):
         uses_keep: False for a method that trains the full model whatever the keep ratio.
         needs_full_clients: True for a method that is not defined unless some clients have keep ratio 1.
         follows_levels: True where a client's sub-model depends on the others' keep ratios, as FedPara's rank does.
-        reduces: which costs of a sub-model grow with the keep ratio, as fields of :class:`bench.cost.Cost`; ``bench
-            check`` holds a method to it. A method that cuts nothing but what is sent says so here.
+        reduces: which costs of a sub-model grow with the keep ratio, as fields of :class:`bench.cost.cost.Cost`;
+            ``bench check`` holds a method to it. A method that cuts nothing but what is sent says so here.
         cuts_parts: True where a client gets whole parts of the model, so that near keep ratios may get the same.
         keep_is_share: False where a keep ratio is no share of what it cuts, but says how far a sub-model lies between
             the smallest and the largest one, as FedPara's gamma does.

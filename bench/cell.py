@@ -1,6 +1,6 @@
 """A cell: one run of one method on one task, and its canonical form.
 
-Plain data, checked elsewhere (:mod:`bench.config`), so that the training path needs no more than torch and numpy.
+Plain data, checked elsewhere (:mod:`bench.config.cells`), so that the training path needs no more than torch and numpy.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Cell:
         capacities: (keep ratio, share of the clients), ascending; empty where all clients have the same keep ratio.
         capacity: "fixed" where a client has its keep ratio for the whole run; "dynamic" where capacities are drawn anew
             each round, with their shares as probabilities.
-        partition: a kind of :data:`bench.data.partition.CONVENTIONS`.
+        partition: a kind of :data:`bench.federation.partition.CONVENTIONS`.
         alpha: concentration of the Dirichlet law; inf where the partition is iid, None where it has no alpha.
         seed: seed of every stream.
         tier: which of the task's recipes is the starting point.

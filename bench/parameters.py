@@ -1,7 +1,7 @@
 """Typed parameters of methods and tasks: a plain dataclass whose fields say what is allowed.
 
 Standard library only, so that a method can be imported where nothing but torch and numpy is installed; the checking
-of what a user typed is in :mod:`bench.validation`.
+of what a user typed is in :mod:`bench.config.validation`.
 """
 
 from __future__ import annotations

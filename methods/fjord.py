@@ -15,10 +15,10 @@ from bench.api import Client, Cohort, Selection, Server, Streams, Update, parame
 from bench.families.averaging import CoverageMean, client_weight
 from bench.families.nested import Nested
 from bench.families.ordered import Ordered, initial_statistics, normalised_channels
+from bench.families.static_statistics import with_statistics
 from bench.families.width import HELD
 from bench.models.base import Model
 from bench.spectral.decompose import rank_of
-from bench.static_norm import with_statistics
 
 STATISTICS = "statistics/"
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import Cohort, Method, Selection, Server, Skip, Streams, Update, copy_of, parameter
-from bench.cost import capacity, cost_of
+from bench.cost.cost import capacity, cost_of
 from bench.families.averaging import means_of
 from bench.models.base import Model
 from bench.tasks.base import Task
@@ -36,8 +36,9 @@ class InclusiveFL(Method):
 
     Models are cut between their parts (:meth:`bench.models.base.Model.parts`). The capacity of an output side is what
     its training takes, parameters and the activations of ``capacity_batch`` samples, relative to the full model's
-    (:func:`bench.cost.capacity`), rounded to two digits as published: for ResNet-20 and 32 samples that is 1.00, 0.42
-    without stem and three blocks, 0.16 without stem and six. Every client trains the last part, whatever its capacity.
+    (:func:`bench.cost.cost.capacity`), rounded to two digits as published: for ResNet-20 and 32 samples that is 1.00,
+    0.42 without stem and three blocks, 0.16 without stem and six. Every client trains the last part, whatever its
+    capacity.
 
     The input side is frozen: it normalises by the statistics of its batch as in training, but no gradient passes it and
     none of its activations are kept. The server averages each parameter over the clients that trained it,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bench import registry
+from bench.plugins import registry
 from bench.tasks.base import Recipe, Task
 
 TABLE = Path(__file__).resolve().parents[1] / "docs" / "defaults.csv"

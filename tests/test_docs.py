@@ -10,7 +10,7 @@ from tiny import TRAINING
 from typer.testing import CliRunner
 
 import bench
-from bench.cli import app
+from bench.cli.main import app
 from bench.conformance import CHECKS, Status, Subject, run_check
 
 ROOT = Path(__file__).resolve().parents[1]

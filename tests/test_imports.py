@@ -18,9 +18,11 @@ class Blocked:
             raise ImportError(name)
 
 sys.meta_path.insert(0, Blocked())
-import bench.federation, bench.engine, bench.simulator, bench.running, bench.store, bench.registry
-assert all(entry.kind for entry in bench.registry.methods().values()), bench.registry.methods()
-assert set(bench.registry.tasks()) == {{"cnn-femnist", "lstm-imdb", "resnet18-cifar10"}}
+import bench.federation.federation, bench.training.engine, bench.simulation.simulator, bench.launch.running
+import bench.store.cells
+from bench.plugins import registry
+assert all(entry.kind for entry in registry.methods().values()), registry.methods()
+assert set(registry.tasks()) == {{"cnn-femnist", "lstm-imdb", "resnet18-cifar10"}}
 """
 OPTIONAL = {"pydantic", "typer", "rich", "optuna", "scipy", "filelock", "matplotlib", "pandas", "torchvision", "PIL"}
 

@@ -8,20 +8,13 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from tiny import CNN, TRAINING, plugin, read
+from tiny import CNN, SETTINGS, TRAINING, numbers, plugin, read
 
 import bench
 from bench.errors import BenchError
-from bench.running import run_cell
-from bench.store import Store
-from bench.sweep import records, write_tables
-
-SETTINGS: dict[str, Any] = {"task": CNN, "method": "orthdrop", "keep": 0.5, **TRAINING}
-
-
-def numbers(rounds: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns that a rerun repeats: all but times and memory."""
-    return rounds[[name for name in map(str, rounds) if not name.endswith("_s") and name != "peak_memory_bytes"]]
+from bench.launch.running import run_cell
+from bench.launch.sweep import records, write_tables
+from bench.store.cells import Store
 
 
 def test_run_gives_the_rounds_that_a_sweep_stores(tmp_path: Path) -> None:

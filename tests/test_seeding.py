@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.api import Method
-from bench.federation import Federation
+from bench.federation.federation import Federation
 from bench.seeding import Streams, key_of, stream
-from bench.training import Job, train_client
+from bench.training.local import Job, train_client
 
 VARIED = [("fedavg", 1.0), ("prism", 0.2), ("prism", 1.0), ("orthdrop", 0.5), ("origdrop", 0.3)]
 

@@ -116,7 +116,7 @@ def test_names_that_a_terminal_cannot_show_are_no_traceback(tmp_path: Path) -> N
 
 
 def test_rich_marks_are_taken_from_no_cell_of_a_table() -> None:
-    from bench.columns import Columns
+    from bench.terminal.columns import Columns
 
     table = Columns("title [x]", "name", "what")
     table.add_row("one", r"\[red]two")

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from tiny import CNN, TRAINING, cell_of, write
 
 import bench
-from bench.config import Sweep, make_cell, read_sweep
+from bench.config.cells import Sweep, make_cell, read_sweep
 from bench.errors import BenchError
-from bench.running import run_cell
-from bench.store import Store
-from bench.sweep import only, records, write_tables
+from bench.launch.running import run_cell
+from bench.launch.sweep import only, records, write_tables
+from bench.store.cells import Store
 from bench.toml_files import read_toml
 from bench.written import number_in, plain, rounded, whole_in
 

@@ -1,1 +1,4 @@
-"""Tables and statistics: pure functions from DataFrame to DataFrame."""
+"""Tables and statistics: pure functions from DataFrame to DataFrame.
+
+No simulation, no drawing.
+"""

@@ -1,5 +1,7 @@
 """The conformance kit: what every method must satisfy, checked on tiny federations of the real tasks.
 
+It knows no method by name.
+
 >>> from bench.conformance import check_method
 >>> check_method("prism").failures
 []

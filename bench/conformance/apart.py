@@ -7,12 +7,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from bench.children import Child
 from bench.conformance.checking import CHECKS, Report, results_of
 from bench.conformance.outcome import Result, Status
 from bench.errors import BenchError
-from bench.pool import Raised
-from bench.tidiness import is_spent
+from bench.processes.children import Child
+from bench.processes.pool import Raised
+from bench.processes.tidiness import is_spent
 
 DONE, SPENT = True, False
 """Said after the last result: whether the process can go on."""

@@ -11,9 +11,9 @@ from bench.conformance import aggregation, costs, device, expectation, runs, sub
 from bench.conformance.outcome import Declared, Failure, Result, Status, Undefined, fault
 from bench.conformance.subject import TASKS, Subject
 from bench.errors import BenchError
-from bench.runtime import prepared
-from bench.tidiness import tidy
-from bench.training import Diverged
+from bench.numerics.runtime import prepared
+from bench.processes.tidiness import tidy
+from bench.training.local import Diverged
 
 Check = Callable[[Subject], None]
 

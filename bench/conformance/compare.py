@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bench.api import Server
-from bench.round import Round
+from bench.simulation.round import Round
 
 MEASURED = ("seconds", "peak_memory_bytes")
 """What a round says of the machine: no two runs agree in it."""

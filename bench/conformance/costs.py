@@ -14,10 +14,10 @@ from bench.api import Method, Selection, Server
 from bench.conformance.compare import tensors_in
 from bench.conformance.outcome import Failure, Undefined
 from bench.conformance.subject import Subject, simulate
-from bench.cost import Cost, cost_of
-from bench.engine import InlineEngine
-from bench.federation import Federation
-from bench.training import Job, Trained
+from bench.cost.cost import Cost, cost_of
+from bench.federation.federation import Federation
+from bench.training.engine import InlineEngine
+from bench.training.local import Job, Trained
 
 KEEPS = (0.25, 0.5, 1.0)
 SLACK = 0.1

@@ -9,7 +9,7 @@ from bench.conformance.outcome import Failure
 from bench.conformance.placement import Placement
 from bench.conformance.source import fixed_devices
 from bench.conformance.subject import NOISE, Stage, Subject
-from bench.runtime import device_named
+from bench.numerics.runtime import device_named
 
 
 def any_device(subject: Subject) -> None:

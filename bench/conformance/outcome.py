@@ -11,7 +11,7 @@ from torch import nn
 
 from bench.api import Method
 from bench.errors import words_of
-from bench.failure import RemoteTraceback, place_in
+from bench.processes.failure import RemoteTraceback, place_in
 
 
 class Status(StrEnum):

@@ -12,9 +12,9 @@ from bench.conformance.compare import difference, values_of
 from bench.conformance.outcome import Declared, Failure, Undefined
 from bench.conformance.source import global_seeds
 from bench.conformance.subject import Subject, fedavg, simulate
-from bench.engine import InlineEngine, open_engine
 from bench.errors import words_of
-from bench.simulator import Simulation
+from bench.simulation.simulator import Simulation
+from bench.training.engine import InlineEngine, open_engine
 
 RUN_TOLERANCE = 1e-3
 """Of the distance that the server model travelled; a mean that is off by a hundredth shows."""

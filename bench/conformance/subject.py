@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench import registry
 from bench.api import Client, Cohort, Method, Selection, Server, Skip, Update
-from bench.config import make_cell
+from bench.config.cells import make_cell
 from bench.conformance.compare import Run, values_of
 from bench.conformance.outcome import Failure
 from bench.conformance.randomness import disturbed, global_states
-from bench.engine import Engine, InlineEngine
-from bench.federation import Federation
+from bench.federation.federation import Federation
+from bench.plugins import registry
 from bench.seeding import stream
-from bench.simulator import Simulation
+from bench.simulation.simulator import Simulation
+from bench.training.engine import Engine, InlineEngine
 
 TASKS: dict[str, dict[str, Any]] = {
     "cnn-femnist": {},

@@ -7,7 +7,7 @@ import torch
 from bench.conformance.compare import tensors_in
 from bench.conformance.outcome import Failure
 from bench.conformance.subject import NOISE, Stage, Subject
-from bench.training import Job, train_client
+from bench.training.local import Job, train_client
 
 OUTPUT_TOLERANCE = 1e-3
 """Of the largest output: a normalised network multiplies the rounding of single precision."""

@@ -1,4 +1,7 @@
-"""Figures: each a function of the tables, in a file of its own."""
+"""Figures: each a function of the tables, in a file of its own.
+
+Nothing here computes a statistic or knows of the simulation.
+"""
 
 from __future__ import annotations
 

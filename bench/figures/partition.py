@@ -7,8 +7,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from bench.data.partition import Partition
-from bench.data.skew import skew_of
+from bench.federation.partition import Partition
+from bench.federation.skew import skew_of
 
 # More columns than this could not be told apart on a page.
 MOST_CLIENTS = 100

@@ -1,5 +1,7 @@
 """Compiled loops for the CPU, built on first use where there is a C++ compiler.
 
+They compute what PyTorch's own operations do, only faster: nothing is decided here.
+
 PyTorch runs normalisation, shortcut and ReLU, and the element-wise work of an LSTM's step, one operation after the
 other, each a pass over memory; ``torch.compile`` takes half a minute for each shape of sub-model and was no faster. The
 library is kept in the cache folder under a name made of source, compiler and processor, so that it is built once a

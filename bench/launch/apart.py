@@ -12,16 +12,16 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
-from bench import tidiness
 from bench.cell import Cell
-from bench.children import Child
 from bench.errors import Unfinished
-from bench.federation import Federation
-from bench.leases import Lease
-from bench.pool import Raised
-from bench.round import Round
-from bench.running import Hooks, Outcome, record_failure, run_cell
-from bench.store import Store
+from bench.federation.federation import Federation
+from bench.launch.running import Hooks, Outcome, record_failure, run_cell
+from bench.processes import tidiness
+from bench.processes.children import Child
+from bench.processes.pool import Raised
+from bench.simulation.round import Round
+from bench.store.cells import Store
+from bench.store.leases import Lease
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Seen:
 
 @dataclass(frozen=True)
 class Order:
-    """What to run, and where; see :func:`bench.running.run_cell`.
+    """What to run, and where; see :func:`bench.launch.running.run_cell`.
 
     Attributes:
         lease: of the cell, held by who asked for it; None where nothing is written.

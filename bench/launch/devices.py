@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from bench.errors import BenchError
-from bench.runtime import device_named
+from bench.numerics.runtime import device_named
 
 
 def sweep_device(name: str) -> str:

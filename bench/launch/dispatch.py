@@ -13,8 +13,8 @@ from typing import Protocol
 
 from bench.cell import Cell
 from bench.launch.events import Again, Ended, Event, Lost, Stopped, Waiting
-from bench.leases import Lease, Leases
-from bench.store import Record
+from bench.store.cells import Record
+from bench.store.leases import Lease, Leases
 
 LOOK_SECONDS = 1.0
 """Between two looks at cells that cannot begin yet, and at whether the sweep shall stop."""

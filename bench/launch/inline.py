@@ -10,8 +10,8 @@ from pathlib import Path
 from bench.cell import Cell
 from bench.launch.dispatch import Dispatch
 from bench.launch.one_cell import run_one
-from bench.leases import Lease
-from bench.store import Store
+from bench.store.cells import Store
+from bench.store.leases import Lease
 
 
 class InlineCrew:

@@ -13,16 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.cell import Cell
-from bench.children import END_SECONDS, Child, heard
 from bench.launch.devices import free_bytes
 from bench.launch.dispatch import Dispatch
 from bench.launch.events import Again, Ended, Event, Lost, Stopped
 from bench.launch.packing import Packing, Share, kind_of, measured
+from bench.launch.running import record_failure
 from bench.launch.serving import STOP, Job, serve
-from bench.leases import Lease, LeaseLost, Leases
-from bench.running import record_failure
-from bench.runtime import cores
-from bench.store import Store
+from bench.numerics.runtime import cores
+from bench.processes.children import END_SECONDS, Child, heard
+from bench.store.cells import Store
+from bench.store.leases import Lease, LeaseLost, Leases
 
 
 class LocalCrew:

@@ -6,16 +6,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import checkpoint, tidiness
 from bench.cell import Cell
 from bench.errors import BenchError, Unfinished
-from bench.failure import Died, is_out_of_memory
-from bench.federation import Federation
+from bench.federation.federation import Federation
 from bench.launch.events import Again, Ended, Event, Lost, Note, Progress, Started, Stopped
-from bench.leases import LeaseLost
-from bench.round import Round
-from bench.running import Hooks, describe, run_cell
-from bench.store import Store
+from bench.launch.running import Hooks, describe, run_cell
+from bench.processes import tidiness
+from bench.processes.failure import Died, is_out_of_memory
+from bench.simulation.round import Round
+from bench.store import checkpoint
+from bench.store.cells import Store
+from bench.store.leases import LeaseLost
 
 
 class Crowded(Unfinished):
@@ -38,9 +39,9 @@ def run_one(
     """Run a cell and return how that ended; what happens on the way is told.
 
     Args:
-        cell, store, plugins, device, workers: see :func:`bench.running.run_cell`.
+        cell, store, plugins, device, workers: see :func:`bench.launch.running.run_cell`.
         tell: hears of the start, of each round, and of what else is worth a line.
-        guard, stop, on_checkpoint: see :class:`bench.running.Hooks`.
+        guard, stop, on_checkpoint: see :class:`bench.launch.running.Hooks`.
         crowded: whether other cells share the device: running out of its memory is then no failure of the cell yet.
     """
 

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bench.cell import Cell, from_canonical
-from bench.store import Store
+from bench.store.cells import Store
 
 MARGIN = 1.5
 """What is set aside for a cell's tensors is their measured peak times this."""

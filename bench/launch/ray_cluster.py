@@ -17,7 +17,6 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from bench import registry
 from bench.cell import Cell
 from bench.data import cache
 from bench.data.sources import load
@@ -27,9 +26,10 @@ from bench.launch.events import Again, Ended, Event, Lost, Note, Started, Stoppe
 from bench.launch.ray_desk import Desk
 from bench.launch.ray_settings import Settings, connect
 from bench.launch.ray_task import TRIES, Answer, Order, made_with, run_order
-from bench.leases import Lease, LeaseLost
-from bench.running import record_failure
-from bench.store import Store
+from bench.launch.running import record_failure
+from bench.plugins import registry
+from bench.store.cells import Store
+from bench.store.leases import Lease, LeaseLost
 
 POLL_SECONDS = 0.3
 SLOTS_SECONDS = 2.0

@@ -15,8 +15,8 @@ from bench.errors import StorageError
 from bench.files import write_whole
 from bench.launch.events import Event, Note, Started, Waiting
 from bench.launch.ray_task import TRIES
-from bench.leases import Leases
-from bench.store import Store
+from bench.store.cells import Store
+from bench.store.leases import Leases
 
 
 class Desk:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import BenchError, at, one_line, words_of
-from bench.runtime import cores
+from bench.numerics.runtime import cores
 from bench.toml_files import read_text
 from bench.written import number_in
 

@@ -25,9 +25,9 @@ from bench.data import cache
 from bench.errors import BenchError, StorageError, Unfinished
 from bench.launch.events import Again, Ended, Event, Lost, Stopped
 from bench.launch.one_cell import run_one
-from bench.owner import is_alive
-from bench.provenance import code_of
-from bench.store import Store
+from bench.store.cells import Store
+from bench.store.owner import is_alive
+from bench.store.provenance import code_of
 
 ASK_SECONDS = 1.0
 """Between two questions whether to stop."""

@@ -11,8 +11,8 @@ from bench.cell import Cell
 from bench.launch.events import Event
 from bench.launch.one_cell import run_one
 from bench.launch.packing import Share
-from bench.leases import Lease, Leases
-from bench.store import Store
+from bench.store.cells import Store
+from bench.store.leases import Lease, Leases
 
 STOP = None
 """Sent in place of a job: the running cell shall leave a checkpoint and end."""

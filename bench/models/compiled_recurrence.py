@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from bench import kernels
-from bench.processor import onednn_multiplies_bf16
+from bench.numerics.processor import onednn_multiplies_bf16
 
 _CHUNK = 16  # steps whose gradients of gates stay in the processor's cache until the gradients of U are made of them
 

@@ -134,6 +134,9 @@ class HadamardLSTM(HadamardLayer):
     state.
     """
 
+    calls_dense_lstm = True
+    """What is computed is PyTorch's own LSTM, with all that its libraries can and cannot do."""
+
     def __init__(self, dense: nn.LSTM, factors: Mapping[str, Tensor], offset: float, tanh: bool) -> None:
         super().__init__(offset, tanh)
         self.num_layers, self.hidden_size = dense.num_layers, dense.hidden_size

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
-from bench.children import interrupts_held
 from bench.errors import BenchError
-from bench.failure import ended_with
+from bench.processes.children import interrupts_held
+from bench.processes.failure import ended_with
 
 
 class Closable(Protocol):

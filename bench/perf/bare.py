@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from bench.api import Cohort
-from bench.federation import Federation
+from bench.federation.federation import Federation
+from bench.numerics.precision import outputs_of, products_in
 from bench.perf.trainer import Trainer
-from bench.precision import outputs_of, products_in
 
 
 class BareLoop(Trainer):

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from bench import registry
 from bench.perf.apart import Apart
 from bench.perf.plan import Plan
 from bench.perf.report import Say, filled, ranged, split_by
@@ -28,6 +27,7 @@ from bench.perf.workloads import (
     USUAL_COHORT,
     clients_cell,
 )
+from bench.plugins import registry
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from rich.table import Table
 from bench.errors import BenchError
 from bench.figures.files import save_figure
 from bench.figures.style import use_style
+from bench.numerics.runtime import cores
 from bench.perf import clients, clients_figure, keep, keep_figure, mixed, schema, training, whole_round
 from bench.perf.machine import LoadMeter, facts_of, load_average
 from bench.perf.plan import Plan
 from bench.perf.report import Say
-from bench.runtime import cores
-from bench.store import write_table
+from bench.store.cells import write_table
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.cell import Cell
-from bench.federation import Federation
+from bench.federation.federation import Federation
 from bench.perf.bare import BareLoop
 from bench.perf.harness import Harness
 from bench.perf.trainer import Trainer

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bench.api import Cohort
-from bench.engine import open_engine
-from bench.federation import Federation
+from bench.federation.federation import Federation
+from bench.numerics.runtime import prepare_process
 from bench.perf.trainer import Trainer
-from bench.runtime import prepare_process
-from bench.training import Job
+from bench.training.engine import open_engine
+from bench.training.local import Job
 
 
 class Harness(Trainer):

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from bench import kernels, processor
+from bench import kernels
+from bench.numerics import processor
 
 ASK = "import torch; torch.nn.functional.conv2d(torch.ones(32, 64, 8, 8), torch.ones(64, 64, 3, 3))"
 """PyTorch computes a smaller convolution by itself."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from bench.federation import Federation
+from bench.federation.federation import Federation
 from bench.perf.apart import Apart
 from bench.perf.harness import Harness
 from bench.perf.plan import Plan

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.perf.instructions import instructions
-from bench.provenance import environment
+from bench.store.provenance import environment
 
 PROC = Path("/proc")
 QUIET_LOAD_PER_CORE = 0.25

@@ -13,8 +13,7 @@ from rich.table import Table
 
 from bench.api import Cohort
 from bench.cell import Cell
-from bench.federation import Federation
-from bench.handing_out import Jobs
+from bench.federation.federation import Federation
 from bench.perf.apart import Apart
 from bench.perf.harness import Harness
 from bench.perf.plan import Plan
@@ -22,7 +21,8 @@ from bench.perf.report import Say, filled, ranged, split_by
 from bench.perf.targets import MIXED_TIME_RATIO, at_most
 from bench.perf.turns import spread_of, take_turns
 from bench.perf.workloads import MIXED_COHORT, MIXED_LEVELS, mixed_cell
-from bench.training import Job
+from bench.training.handing_out import Jobs
+from bench.training.local import Job
 
 LONGEST, IN_ORDER = "longest first", "cohort's order"
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench.errors import BenchError, choices
+from bench.numerics.runtime import cores
 from bench.perf.workloads import PAPER_SAMPLES, WORKLOADS, cohort_of
-from bench.runtime import cores
 
 PARTS = ("training", "keep", "round", "clients", "mixed")
 DEFAULT_PRECISIONS = ("fp32", "bf16")

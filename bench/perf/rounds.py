@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 
 from bench.cell import Cell
-from bench.cost import bytes_of, peak_memory_bytes
-from bench.engine import open_engine
-from bench.federation import Federation
+from bench.cost.cost import bytes_of, peak_memory_bytes
+from bench.federation.federation import Federation
+from bench.numerics.runtime import prepare_process
 from bench.perf.apart import Apart
-from bench.runtime import prepare_process
-from bench.simulator import Simulation
+from bench.simulation.simulator import Simulation
+from bench.training.engine import open_engine
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from dataclasses import replace
 import torch
 
 from bench.api import Cohort, Selection
-from bench.federation import Federation
-from bench.footprint import submodel_cost
+from bench.federation.federation import Federation
+from bench.launch.footprint import submodel_cost
 
 
 class Trainer(ABC):

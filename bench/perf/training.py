@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from bench import processor
+from bench.numerics import processor
 from bench.perf.apart import Apart
 from bench.perf.contenders import Contender, contenders, trainer
 from bench.perf.plan import Plan

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.cell import Cell
-from bench.config import make_cell
+from bench.config.cells import make_cell
 
 RESNET, CNN, LSTM = "resnet18-cifar10", "cnn-femnist", "lstm-imdb"
 SUBMODEL_KEEP = 0.2

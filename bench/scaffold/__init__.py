@@ -1,5 +1,7 @@
 """Writing the files of a new method: a plugin that runs as it stands, and its test.
 
+The templates are real code, checked like all other.
+
 The templates are the other files of this package, in which the method is called "sketch".
 """
 
@@ -10,8 +12,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench import registry
 from bench.errors import BenchError
+from bench.plugins import registry
 
 
 def create(name: str, family: str, folder: Path) -> tuple[Path, Path]:

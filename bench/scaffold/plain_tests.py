@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from bench import registry
 from bench.api import Client, Selection, Server, Streams, Update
 from bench.conformance import check_method
+from bench.plugins import registry
 
 PLUGIN = Path(__file__).resolve().parents[1] / "methods" / "sketch.py"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bench import registry
 from bench.conformance import check_method
+from bench.plugins import registry
 from bench.seeding import stream
 
 PLUGIN = Path(__file__).resolve().parents[1] / "methods" / "sketch.py"

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bench.data.transfer import to_device
 from bench.tasks.base import Task
-from bench.transfer import to_device
 
 
 class ImageTask(Task):

@@ -1,1 +1,4 @@
-"""Tuning: Optuna studies over the parameters of methods, on validation data, with the same budget for each method."""
+"""Optuna studies over the parameters of methods, on held-out samples, with the same budget for each method.
+
+Nothing here sees a test sample.
+"""

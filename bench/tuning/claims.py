@@ -14,8 +14,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from bench.errors import StorageError
 from bench.files import write_whole
-from bench.leases import STALE_SECONDS, Lease, Leases
-from bench.store import Store
+from bench.store.cells import Store
+from bench.store.leases import STALE_SECONDS, Lease, Leases
 from bench.tuning.guard import storage_guarded
 
 TOKEN, FOLDER, SURPLUS = "token", "folder", "surplus"

@@ -12,11 +12,11 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from bench.children import END_SECONDS, Child, heard
 from bench.errors import BenchError, Unfinished
-from bench.leases import Leases
-from bench.placing import sweep_up
-from bench.store import Store
+from bench.processes.children import END_SECONDS, Child, heard
+from bench.store.cells import Store
+from bench.store.leases import Leases
+from bench.store.placing import sweep_up
 from bench.tuning.claims import FOLDER, counted, folder_token
 from bench.tuning.events import Begun, Broken, Done, Event, Left, Note
 from bench.tuning.guard import storage_guarded

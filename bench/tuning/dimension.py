@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
-from bench.config import table
+from bench.config.cells import table
+from bench.config.validation import checked
 from bench.errors import BenchError, choices
 from bench.parameters import About, about
-from bench.validation import checked
 
 KEYS = ("low", "high", "log", "choices", "paper")
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import TaskID
 
-from bench.progress_bars import ProgressBars
+from bench.terminal.progress_bars import ProgressBars
 from bench.tuning.events import Begun, Done, Event, Note, Reached
 
 MARKS = {"complete": "[green]complete[/]", "pruned": "[dim]pruned[/]  ", "failed": "[red]failed[/]  "}

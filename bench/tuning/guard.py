@@ -9,7 +9,7 @@ from optuna.exceptions import OptunaError, UpdateFinishedTrialError
 from sqlalchemy.exc import SQLAlchemyError
 
 from bench.errors import StorageError
-from bench.leases import LeaseLost
+from bench.store.leases import LeaseLost
 
 
 @contextlib.contextmanager

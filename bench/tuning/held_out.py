@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from bench import registry
-from bench.data.holdout import hold_out
-from bench.federation import partition_of
+from bench.federation.federation import partition_of
+from bench.federation.holdout import hold_out
+from bench.plugins import registry
 from bench.tuning.study_file import Study
 
 FEW = 100  # samples: one of so many is a percentage point

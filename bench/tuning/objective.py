@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from bench.cell import Cell
-from bench.checkpoint import Checkpoint
-from bench.provenance import code_of, data_of
-from bench.store import Store
+from bench.store.cells import Store
+from bench.store.checkpoint import Checkpoint
+from bench.store.provenance import code_of, data_of
 
 DIVERGED = 0.0
 """What a cell that diverged is worth: it is a legitimate outcome of its settings, and the worst one."""

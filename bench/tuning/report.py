@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from bench.analysis.interval import mean_and_interval
 from bench.analysis.summary import final_accuracy
-from bench.schema import WORD, table_of
+from bench.store.schema import WORD, table_of
 from bench.tuning.study_file import Study
 from bench.tuning.tables import Trials, best_of
 from bench.tuning.tuned_file import PAPER, Choice

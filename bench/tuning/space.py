@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import registry
 from bench.api import Method
 from bench.cell import Cell
-from bench.config import make_cell
+from bench.config.cells import make_cell
+from bench.config.validation import checked, without_defaults
 from bench.errors import BenchError, choices
+from bench.plugins import registry
 from bench.tasks.base import Recipe
 from bench.tuning.dimension import Dimension, Field, read_dimension
 from bench.tuning.words import in_words
-from bench.validation import checked, without_defaults
 
 SHARED = (
     "rounds",

@@ -16,7 +16,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from bench.errors import BenchError, StorageError, words_of
-from bench.provenance import code_of, data_of
+from bench.store.provenance import code_of, data_of
 from bench.tuning.guard import storage_guarded
 from bench.tuning.pruning import options_of
 from bench.tuning.sampler import PerTrialSampler

@@ -7,14 +7,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bench.config import table
+from bench.config.cells import table
+from bench.config.validation import checked
 from bench.errors import BenchError, choices
 from bench.parameters import parameter
 from bench.toml_files import check_keys, read_toml
 from bench.tuning.pruning import PRUNERS, PrunerSettings
 from bench.tuning.sampler import SamplerSettings
 from bench.tuning.space import Search, make_search
-from bench.validation import checked
 
 COMMON = ("task", "keep", "capacity", "partition", "alpha", "tier", "data", "training", "model")
 Settings = TypeVar("Settings", bound=PrunerSettings | SamplerSettings)

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from optuna.trial import FrozenTrial, TrialState
 
-from bench import registry
-from bench.schema import WORD, table_of
+from bench.plugins import registry
+from bench.store.schema import WORD, table_of
 from bench.tuning.dimension import Dimension
 from bench.tuning.held_out import held_out
 from bench.tuning.space import Search

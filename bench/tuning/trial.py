@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import registry
 from bench.cell import Cell
-from bench.checkpoint import Stopped
 from bench.errors import Unfinished
-from bench.federation import Federation
-from bench.leases import Lease, Leases
-from bench.provenance import code_of, data_of
-from bench.round import Round
-from bench.running import Hooks, run_cell
-from bench.schema import round_row
-from bench.store import FINISHED, Store
+from bench.federation.federation import Federation
+from bench.launch.running import Hooks, run_cell
+from bench.plugins import registry
+from bench.simulation.round import Round
+from bench.simulation.rows import round_row
+from bench.store.cells import FINISHED, Store
+from bench.store.checkpoint import Stopped
+from bench.store.leases import Lease, Leases
+from bench.store.provenance import code_of, data_of
 from bench.tuning.objective import DIVERGED, cell_accuracy, evaluated, rounds_so_far
 from bench.tuning.pruning import Judge
 

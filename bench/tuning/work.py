@@ -15,8 +15,8 @@ import optuna
 from optuna.trial import Trial, TrialState
 
 from bench.errors import BenchError, Unfinished, words_of
-from bench.leases import Lease, Leases
-from bench.store import Store
+from bench.store.cells import Store
+from bench.store.leases import Lease, Leases
 from bench.tuning.claims import Claim, Claims, Elsewhere
 from bench.tuning.events import Begun, Broken, Done, Event, Left, Note, Reached
 from bench.tuning.guard import storage_guarded

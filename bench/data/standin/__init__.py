@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from bench.data import cache
 from bench.data.dataset import Dataset, Split
 from bench.errors import BenchError, choices
-from bench.limits import check_memory
+from bench.numerics.limits import check_memory
 
 # Part of every cache key: raise it with any change of a generator that changes a sample.
 GENERATOR = 1

@@ -1,0 +1,112 @@
+"""Listings for the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.markup import escape
+
+from bench.errors import BenchError
+from bench.parameters import about
+from bench.terminal.columns import Columns
+
+
+def methods(plugins: Iterable[Path]) -> Columns:
+    """Return the methods: name, family, one line, parameters, paper; a broken file with its reason."""
+    from bench.plugins import registry
+
+    table = Columns("methods", "name", "family", "what it does", "parameters", "paper")
+    for entry in sorted(registry.methods(plugins).values(), key=lambda entry: entry.name):
+        if entry.kind is None:
+            table.add_row(escape(entry.name), "[red]broken[/]", escape(f"{entry.source}: {entry.reason}"), "", "")
+            continue
+        kind = entry.kind
+        summary = kind.summary or (inspect.getdoc(kind) or "").partition("\n")[0]
+        deviations = "".join(f"\n[dim]deviation: {escape(words)}[/]" for words in kind.deviations)
+        names = ", ".join(about(field).alias or field.name for field in dataclasses.fields(kind.Params))
+        table.add_row(escape(entry.name), escape(kind.family), escape(summary) + deviations, names, escape(kind.paper))
+    return table
+
+
+def tasks() -> Columns:
+    """Return the tasks: name, one line, data set, tiers, paper."""
+    from bench.plugins import registry
+
+    table = Columns("tasks", "name", "what it is", "data set", "parameters", "tiers", "paper")
+    for entry in sorted(registry.tasks().values(), key=lambda entry: entry.name):
+        kind = entry.kind
+        names = ", ".join(field.name for field in dataclasses.fields(kind.Params))
+        table.add_row(entry.name, kind.summary, kind.dataset, names, ", ".join(kind.tiers), kind.paper)
+    return table
+
+
+def sweeps(folder: Path) -> Columns:
+    """Return the sweep files of a folder: file, title, number of cells; a wrong file with its reason.
+
+    Studies, in a folder of that name within, are no sweeps.
+    """
+    from bench.config.cells import read_sweep
+
+    table = Columns("sweeps", "file", "title", "cells")
+    for path in sorted(folder.glob("**/*.toml")):
+        if path.parent.name == "studies":
+            continue
+        try:
+            sweep = read_sweep(path)
+            table.add_row(escape(str(path)), escape(sweep.title), str(len(sweep.cells)))
+        except BenchError as error:
+            table.add_row(escape(str(path)), f"[red]{escape(str(error))}[/]", "")
+    return table
+
+
+def studies(folder: Path, plugins: Iterable[Path]) -> Columns:
+    """Return the study files of a folder: file, title, methods, trials of each; a wrong file with its reason."""
+    from bench.tuning.study_file import read_study
+
+    table = Columns("studies", "file", "title", "methods", "trials")
+    for path in sorted(folder.glob("*.toml")):
+        try:
+            study = read_study(path, plugins)
+            names = ", ".join(dict.fromkeys(search.label for search in study.searches))
+            table.add_row(escape(str(path)), escape(study.title), escape(names), str(study.budget.trials))
+        except BenchError as error:
+            table.add_row(escape(str(path)), f"[red]{escape(str(error))}[/]", "", "")
+    return table
+
+
+def figures() -> Columns:
+    """Return the figures: name, what they show, the tables they need."""
+    from bench.figures import FIGURES
+
+    table = Columns("figures", "name", "what it shows", "tables")
+    for spec in FIGURES.values():
+        table.add_row(spec.name, escape(spec.description), ", ".join(spec.needs))
+    return table
+
+
+def profiles() -> Columns:
+    """Return the names of capacities: name, what it stands for, meaning, mean keep ratio, source."""
+    from bench.federation.capacity import mean_keep
+    from bench.federation.profiles import listed, text_of
+
+    table = Columns("profiles", "name", "stands for", "meaning", "mean keep ratio", "source")
+    for profile in listed():
+        mean = f"{mean_keep(profile.capacities):.4g}"
+        table.add_row(profile.name, text_of(profile.capacities), profile.meaning, mean, profile.source)
+    return table
+
+
+def data() -> Columns:
+    """Return the data sets: name, whether they are here, size, origin."""
+    from bench.data import available
+
+    table = Columns("data sets", "name", "title", "state", "samples", "MB", "origin")
+    for row in available():
+        colour = {"ready": "green", "corrupt": "red"}.get(row.state, "yellow")
+        samples = "" if row.samples is None else f"{row.samples:,}"
+        size = "" if row.size_mb is None else f"{row.size_mb:.0f}"
+        table.add_row(row.name, escape(row.title), f"[{colour}]{row.state}[/]", samples, size, escape(row.origin))
+    return table

@@ -1,0 +1,30 @@
+"""The picture of a cell's partition."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from bench.cell import Cell
+from bench.federation.federation import partition_of
+from bench.federation.skew import skew_of
+from bench.figures.files import save_figure
+from bench.figures.partition import draw_partition
+from bench.figures.style import use_style
+from bench.plugins import registry
+
+
+def draw(cell: Cell, folder: Path) -> tuple[str, list[Path]]:
+    """Draw who holds what in a cell's federation and return its skew in words, and the files."""
+    task = registry.task(cell.task).build(cell)
+    dataset = task.data(cell.data)
+    partition = partition_of(cell, task, dataset)
+    spread = cell.partition if partition.alpha is None else f"{cell.partition}, alpha {partition.alpha:g}"
+    labels = np.asarray(dataset.train.labels)
+    title = f"{dataset.title}, seed {cell.seed}"
+    name = f"{cell.task}-{spread.replace(', ', '-').replace(' ', '')}-seed{cell.seed}-{cell.tier}-{cell.data}"
+    with use_style():
+        figure = draw_partition(partition, labels, dataset.classes, title)
+        words = f"{title}, {spread}, {len(partition)} clients: {skew_of(partition, labels)}"
+        return words, list(save_figure(figure, folder, name))

@@ -1,0 +1,225 @@
+"""The commands that run a sweep and look at it: ``sweep``, ``status`` and ``plot``."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.options import (
+    OK,
+    PATH,
+    SOME_FAILED,
+    Deterministic,
+    Device,
+    Plugin,
+    Results,
+    SweepFile,
+    number,
+    out,
+    say,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from bench.launch.sweep import Hire
+
+
+class Axis(StrEnum):
+    """Horizontal axes of the training curves."""
+
+    round = "round"
+    bytes = "bytes"
+    macs = "macs"
+    seconds = "seconds"
+
+
+class Engine(StrEnum):
+    """Who runs the cells."""
+
+    local = "local"
+    inline = "inline"
+    ray = "ray"
+
+
+class Stale(StrEnum):
+    """What to do with results of other code."""
+
+    rerun = "rerun"
+    keep = "keep"
+
+
+def sweep(
+    file: SweepFile,
+    engine: Annotated[
+        Engine, typer.Option(help="Who runs the cells: local (processes), inline (this one) or ray (a cluster).")
+    ] = Engine.local,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            **whole("--jobs", 1),
+            help="Cells run at once; if left out, all cores, or what fits an accelerator's memory.",
+        ),
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="name=value: only the cells that have it.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and stop.")] = False,
+    stale: Annotated[Stale, typer.Option(help="Results of other code: run again, or leave as they are.")] = Stale.rerun,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed/--leave-failed", help="Run failed cells again, or leave them.")
+    ] = True,
+    stop_after: Annotated[
+        float | None,
+        typer.Option(
+            **number("--stop-after", 0), help="Seconds after which running cells leave a checkpoint and it ends."
+        ),
+    ] = None,
+    address: Annotated[
+        str, typer.Option(help="Ray: HOST:PORT of the head; auto is this machine's cluster, local starts one.")
+    ] = "auto",
+    resources: Annotated[
+        str, typer.Option(help="Ray: what a cell needs, for example cpus=1,gpus=0.5,memory=4e9.")
+    ] = "cpus=1",
+    runtime_env: Annotated[
+        Path | None, typer.Option(**PATH, help="Ray: a JSON or YAML file with the runtime environment of the nodes.")
+    ] = None,
+    plugin: Plugin = None,
+    device: Device = "auto",
+    deterministic: Deterministic = False,
+    results: Results = Path("results"),
+) -> None:
+    """Run what is left of a sweep, then write its tables and figures under results/NAME/."""
+    from bench.config.cells import read_sweep
+    from bench.errors import BenchError
+    from bench.launch import sweep as sweeps
+    from bench.numerics import runtime
+    from bench.store.cells import Store
+    from bench.store.origin import remember, shared_by
+
+    plugins = plugin or []
+    chosen = whole = read_sweep(file, plugins)
+    for condition in only or []:
+        chosen = sweeps.only(chosen, condition)
+    if deterministic and engine is Engine.ray:
+        raise BenchError("--deterministic: it does not reach the nodes of a Ray cluster; take --engine local or inline")
+    place, hire = _crew_of(engine, device, address, resources, runtime_env)
+    store = Store(results / whole.name)
+    known = sweeps.records(chosen, store, plugins)
+    cells = sweeps.to_run(known, stale, retry_failed)
+    _say_counts(whole.title, sweeps.counts(known))
+    say(*shared_by(store.folder, file=file))
+    if dry_run:
+        say(*(f"would run {cell.folder}" for cell in cells))
+        return
+    from bench.config.duration import long_waits
+    from bench.config.possible import check_possible, slow_precisions
+    from bench.launch.interruption import Interruption
+    from bench.numerics.runtime import cores
+    from bench.terminal.display import SweepDisplay
+
+    failed = 0 if retry_failed else sweeps.counts(known).get("failed", 0)
+    if cells:
+        check_possible(cells, place, plugins)
+        if engine is not Engine.ray:  # whose nodes have processors of their own
+            say(*slow_precisions(cells, place), *long_waits(cells, place, cores()))
+        store.prepare()
+        remember(store.folder, file)
+        limit = math.inf if stop_after is None else stop_after
+        repeating = runtime.deterministic(deterministic)
+        with repeating, SweepDisplay(out, len(cells)) as display, Interruption() as interruption:
+            ended = sweeps.run(
+                cells,
+                store,
+                plugins=plugins,
+                device=place,
+                jobs=jobs,
+                on_event=display.show,
+                stop_after=limit,
+                stop=interruption.wanted,
+                hire=hire,
+            )
+        failed += ended["failed"]
+        left = len(cells) - ended.total()
+        if left and interruption.asked:
+            raise KeyboardInterrupt
+        if left:
+            noun = "cell is" if left == 1 else "cells are"
+            say(f"stopped after {limit:g} s: {left} {noun} left, and the same command goes on from the checkpoints")
+    else:
+        whole_sweep = all(record.state == "done" for record in known)
+        out.print(f"all {len(known)} cells are done: nothing to run" if whole_sweep else "nothing to run")
+    from bench.report.plotting import write_results  # the libraries that draw take 150 MB
+
+    write_results(whole, store, plugins, Axis.round.value, out)
+    if failed:
+        words = f"failed cells: {failed}; see 'python -m bench status {file}'"
+        out.print(words, style="red", soft_wrap=True, markup=False)
+    raise typer.Exit(SOME_FAILED if failed else OK)
+
+
+def _crew_of(engine: Engine, device: str, address: str, resources: str, runtime_env: Path | None) -> tuple[str, Hire]:
+    """Return where models are trained, and what hires an engine's crew."""
+    from bench.errors import BenchError
+    from bench.launch import inline, local
+    from bench.launch.devices import sweep_device
+    from bench.launch.ray_settings import settings_of
+
+    if engine is not Engine.ray:
+        for option, given in (
+            ("--address", address != "auto"),
+            ("--resources", resources != "cpus=1"),
+            ("--runtime-env", runtime_env is not None),
+        ):
+            if given:
+                raise BenchError(f"{option}: it says something of a Ray cluster, which only --engine ray uses")
+        return sweep_device(device), inline.hire if engine is Engine.inline else local.hire
+    settings = settings_of(address, resources, runtime_env, device)
+    try:
+        from bench.launch import ray_cluster
+    except ModuleNotFoundError:
+        raise BenchError("--engine ray: Ray is not installed; type pip install 'submodel-bench[ray]'") from None
+    return "cuda" if settings.gpus else "cpu", functools.partial(ray_cluster.hire, settings=settings)
+
+
+def status(file: SweepFile, plugin: Plugin = None, results: Results = Path("results")) -> None:
+    """Show how many cells of a sweep are done, running, failed, stale or to do, why, and how long the rest may take."""
+    from bench.config.cells import read_sweep
+    from bench.launch import sweep as sweeps
+    from bench.launch.standing import standing
+    from bench.numerics.runtime import cores
+    from bench.store.cells import Store
+    from bench.store.origin import shared_by
+
+    plugins = plugin or []
+    chosen = read_sweep(file, plugins)
+    store = Store(results / chosen.name)
+    now = standing(sweeps.records(chosen, store, plugins), store, plugins)
+    _say_counts(chosen.title, now.counts)
+    say(*shared_by(store.folder, file=file))
+    time_left = now.time_left(now.counts.get("running") or cores())
+    say(*now.lines, *(line for line in (now.again, time_left) if line))
+
+
+def plot(
+    file: SweepFile,
+    x: Annotated[Axis, typer.Option(help="Horizontal axis of the training curves.")] = Axis.round,
+    plugin: Plugin = None,
+    results: Results = Path("results"),
+) -> None:
+    """Write the tables and figures of a sweep from its finished cells."""
+    from bench.config.cells import read_sweep
+    from bench.report.plotting import write_results
+    from bench.store.cells import Store
+
+    chosen = read_sweep(file, plugin or [])
+    write_results(chosen, Store(results / chosen.name), plugin or [], x.value, out)
+
+
+def _say_counts(title: str, counts: Mapping[str, int]) -> None:
+    total = sum(counts.values())
+    words = ", ".join(f"{number} {state}" for state, number in counts.items())
+    say(f"{title}: {total} {'cell' if total == 1 else 'cells'}: {words}")

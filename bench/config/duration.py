@@ -1,0 +1,49 @@
+"""How long things take, in words, and how long cells will take at the very least, before any of them is run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.cell import Cell
+from bench.plugins import registry
+
+STEP_SECONDS = {"cpu": 5e-4, "cuda": 1e-4}
+"""What no local step is quicker than: that of the smallest CNN on a batch of eight takes a few times as long."""
+WORTH_SAYING_SECONDS = 3600.0
+YEAR_DAYS = 365.25
+
+
+def in_words(seconds: float) -> str:
+    """Return a time as "40 s", "12 min", "3 h 5 min", "4 days" or "2e+05 years"."""
+    minutes = round(seconds / 60)
+    if minutes == 0:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    days = seconds / 86_400
+    return f"{days:.0f} days" if days < 2 * YEAR_DAYS else f"{days / YEAR_DAYS:.2g} years"
+
+
+def least_seconds(cell: Cell, device: str) -> float:
+    """Return what a cell takes at the very least, one client after the other: its local steps at ``STEP_SECONDS``."""
+    recipe = registry.task(cell.task).build(cell).recipe
+    steps = recipe.rounds * recipe.cohort * recipe.local_steps(recipe.samples_per_client or 1)
+    return steps * STEP_SECONDS["cpu" if device == "cpu" else "cuda"]
+
+
+def long_waits(cells: Sequence[Cell], device: str, at_once: int) -> list[str]:
+    """Return a line where cells will take hours at the least; none where they may be quick.
+
+    Args:
+        cells: what will be run.
+        device: where models are trained.
+        at_once: clients that are trained at once, at most.
+    """
+    each = [least_seconds(cell, device) for cell in cells]
+    whole = sum(each) / at_once
+    if whole < WORTH_SAYING_SECONDS:
+        return []
+    what = "it" if len(cells) == 1 else f"these {len(cells)} cells"
+    return [f"{what} will take {in_words(whole)} at the very least, if no local step took longer than the quickest do"]

@@ -1,0 +1,4 @@
+"""What a sub-model costs, counted from the sub-model itself: parameters, operations, activations, bytes.
+
+No formula stands in for a count.
+"""

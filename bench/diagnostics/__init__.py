@@ -1,1 +1,0 @@
-"""What is measured of a round beside accuracy: ranks, coverage, diversity, errors, agreement with FedAvg."""

@@ -1,0 +1,132 @@
+"""Where a sweep stands: how many cells are in each state, which are running, and how long the rest will take."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.cell import Cell
+from bench.config.duration import in_words
+from bench.plugins import registry
+from bench.store.cells import FINISHED, Record, Store
+from bench.store.checkpoint import reached
+from bench.store.leases import Leases
+
+SHOWN = ("done", "running", "failed", "diverged", "skipped", "stale", "damaged", "to do")
+UNTIMED = ("rounds", "lr", "lr_end", "momentum", "weight_decay", "clip_norm")
+"""Settings of a training that change the time of no round."""
+Group = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a sweep stands.
+
+    Attributes:
+        counts: number of cells in each state of ``SHOWN`` that occurs.
+        lines: one for each cell of which more is known than that it is done or to do.
+        seconds: what is left of all cells together, one after the other.
+        longest: what is left of the cell of which most is left: no number of processes is quicker.
+        unknown: number of cells left that are not in the estimate, none of their task and family being done.
+    """
+
+    counts: dict[str, int]
+    lines: list[str]
+    seconds: float
+    longest: float
+    unknown: int
+
+    @property
+    def again(self) -> str:
+        """What the next sweep runs again, in words; empty where it is nothing."""
+        ways = {"failed": " (--leave-failed leaves them)", "stale": " (--stale keep leaves them)", "damaged": ""}
+        parts = [f"{self.counts[state]} {state}{way}" for state, way in ways.items() if state in self.counts]
+        return f"the next sweep runs again: {', '.join(parts)}" if parts else ""
+
+    def time_left(self, jobs: int) -> str:
+        """Return the estimate in words; empty if nothing is left to run.
+
+        Args:
+            jobs: cells that run at once.
+        """
+        parts = []
+        if self.seconds:
+            parts.append(f"about {in_words(max(self.seconds / jobs, self.longest))} left with {jobs} at once")
+        if self.unknown:
+            noun = "cell" if self.unknown == 1 else "cells"
+            parts.append(f"no estimate for {self.unknown} {noun}: none of the same task and family is done")
+        return "; ".join(parts)
+
+
+def standing(known: Iterable[Record], store: Store, plugins: Iterable[Path]) -> Standing:
+    """Return where a sweep stands.
+
+    The time left comes from the seconds per round of done cells that are as much alike as there are any, see
+    :func:`_groups`.
+    """
+    known, leases = list(known), Leases(store.unfinished)
+    families = _families({record.cell.method for record in known}, tuple(plugins))
+    begun = {path.name for path in store.unfinished.glob("[!.]*")}
+    pace = _pace(known, families)
+    found: Counter[str] = Counter()
+    lines, left, unknown = [], [0.0], 0
+    for record in known:
+        cell = record.cell
+        if record.state in FINISHED:
+            state, line = record.state, record.reason
+        else:
+            is_begun = cell.folder in begun
+            holder = leases.holder(cell.folder) if is_begun else None
+            done = reached(store.checkpoint(cell)).get("round", 0) if is_begun else 0
+            state, rounds = "running" if holder else record.state, _rounds(cell)
+            checkpoint = f"checkpoint after round {done}/{rounds}" if done else ""
+            line = ", ".join(words for words in (holder or record.reason, checkpoint) if words)
+            seconds = next((pace[group] for group in _groups(cell, families) if group in pace), None)
+            if seconds is None:
+                unknown += 1
+            else:
+                left.append((rounds - done) * seconds)
+        found[state] += 1
+        if line:
+            lines.append(f"{state}: {cell.folder}: {line}")
+    counts = {state: found[state] for state in SHOWN if found[state]}
+    return Standing(counts, lines, sum(left), max(left), unknown)
+
+
+def _families(methods: Iterable[str], plugins: tuple[Path, ...]) -> dict[str, str]:
+    kinds = {name: registry.method(name, plugins).kind for name in methods}
+    return {name: kind.family for name, kind in kinds.items() if kind is not None}
+
+
+def _pace(known: Iterable[Record], families: Mapping[str, str]) -> dict[Group, float]:
+    """Return the mean seconds per round of done cells by group."""
+    seconds: dict[Group, list[float]] = defaultdict(list)
+    for record in known:
+        if record.state == "done":
+            each = record.facts["seconds"] / _rounds(record.cell)
+            for group in _groups(record.cell, families):
+                seconds[group].append(each)
+    return {group: sum(values) / len(values) for group, values in seconds.items()}
+
+
+def _groups(cell: Cell, families: Mapping[str, str]) -> Iterator[Group]:
+    """Yield groups of cells whose rounds take alike long, the closest first.
+
+    Cells of the same task, tier and family of methods; among them those whose other settings change no round's time;
+    among them those of the same keep ratios; and among them those of the same method.
+    """
+    alike = cell.task, cell.tier, families[cell.method]
+    timed = {name: value for name, value in cell.training.items() if name not in UNTIMED}
+    settings = repr(timed), repr(cell.model), cell.diagnostics
+    # Drawn anew each round or not: the clients of a round have the same keep ratios on average.
+    keeps = str(cell.keep), cell.mixture
+    yield (*alike, *settings, *keeps, cell.method)
+    yield (*alike, *settings, *keeps)
+    yield (*alike, *settings)
+    yield alike
+
+
+def _rounds(cell: Cell) -> int:
+    return int(cell.training.get("rounds", registry.task(cell.task).kind.tiers[cell.tier].rounds))

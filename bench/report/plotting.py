@@ -1,0 +1,60 @@
+"""From the finished cells of a sweep to its tables and figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.analysis.chance import at_chance
+from bench.config.cells import Sweep
+from bench.figures import Options, draw_all
+from bench.launch import sweep as sweeps
+from bench.launch.footprint import write_footprint
+from bench.store.cells import Store
+
+
+def write_results(sweep: Sweep, store: Store, plugins: Iterable[Path], x: str, console: Console) -> None:
+    """Write tables and figures of a sweep's finished cells and say where they are.
+
+    Args:
+        sweep: its cells and figures.
+        store: where its results are.
+        plugins: files of methods the user named.
+        x: horizontal axis of the training curves: "round", "bytes", "macs" or "seconds".
+        console: where to say what was written and what was left out.
+    """
+
+    def say(line: str) -> None:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+    known = sweeps.records(sweep, store, plugins)
+    if not any(record.state in sweeps.USABLE for record in known):
+        found = ", ".join(f"{number} {state}" for state, number in sweeps.counts(known).items())
+        say(f"no cell can be drawn ({found}): tables and figures are left as they are")
+        return
+    left_out = [record for record in known if record.state not in sweeps.USABLE]
+    if left_out:
+        say(f"{len(left_out)} of {len(known)} cells are not in the tables: 'status' says why")
+    store.prepare()
+    tables = sweeps.write_tables(sweep, store, known)
+    tables["footprint"] = write_footprint(
+        store.folder / "tables" / "footprint.parquet",
+        sweep.cells,
+        plugins,
+        on_skip=lambda label, reason: say(f"footprint of {label} is left out: {reason}"),
+    )
+    written = draw_all(
+        {name: table.to_pandas() for name, table in tables.items()},
+        store.folder / "figures",
+        sweep.figures,
+        Options(x=x, last=sweep.last),
+        on_skip=lambda name, reason: say(f"figure {name} is left out: {reason}"),
+    )
+    say(f"{len(tables)} tables and {len(written)} figure files in {store.folder}")
+    facts = {record.cell.folder: record.facts for record in known}
+    rows = tables["cells"].select(["cell", "task", "final_acc"]).to_pylist()
+    finals = [(row["task"], row["final_acc"], facts[row["cell"]]) for row in rows if row["final_acc"] is not None]
+    for line in at_chance(finals):
+        say(line)

@@ -1,0 +1,253 @@
+"""Cells on disk: one folder for each finished cell, put in place by one atomic rename.
+
+``results/<sweep>/cells/<readable>-<identity>/`` holds the tables (``rounds.parquet`` and others), ``environment.json``,
+``log.txt`` and ``cell.json``, which is written last. A folder that lacks a whole ``cell.json`` is no result. Beside
+``cells/``, ``unfinished/<the same name>/`` holds the checkpoint and the lease of a cell that is being run or was
+interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.cell import Cell
+from bench.errors import BenchError, StorageError, one_line
+from bench.files import checksum, write_synced
+from bench.store.placing import replace_folder, scratch
+from bench.store.schema import OPTIONAL, TABLES, VERSION, table_of
+from bench.store.wholeness import OtherVersion, as_json, sealed, whole
+
+FINISHED = ("done", "diverged", "skipped")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the store knows of one cell.
+
+    Attributes:
+        cell: the configuration.
+        state: one of ``STATES``. "stale": finished under other code or data; "damaged": its files are not whole.
+        facts: the contents of ``cell.json``; empty where there is none.
+    """
+
+    cell: Cell
+    state: str
+    facts: Mapping[str, Any]
+
+    @property
+    def reason(self) -> str:
+        """Why a cell is failed, diverged, skipped, stale or damaged; empty for the others."""
+        return str(self.facts.get("reason", ""))
+
+
+class Store:
+    """The results of one sweep.
+
+    Args:
+        folder: ``results/<sweep>``; made when something is first written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cells = folder / "cells"
+        self.unfinished = folder / "unfinished"
+
+    def prepare(self) -> None:
+        """Make the folder.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        try:
+            self.cells.mkdir(parents=True, exist_ok=True)
+            probe = self.cells / f".write-{os.getpid()}"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise StorageError(f"{self.folder}: results cannot be written here: {error.strerror or error}") from None
+
+    def path(self, cell: Cell) -> Path:
+        """Return the folder of a finished cell."""
+        return self.cells / cell.folder
+
+    def checkpoint(self, cell: Cell) -> Path:
+        """Return the file of an unfinished cell's checkpoint."""
+        return self.unfinished / cell.folder / "checkpoint.pt"
+
+    def stamp(self, cell: Cell) -> int | None:
+        """Return what changes whenever a cell's folder is replaced; None where there is none."""
+        try:
+            return (self.path(cell) / "cell.json").stat().st_mtime_ns
+        except OSError:
+            return None
+
+    def record(self, cell: Cell, code: str, data: str | None) -> Record:
+        """Return what is known of a cell.
+
+        Args:
+            cell: the configuration.
+            code: hash of the code that would run it now.
+            data: fingerprint of the data it would read now; None if that is not known.
+        """
+        folder = self.path(cell)
+        if not folder.exists():
+            return Record(cell, "to do", {})
+        try:
+            facts = whole(folder)
+        except OtherVersion as reason:
+            return Record(cell, "stale", {"reason": str(reason)})
+        except ValueError as damage:
+            return Record(cell, "damaged", {"reason": str(damage)})
+        state = facts["status"]
+        if state in FINISHED and facts["code"] != code:
+            return Record(cell, "stale", {**facts, "reason": "it was made by other code"})
+        if state in FINISHED and data is not None and facts["data"] not in (None, data):
+            return Record(cell, "stale", {**facts, "reason": "it was made from other data"})
+        return Record(cell, state, facts)
+
+    def write(
+        self,
+        cell: Cell,
+        *,
+        status: str,
+        reason: str,
+        tables: Mapping[str, list[dict[str, Any]]],
+        facts: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        log: Iterable[str],
+        guard: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Put a finished or failed cell in place; an older folder of the same cell is replaced.
+
+        Args:
+            tables: rows by the name of their table, see :data:`bench.store.schema.TABLES`; a name left out has none.
+            guard: called last before that; raises if the cell has become somebody else's.
+
+        Raises:
+            LeaseLost: another process put the cell in place meanwhile.
+            StorageError: the disk is full or the folder cannot be written; nothing else is lost.
+        """
+        self.prepare()
+        fresh = scratch(self.path(cell))
+        try:
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir()
+            about_data = {"data_title": str(facts.get("data_title", "")), "stand_in": str(cell.data == "stand-in")}
+            for name, schema in TABLES.items():
+                rows = tables.get(name, [])
+                if not rows and name in OPTIONAL:
+                    continue
+                table = table_of(rows, schema)
+                metadata = {**(table.schema.metadata or {}), **about_data}
+                _write_parquet(fresh / f"{name}.parquet", table.replace_schema_metadata(metadata))
+            write_synced(fresh / "environment.json", as_json(environment))
+            write_synced(fresh / "log.txt", "".join(f"{line}\n" for line in log).encode())
+            checksums = {path.name: checksum(path.read_bytes()) for path in sorted(fresh.iterdir())}
+            record = {
+                "schema": VERSION,
+                "status": status,
+                "reason": reason,
+                "cell": cell.canonical(),
+                "identity": cell.identity,
+                **facts,
+                "files": checksums,
+            }
+            write_synced(fresh / "cell.json", sealed(record))
+            guard()
+            _put_in_place(fresh, self.path(cell))
+        except OSError as error:
+            raise StorageError(f"{self.path(cell)}: the cell cannot be written: {error.strerror or error}") from None
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    def adopt(self, cell: Cell, files: Mapping[str, bytes], guard: Callable[[], None] = lambda: None) -> None:
+        """Put a cell in place whose folder was written on another machine.
+
+        Args:
+            cell: the configuration.
+            files: all files of its folder, by name.
+            guard: called last before that; raises if the cell has become somebody else's.
+
+        Raises:
+            LeaseLost: another process put the cell in place meanwhile.
+            ValueError: they are not whole, or of another cell; nothing is changed.
+            StorageError: they cannot be written.
+        """
+        self.prepare()
+        fresh = scratch(self.path(cell))
+        try:
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir()
+            for name, content in files.items():
+                write_synced(fresh / Path(name).name, content)
+            if whole(fresh)["identity"] != cell.identity:
+                raise ValueError("it is of another cell")
+            guard()
+            _put_in_place(fresh, self.path(cell))
+        except OSError as error:
+            raise StorageError(f"{self.path(cell)}: the cell cannot be written: {error.strerror or error}") from None
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    def read(self, cell: Cell, name: str) -> pa.Table:
+        """Return a cell's table, see :data:`bench.store.schema.TABLES`; empty where the cell has no such rows.
+
+        Raises:
+            BenchError: the file is damaged.
+        """
+        path, schema = self.path(cell) / f"{name}.parquet", TABLES[name]
+        if name in OPTIONAL and not path.exists():
+            return schema.empty_table()
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise BenchError(
+                f"{path}: not a whole parquet file ({one_line(str(error))}); "
+                "delete the cell's folder and run the sweep again"
+            ) from None
+        return table.cast(schema)
+
+
+def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a derived table atomically.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_parquet(fresh, table.replace_schema_metadata({**(table.schema.metadata or {}), **(metadata or {})}))
+        fresh.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise StorageError(f"{path}: the table cannot be written: {error.strerror or error}") from None
+
+
+def _put_in_place(fresh: Path, place: Path) -> None:
+    try:
+        replace_folder(fresh, place)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        from bench.store.leases import LeaseLost  # leases need more than training does
+
+        raise LeaseLost("another process has put it in place") from None
+
+
+def _write_parquet(path: Path, table: pa.Table) -> None:
+    with path.open("wb") as file:
+        pq.write_table(table, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,171 @@
+"""The columns of the tables that runs leave behind; units are in their names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+
+VERSION = 4
+WORD = pa.dictionary(pa.int32(), pa.string())
+
+CELL_FIELDS = [
+    pa.field("cell", WORD, nullable=False),
+    pa.field("task", WORD, nullable=False),
+    pa.field("method", WORD, nullable=False),
+    pa.field("label", WORD, nullable=False),
+    pa.field("keep", pa.float64(), nullable=False),
+    pa.field("capacities", WORD, nullable=False),
+    pa.field("partition", WORD, nullable=False),
+    pa.field("alpha", pa.float64()),
+    pa.field("alpha_convention", WORD, nullable=False),
+    pa.field("alpha_per_class", pa.float64()),
+    pa.field("alpha_of_prior", pa.float64()),
+    pa.field("classes_per_client", pa.float64()),
+    pa.field("divergence_bits", pa.float64()),
+    pa.field("seed", pa.int64(), nullable=False),
+    pa.field("tier", WORD, nullable=False),
+    pa.field("data_title", WORD, nullable=False),
+    pa.field("stand_in", pa.bool_(), nullable=False),
+    pa.field("classes", pa.int32()),
+    pa.field("status", WORD, nullable=False),
+]
+"""What names a cell in a sweep's tables. ``keep`` is the clients' mean keep ratio, ``capacities`` the profile where
+they differ, with "dynamic" behind it where they are drawn anew each round. ``alpha`` is as it was given;
+``alpha_per_class`` is the same as a concentration per class (PriSM's convention) and ``alpha_of_prior`` as the alpha of
+Dir(alpha * prior) (the spectral paper's). ``classes_per_client`` and ``divergence_bits`` are the skew that the
+partition has (:mod:`bench.federation.skew`), empty for cells of earlier versions. ``classes`` are those of the training
+data, so that guessing has accuracy 1 / classes."""
+
+ROUND_FIELDS = [
+    pa.field("round", pa.int32(), nullable=False),
+    pa.field("clients", pa.int32(), nullable=False),
+    pa.field("lr", pa.float64()),
+    pa.field("train_loss", pa.float64()),
+    pa.field("test_loss", pa.float64()),
+    pa.field("test_acc", pa.float64()),
+    pa.field("validation_loss", pa.float64()),
+    pa.field("validation_acc", pa.float64()),
+    pa.field("personal_acc", pa.float64()),
+    pa.field("personal_base_acc", pa.float64()),
+    pa.field("coverage", pa.float64()),
+    pa.field("coverage_expected", pa.float64()),
+    pa.field("cosine_fedavg", pa.float64()),
+    pa.field("down_bytes", pa.int64(), nullable=False),
+    pa.field("up_bytes", pa.int64(), nullable=False),
+    pa.field("client_parameters", pa.float64()),
+    pa.field("client_macs", pa.float64()),
+    pa.field("client_trained_parameters", pa.float64()),
+    pa.field("client_activations", pa.float64()),
+    pa.field("forward_macs", pa.int64(), nullable=False),
+    pa.field("train_macs", pa.int64(), nullable=False),
+    pa.field("select_s", pa.float64(), nullable=False),
+    pa.field("extract_s", pa.float64(), nullable=False),
+    pa.field("train_s", pa.float64(), nullable=False),
+    pa.field("aggregate_s", pa.float64(), nullable=False),
+    pa.field("server_s", pa.float64(), nullable=False),
+    pa.field("evaluate_s", pa.float64(), nullable=False),
+    pa.field("diagnose_s", pa.float64(), nullable=False),
+    pa.field("round_s", pa.float64(), nullable=False),
+    pa.field("peak_memory_bytes", pa.int64(), nullable=False),
+]
+LAYER_MEASURES = (
+    "coverage",
+    "coverage_expected",
+    "anme",
+    "weight_norm2",
+    "submodel_error",
+    "submodel_error_expected",
+    "cohort_error",
+    "cohort_error_expected",
+    "aggregation_error",
+    "update_norm2",
+    "cosine_fedavg",
+    "aggregation_interval",
+)
+"""What may be known of a layer in an evaluated round, beside its ranks: see :mod:`bench.simulation.diagnostics`."""
+RANK_FIELDS = [
+    pa.field("round", pa.int32(), nullable=False),
+    pa.field("layer", WORD, nullable=False),
+    pa.field("kernels", pa.int32(), nullable=False),
+    pa.field("required_kernels", pa.float64(), nullable=False),
+    pa.field("required_kernels_renyi", pa.float64(), nullable=False),
+    *(pa.field(name, pa.float64()) for name in LAYER_MEASURES),
+]
+FOOTPRINT_FIELDS = [
+    pa.field("task", WORD, nullable=False),
+    pa.field("model", WORD, nullable=False),
+    pa.field("method", WORD, nullable=False),
+    pa.field("label", WORD, nullable=False),
+    pa.field("keep", pa.float64(), nullable=False),
+    pa.field("parameters", pa.int64(), nullable=False),
+    pa.field("factored_parameters", pa.int64(), nullable=False),
+    pa.field("macs", pa.int64(), nullable=False),
+    pa.field("down_bytes", pa.int64(), nullable=False),
+    pa.field("trained_parameters", pa.int64(), nullable=False),
+    pa.field("activations", pa.int64(), nullable=False),
+    pa.field("train_macs", pa.int64(), nullable=False),
+    pa.field("capacity", pa.float64(), nullable=False),
+    pa.field("full_parameters", pa.int64(), nullable=False),
+    pa.field("full_macs", pa.int64(), nullable=False),
+]
+
+LEVEL_FIELDS = [
+    pa.field("round", pa.int32(), nullable=False),
+    pa.field("level", pa.float64(), nullable=False),
+    pa.field("level_loss", pa.float64(), nullable=False),
+    pa.field("level_acc", pa.float64(), nullable=False),
+    pa.field("validates", pa.bool_(), nullable=False),
+    pa.field("parameters", pa.int64(), nullable=False),
+    pa.field("macs", pa.int64(), nullable=False),
+]
+"""The nested sub-model of a keep ratio, ``level``, in an evaluated round; ``validates``: on held-out samples."""
+CLIENT_FIELDS = [
+    pa.field("round", pa.int32(), nullable=False),
+    pa.field("client", pa.int32(), nullable=False),
+    pa.field("capacity", pa.float64(), nullable=False),
+    pa.field("samples", pa.int64(), nullable=False),
+    pa.field("parameters", pa.int64(), nullable=False),
+    pa.field("trained_parameters", pa.int64(), nullable=False),
+    pa.field("activations", pa.int64(), nullable=False),
+    pa.field("macs", pa.int64(), nullable=False),
+    pa.field("train_macs", pa.int64(), nullable=False),
+    pa.field("down_bytes", pa.int64(), nullable=False),
+    pa.field("up_bytes", pa.int64(), nullable=False),
+    pa.field("train_loss", pa.float64(), nullable=False),
+]
+"""A client of a round's cohort, where clients differ in capacity; ``capacity`` is its keep ratio in this round."""
+
+_METADATA = {"schema_version": str(VERSION)}
+ROUNDS = pa.schema(ROUND_FIELDS, metadata=_METADATA)
+RANKS = pa.schema(RANK_FIELDS, metadata=_METADATA)
+LEVELS = pa.schema(LEVEL_FIELDS, metadata=_METADATA)
+CLIENTS = pa.schema(CLIENT_FIELDS, metadata=_METADATA)
+TABLES = {"rounds": ROUNDS, "ranks": RANKS, "levels": LEVELS, "clients": CLIENTS}
+"""The tables of a cell by name."""
+OPTIONAL = ("levels", "clients")
+"""Those that a cell without such rows does not have."""
+ALL_TABLES = {name: pa.schema([*CELL_FIELDS, *table], metadata=_METADATA) for name, table in TABLES.items()}
+"""The tables of a sweep by name: those of its cells, one below the other."""
+CELLS = pa.schema(
+    [
+        *CELL_FIELDS,
+        pa.field("final_acc", pa.float64()),
+        pa.field("oracle_acc", pa.float64()),
+        pa.field("reason", pa.string()),
+    ],
+    metadata=_METADATA,
+)
+"""``final_acc`` is the headline, the mean of the last evaluations; ``oracle_acc`` the best round, chosen on the test
+set, which is never the headline."""
+FOOTPRINT = pa.schema(FOOTPRINT_FIELDS, metadata=_METADATA)
+
+
+def table_of(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Return rows as a table of exactly this schema; a missing column or a wrong type is an error."""
+    table = pa.Table.from_pylist(rows, schema)
+    table.validate(full=True)
+    for field in schema:
+        if not field.nullable and table.column(field.name).null_count:
+            raise ValueError(f"column {field.name!r} has empty values")
+    return table

@@ -1,0 +1,4 @@
+"""What a terminal shows while something runs, and tables that fit its width.
+
+Nothing else prints a bar.
+"""

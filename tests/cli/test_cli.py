@@ -1,0 +1,356 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from patience import PATIENCE_S
+from tiny import CELLS, CNN, RESNET, TRAINING, CommandLine, cell_of, plugin, sentence, start, sweep_of, write
+from typer.testing import CliRunner
+
+import methods
+from bench.cli.main import app
+from bench.cli.partition_picture import draw
+from bench.config.cells import read_sweep
+from bench.federation.profiles import listed
+from bench.figures import FIGURES
+from bench.launch.running import run_cell
+from bench.plugins import registry
+from bench.store import provenance
+from bench.store.cells import Store
+
+SET = [word for name, value in TRAINING.items() for word in ("--set", f"{name}={value}")]
+RUN = ("run", "--task", CNN, "--method", "orthdrop", "--keep", 0.5, "--workers", 1, "--device", "cpu", *SET)
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> CommandLine:
+    monkeypatch.chdir(tmp_path)
+    return CommandLine(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny sweep all of whose cells are done."""
+    folder = tmp_path_factory.mktemp("finished")
+    sweep = read_sweep(sweep_of(folder, CELLS, 'title = "Tiny"\nfigures = ["accuracy-keep"]\n'))
+    for cell in sweep.cells:
+        run_cell(cell, store=Store(folder / "results" / "tiny"))
+    return folder
+
+
+@pytest.fixture
+def swept(finished: Path, bench: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    folder = Path(shutil.copytree(finished, tmp_path / "work"))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+COMMANDS = {
+    (): ["list", "run", "sweep", "status", "plot", "partition", "perf", "check", "new", "data", "gc",
+         "results"],
+    ("check",): ["METHOD", "--plugin", "--task", "--set"],
+    ("new",): ["NAME", "--family", "--folder", "spectral", "width", "plain"],
+    ("list",): ["--plugin", "methods", "tasks", "sweeps", "figures", "profiles"],
+    ("run",): ["--task", "--method", "--keep", "--capacity", "--alpha", "--partition", "--seed", "--rounds", "--tier",
+               "--data", "--diagnostics", "--set", "--plugin", "--device", "--workers", "--results"],
+    ("sweep",): ["FILE", "--jobs", "--only", "--dry-run", "--stale", "--retry-failed", "--leave-failed",
+                 "--stop-after", "--plugin", "--device", "--results"],
+    ("status",): ["FILE", "--plugin", "--results"],
+    ("gc",): ["FILE", "--yes", "--plugin", "--results"],
+    ("results", "merge"): ["A", "B"],
+    ("plot",): ["FILE", "--x", "round", "bytes", "--results"],
+    ("partition",): ["--task", "--alpha", "--partition", "--seed", "--tier", "--data", "--results"],
+    ("perf",): ["--device", "--repetitions", "--part", "--task", "--precision", "--samples", "--results"],
+    ("data",): ["list", "fetch", "import", "verify"],
+    ("data", "list"): [],
+    ("data", "fetch"): ["NAME"],
+    ("data", "import"): ["NAME", "PATH"],
+    ("data", "verify"): ["NAME"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("width", [100, 40])
+def test_help_names_every_option(command: tuple[str, ...], width: int) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": str(width), "TERMINAL_WIDTH": str(width)})
+    assert result.exit_code == 0
+    if width == 100:
+        assert [word for word in COMMANDS[command] if word not in result.stdout] == []
+
+
+def test_no_command_shows_the_help() -> None:
+    assert "Usage" in CliRunner().invoke(app, []).output
+
+
+@pytest.mark.parametrize("width", ["120", "30"])
+def test_listings(bench: CommandLine, monkeypatch: pytest.MonkeyPatch, width: str) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    Path("sweeps").mkdir()
+    sweep_of(Path("sweeps"))
+    write(Path("sweeps/wrong.toml"), "x = 1")
+    known = {
+        "methods": [path.stem for path in Path(methods.__path__[0]).glob("[!_]*.py")],
+        "tasks": list(registry.tasks()),
+        "figures": list(FIGURES),
+        "profiles": [profile.name for profile in listed()],
+        "sweeps": ["tiny.toml", "wrong.toml"] if width == "120" else [],
+    }
+    for kind, names in known.items():
+        shown = bench("list", kind)
+        assert shown.code == 0 and [name for name in names if name not in shown.out] == []
+    assert "unknown key" in bench("list", "sweeps").out or width == "30"
+    everything = bench("list").out
+    assert [kind for kind in known if kind not in everything] == []
+
+
+def test_one_method_or_task_is_shown_with_all_that_is_known_of_it(
+    bench: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "240")  # no cell of the tables is in two lines
+    shown = " ".join(bench("list", "methods", "fedhm").out.split())
+    kind = registry.method("fedhm").kind
+    assert kind is not None and kind.paper in shown and kind.deviations
+    assert [words for words in kind.deviations if words not in shown] == []
+    assert "label_rows" in shown and "mean, sum, all" in shown
+    task = " ".join(bench("list", "tasks", "resnet18-cifar10").out.split())
+    assert "resnet18, resnet20" in task and "rounds │ 1000 │ 1000 │ 30 │ communication rounds" in task
+    assert "true" in shown and ":func:" not in " ".join(bench("list", "methods", "inclusivefl").out.split())
+    for name in registry.methods():
+        assert bench("list", "methods", name).code == 0
+    assert "did you mean 'fedhm'" in bench.refused("list", "methods", "fedhn")
+    assert "did you mean 'lstm-imdb'" in bench.refused("list", "tasks", "lstm-imbd")
+    assert "did you mean 'methods'" in bench.refused("list", "method")
+    assert "'methods' or 'tasks'" in bench.refused("list", "figures", "levels")
+
+
+def test_broken_plugin_is_a_row_of_the_listing(bench: CommandLine) -> None:
+    write(Path("broken.py"), "def f(:\n")
+    shown = bench("list", "methods", "--plugin", "broken.py")
+    assert shown.code == 0 and "broken" in shown.out and "SyntaxError" in shown.out and "prism" in shown.out
+
+
+def test_run_leaves_a_result_and_goes_by_plugin(bench: CommandLine) -> None:
+    path = plugin(Path(), "mine")
+    words = [{"orthdrop": "mine"}.get(str(word), word) for word in RUN]
+    result = bench(*words, "--plugin", path)
+    assert result.code == 0 and result.out.count("stand-in data") >= 3 and "saved in results/runs" in result.out
+    (facts,) = [json.loads(file.read_text()) for file in Path("results/runs/cells").glob("*/cell.json")]
+    assert (facts["status"], facts["cell"]["method"], facts["cell"]["keep"]) == ("done", "mine", 0.5)
+
+
+def test_run_of_mixed_keep_ratios(bench: CommandLine) -> None:
+    result = bench(*RUN, "--keep", "0.25:0.5,0.75:0.5", "--alpha", 2, "--partition", "lda-prior")
+    assert result.code == 0 and "orthdrop, keep 0.25:0.5,0.75:0.5, seed 0" in result.out
+    (facts,) = [json.loads(file.read_text()) for file in Path("results/runs/cells").glob("*/cell.json")]
+    assert facts["cell"]["capacities"] == [[0.25, 0.5], [0.75, 0.5]] and facts["cell"]["keep"] == 0.5
+    assert facts["cell"]["partition"] == "lda-prior" and "concentration alpha times" in facts["alpha_convention"]
+
+
+def test_run_of_keep_ratios_that_are_drawn_anew(bench: CommandLine) -> None:
+    result = bench(*RUN, "--keep", "b-c", "--capacity", "dynamic")
+    assert result.code == 0 and "orthdrop, keep 0.25:0.5,0.5:0.5 dynamic, seed 0" in result.out
+    (file,) = Path("results/runs/cells").glob("*/cell.json")
+    assert "-keep0.25x0.5+0.5x0.5-dynamic-" in file.parent.name
+    assert json.loads(file.read_text())["cell"]["capacity"] == "dynamic"
+    assert "did you mean 'dynamic'" in bench.refused(*RUN, "--keep", "b-c", "--capacity", "dynmic")
+
+
+def test_failed_run_ends_with_code_1_and_its_reason(bench: CommandLine) -> None:
+    path = plugin(Path(), "bad", aggregate="raise ValueError('[/] no')")
+    result = bench(*[{"orthdrop": "bad"}.get(str(word), word) for word in RUN], "--plugin", path)
+    assert result.code == 1 and "failed: round 1: ValueError: [/] no" in result.out
+    assert "Traceback" not in result.out + result.err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--task", "cnn-femnst"], ["command line", "did you mean 'cnn-femnist'"]),
+        (["--method", "PRISM"], ["command line", "did you mean 'prism'"]),
+        (["--keep", "A-E"], ["unknown level 'A'", "did you mean 'a'"]),
+        (["--method", "orthdorp"], ["command line", "did you mean 'orthdrop'"]),
+        (["--keep", 0], ["command line", "keep = 0.0", "above 0 and up to 1"]),
+        (["--keep", "nan"], ["keep = 'nan'"]),
+        (["--keep", "1e-300"], ["keep = 1e-300", "a keep ratio above 0 and up to 1 (at least 0.000001)"]),
+        (["--keep", "\u0660.\u0662"], ["keep = '\u0660.\u0662'", "with the digits 0 to 9, as 0.25"]),
+        (["--keep", "0.2 "], ["keep = '0.2 '", "without spaces"]),
+        (["--seed", "\u0663"], ["--seed '\u0663'", "allowed: a whole number, as 12"]),
+        (["--seed", "1_0"], ["--seed '1_0'", "allowed: a whole number, as 12"]),
+        (["--seed", "9" * 5000], ["--seed '999", "allowed: a whole number, as 12"]),
+        (["--alpha", "\u0663"], ["--alpha '\u0663'", "with the digits 0 to 9"]),
+        (["--alpha", "nan"], ["--alpha 'nan'", "allowed: a number"]),
+        (["--set", "lr=\u0663"], ["lr = '\u0663'", "allowed: a number above 0"]),
+        (["--set", "lr=nan"], ["lr = nan", "allowed: a number above 0"]),
+        (["--set", "clients=" + "9" * 5000], ["clients = '999", "allowed: a whole number"]),
+        (["--set", "clients=0x" + "9" * 5000], ["a whole number of 20,000 bits is not possible"]),
+        (["--set", "lr=" + "[" * 1000], ["lr = '[[[", "allowed: a number"]),
+        (["--set", "lr=1\nmomentum=0"], ["lr = '1\\nmomentum=0'", "allowed: a number"]),
+        (["--keep", "half"], ["command line", "keep = 'half'", "above 0 and up to 1", "'0.2:0.6,0.4:0.4'"]),
+        (["--keep", "0.2:0.6,0.4:0.3"], ["command line", "keep = '0.2:0.6,0.4:0.3'", "add up to 0.9"]),
+        (["--diagnostics", "eror"], ["diagnostics = 'eror'", "did you mean 'errors'"]),
+        (["--partition", "iid-exact"], ["'iid-exact'", "samples_per_client=40 is not possible", "a multiple of"]),
+        (["--alpha", 0], ["alpha = 0.0"]),
+        (["--alpha", 1, "--partition", "natural"], ["alpha = 1.0", "'natural'"]),
+        (["--partition", "dirichlet"], ["needs alpha"]),
+        (["--seed", -1], ["seed = -1"]),
+        (["--rounds", 0], ["rounds = 0 "]),
+        (["--tier", "big"], ["tier = 'big'", "'paper', 'quick'"]),
+        (["--data", "fake"], ["data = 'fake'"]),
+        (["--set", "rounds"], ["--set 'rounds'", "name=value"]),
+        (["--set", "=3"], ["--set '=3'", "name=value"]),
+        (["--set", "tial=keep"], ["--set 'tial=keep'", "did you mean 'tail'"]),
+        (["--set", "tail=maybe"], ["tail = 'maybe'", "'keep', 'drop'"]),
+        (["--set", "training.lrr=1"], ["'lrr'", "did you mean 'lr'"]),
+        (["--set", "rounds=two"], ["rounds = 'two'", "a whole number"]),
+        (["--set", "drop_last=1"], ["drop_last = 1 ", "true or false"]),
+        (["--set", "cohort=5"], ["cohort = 5 ", "clients = 4"]),
+        (["--set", "samples_per_client=400", "--partition", "iid"], ["need 1600 samples", "has 400"]),
+        (["--device", "gpu"], ["--device 'gpu'", "'cuda'"]),
+        (["--device", "cuda"], ["--device 'cuda' is not on this machine", "cpu"]),
+        (["--plugin", "nowhere.py"], ["plugin nowhere.py", "no such file"]),
+        (["--results", "a-file"], ["a-file/runs", "cannot be written"]),
+        (["--data", "real"], ["data set 'femnist' is not here", "data import femnist PATH"]),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, list) else "",
+)
+def test_wrong_run(
+    bench: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: list[object], words: list[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    if "real" in change:
+        monkeypatch.setenv("BENCH_DATA", str(tmp_path / "no-data"))
+    Path("a-file").touch()
+    said = bench.refused(*RUN, *change)
+    assert [word for word in words if word not in said] == [], said
+    assert not Path("results").exists()
+
+
+def test_damaged_data_is_one_sentence(bench: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    (tmp_path / "femnist").mkdir()
+    (tmp_path / "femnist" / "manifest.json").write_text("{")
+    for words in (
+        (*RUN, "--data", "real"),
+        ("partition", "--task", CNN, "--data", "real"),
+        ("data", "verify", "femnist"),
+    ):
+        assert "femnist" in bench.refused(*words)
+    assert "corrupt" in bench("data", "list").out
+    assert "did you mean 'femnist'" in bench.refused("data", "fetch", "femnits")
+    assert "does not exist" in bench.refused("data", "import", "femnist", "nowhere")
+
+
+@pytest.mark.parametrize("command", ["sweep", "status", "plot"])
+def test_wrong_sweep_file(bench: CommandLine, command: str) -> None:
+    assert "cannot be read" in bench.refused(command, "nowhere.toml")
+    write(Path("wrong.toml"), "figures = ['x']\n" + sweep_of(Path()).read_text())
+    assert "unknown figure 'x'" in bench.refused(command, "wrong.toml")
+    assert not Path("results").exists()
+
+
+def test_sweep_finds_out_before_it_runs(bench: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "no-data"))
+    file = sweep_of(Path(), CELLS + 'data = "real"\n')
+    assert "data set 'femnist' is not here" in bench.refused("sweep", file)
+    file = sweep_of(Path(), CELLS + "partition = 'iid'\n[cells.training]\nsamples_per_client = 400\n")
+    assert "need 1600 samples" in bench.refused("sweep", file)
+    file = sweep_of(Path())
+    assert "did you mean 'method'" in bench.refused("sweep", file, "--only", "metod=prism")
+    assert "'gpu'" in bench.refused("sweep", file, "--device", "gpu")
+    Path("results").touch()
+    assert "cannot be written" in bench.refused("sweep", file)
+
+
+@pytest.mark.parametrize("words", [["--jobs", "0"], ["--jobs", "two"], ["--stale", "maybe"], ["--speed"]])
+def test_wrong_options_end_with_code_2(bench: CommandLine, words: list[str]) -> None:
+    result = bench("sweep", sweep_of(Path()), *words)
+    assert result.code == 2 and "Traceback" not in result.err and words[0] in result.err
+
+
+def test_dry_run_writes_nothing(bench: CommandLine) -> None:
+    result = bench("sweep", sweep_of(Path()), "--dry-run")
+    assert result.code == 0 and result.out.count("would run") == 3 and "3 cells: 3 to do" in result.out
+    only = bench("sweep", sweep_of(Path()), "--dry-run", "--only", "method=orthdrop", "--only", "keep=0.2")
+    assert only.out.count("would run") == 1 and "1 cell: 1 to do" in only.out
+    assert not Path("results").exists()
+
+
+def test_relaunch_does_nothing_but_draw(bench: CommandLine, swept: Path) -> None:
+    cells = sorted(Path("results/tiny/cells").rglob("*"))
+    before = [(path, path.stat().st_mtime_ns) for path in cells]
+    result = bench("sweep", "tiny.toml")
+    assert result.code == 0 and "Tiny: 3 cells: 3 done" in result.out and "nothing to run" in result.out
+    assert [(path, path.stat().st_mtime_ns) for path in sorted(Path("results/tiny/cells").rglob("*"))] == before
+    assert {path.stem for path in Path("results/tiny/tables").iterdir()} == {"cells", "rounds", "ranks", "footprint"}
+    names = {path.name for path in Path("results/tiny/figures").iterdir()}
+    assert names and all(name.startswith("accuracy-keep") for name in names)
+    assert len(pd.read_parquet("results/tiny/tables/cells.parquet")) == 3
+    again = bench("plot", "tiny.toml", "--x", "bytes")
+    assert again.code == 0 and "4 tables" in again.out
+
+
+def test_stale_and_damaged_cells_are_said(bench: CommandLine, swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    victim = next(Path("results/tiny/cells").glob("*fedavg*")) / "log.txt"
+    victim.write_text("other words")
+    shown = bench("status", "tiny.toml")
+    assert "2 done, 1 damaged" in shown.out and "log.txt is not as it was written" in shown.out
+    assert bench("sweep", "tiny.toml", "--dry-run").out.count("would run") == 1
+    monkeypatch.setattr(provenance, "simulation_code", lambda: "changed")
+    assert "2 stale, 1 damaged" in bench("status", "tiny.toml").out
+    assert bench("sweep", "tiny.toml", "--dry-run").out.count("would run") == 3
+    assert bench("sweep", "tiny.toml", "--dry-run", "--stale", "keep").out.count("would run") == 1
+
+
+def test_partition_picture(bench: CommandLine) -> None:
+    result = bench("partition", "--task", CNN, "--alpha", 1, "--seed", 3)
+    assert result.code == 0 and result.out.count("wrote results/partitions/") == 2
+    assert " of 62 classes a client (" in result.out and " bits from the prior\n" in result.out
+    assert len(list(Path("results/partitions").glob("*alpha1-seed3*"))) == 2
+
+
+@pytest.mark.parametrize(
+    ("partition", "name"),
+    [
+        ({"partition": "lda-prior", "alpha": 3}, "resnet18-cifar10-lda-prior-alpha3-seed0-quick-stand-in"),
+        ({"partition": "iid-exact"}, "resnet18-cifar10-iid-exact-seed0-quick-stand-in"),
+        ({"partition": "iid"}, "resnet18-cifar10-iid-seed0-quick-stand-in"),
+    ],
+)
+def test_partition_pictures_are_named_by_kind_and_alpha(partition: dict[str, Any], name: str, tmp_path: Path) -> None:
+    words, paths = draw(cell_of(task=RESNET, **partition), tmp_path)
+    assert "stand-in data" in words and " of 10 classes a client (" in words and " bits from the prior" in words
+    assert sorted(path.name for path in paths) == [f"{name}.pdf", f"{name}.png"]
+
+
+def test_real_process_refuses_in_one_sentence(tmp_path: Path) -> None:
+    process = start(tmp_path, "status", "nowhere.toml")
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, out) == (2, "") and "nowhere.toml" in sentence(err)
+
+
+def test_real_sweep_with_a_failing_plugin(tmp_path: Path) -> None:
+    """One failed cell: exit code 1, its reason in the output, the other cell done, tables and figures of what is."""
+    plugin(tmp_path, "bad", extract="raise ValueError('[/] no')")
+    file = sweep_of(tmp_path, '[[cells]]\nmethod = ["bad", "orthdrop"]\nkeep = 0.5\n', "figures = []\n")
+    process = start(tmp_path, "sweep", file, "--plugin", "bad.py", "--device", "cpu", "--jobs", 1)
+    out, err = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1 and "Traceback" not in out + err
+    assert "round 1: ValueError: [/] no" in out and "failed cells: 1" in out and "footprint of cnn-femnist, bad" in out
+    assert pd.read_parquet(tmp_path / "results/tiny/tables/cells.parquet")["method"].tolist() == ["orthdrop"]
+
+
+def test_start_is_quick() -> None:
+    """The help needs none of the heavy libraries."""
+    code = (
+        "import sys, bench.cli.main; print([name for name in ('torch', 'pandas', 'matplotlib') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
