@@ -10,6 +10,7 @@ import pytest
 import torch
 from recurrences import arguments, layer, results
 from torch import Tensor
+from torch.autograd import grad
 
 from bench import kernels
 from bench.models import compiled_recurrence, recurrence
