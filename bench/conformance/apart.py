@@ -63,7 +63,7 @@ class Checker:
 def _rest(method: str, tasks: tuple[str, ...], done: int, ending: str) -> list[Result]:
     """Return the results of the check that was at work when the process ended, and of those after it."""
     left = [(task, check) for task in tasks for check in CHECKS][done:]
-    reason = f"the process ended with {ending}; expected: a whole run; hint: bench/api.py says what each hook returns"
+    reason = f"the process ended with {ending}; expected: a whole run; hint: bench/api says what each hook returns"
     first, others = left[0], left[1:]
     failed = Result(method, *first, Status.failed, reason)
     return [failed, *(Result(method, *other, Status.undefined, NOT_RUN) for other in others)]

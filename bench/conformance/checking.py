@@ -120,7 +120,7 @@ def run_check(name: str, subject: Subject) -> Result:
     except Undefined as undefined:
         return result(Status.undefined, str(undefined))
     except (BenchError, Diverged) as error:
-        return result(Status.failed, f"{error}; expected: a whole run; hint: bench/api.py says what each hook returns")
+        return result(Status.failed, f"{error}; expected: a whole run; hint: bench/api says what each hook returns")
     except (Exception, SystemExit) as error:  # a plugin may raise anything
         return result(Status.failed, fault(error, subject.source))
     return result(Status.ok)

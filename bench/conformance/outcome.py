@@ -82,7 +82,7 @@ def fault(error: BaseException, source: Path) -> str:
         hook, place = "a hook in a worker process", place_in(error, [source])
     who = hook or f"what the method returned cannot be used: {user}"
     words = words_of(error)
-    hint = "bench/api.py says what each hook is given and returns"
+    hint = "bench/api says what each hook is given and returns"
     if "read-only" in words:
         hint = "what a hook is given belongs to the server and cannot be changed in place: copy it first"
     return f"{who} raised {words}{place}; expected: no error; hint: {hint}"

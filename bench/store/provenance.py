@@ -23,7 +23,7 @@ from bench.plugins import registry
 
 PACKAGE = Path(__file__).parents[1]
 SIMULATION_PATH = (
-    "api.py",
+    "api",
     "cell.py",
     "cost/cost.py",
     "cost/operations.py",

@@ -21,6 +21,7 @@ from torch import nn
 
 from bench.cell import Cell
 from bench.cost.cost import peak_memory_bytes, reset_peak_memory
+from bench.families.static_statistics import has_statistics, with_statistics
 from bench.federation.federation import Federation
 from bench.numerics.runtime import prepare_process
 from bench.processes.pool import Pool
@@ -28,7 +29,7 @@ from bench.training.captured import CapturedEngine
 from bench.training.evaluation import BatchScore, Score, batch_count, score_batches, total_score
 from bench.training.handing_out import HandedOut, Jobs
 from bench.training.local import Job, Trained, train_client
-from bench.training.static_norm import batch_statistics, calibrated, has_statistics, statistics_batches, with_statistics
+from bench.training.static_norm import batch_statistics, calibrated, statistics_batches
 
 
 class Engine(Protocol):

@@ -131,7 +131,7 @@ def test_a_hook_that_raises_is_named_with_its_line(hook: str, tmp_path: Path) ->
     line = source.splitlines().index("        raise KeyError('[/] oh')") + 1
     reasons = failed(results("broken", LSTM, (plugin,)))
     assert set(reasons.values()) == {
-        f"{hook} raised KeyError: '[/] oh' (broken.py, line {line}); expected: no error; hint: bench/api.py says what "
+        f"{hook} raised KeyError: '[/] oh' (broken.py, line {line}); expected: no error; hint: bench/api says what "
         "each hook is given and returns"
     }
     assert "two runs agree" in reasons

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.tiny import CNN, TRAINING
+from tiny import CNN, TRAINING
 
 from bench.config.cells import make_cell
 from bench.errors import BenchError
