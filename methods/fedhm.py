@@ -210,6 +210,10 @@ class FedHM(Method):
     def local_loss(self, submodel: nn.Module, forward: Callable[[], Tensor], targets: Tensor) -> Tensor | None:
         return masked_loss(submodel, forward, targets, self.task) if self.params.masked_loss else None
 
+    def idle_hooks(self) -> frozenset[str]:
+        idle = {"local_loss": not self.params.masked_loss, "decay_free": self.params.factor_decay}
+        return frozenset(name for name, off in idle.items() if off)
+
     def penalty(self, submodel: nn.Module) -> Tensor | None:
         return product_decay(submodel, self.frobenius_decay)
 

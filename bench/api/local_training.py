@@ -59,12 +59,14 @@ class LocalTraining:
         """Return the momentum buffers with which a client starts, by parameter name; None starts from zero."""
         return None
 
-    def departures(self) -> tuple[str, ...]:
-        """Return the names of what this instance changes in local training, in the order in which they stand here.
+    def idle_hooks(self) -> frozenset[str]:
+        """Return the names of hooks that are defined and do nothing with this instance's parameters."""
+        return frozenset()
 
-        A hook that is defined counts, whether or not its parameters let it do anything: a method that has it switched
-        off leaves it out.
-        """
+    def departures(self) -> tuple[str, ...]:
+        """Return the names of what this instance changes in local training: hooks first, then attributes."""
+        idle = self.idle_hooks()
         own = (name for name in HOOKS if getattr(type(self), name) is not getattr(LocalTraining, name))
+        own = (name for name in own if name not in idle)
         changed = (name for name in SETTINGS if getattr(self, name) != getattr(LocalTraining, name))
         return (*own, *changed)

@@ -14,6 +14,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.padding import Padding
 
+from bench.api import Method
 from bench.parameters import About, about
 from bench.plugins import registry
 from bench.terminal.columns import Columns
@@ -32,6 +33,7 @@ def method(name: str, plugins: Iterable[Path]) -> Group:
     return Group(
         *_heading(name, kind.summary, {"family": kind.family, "paper": kind.paper, "file": str(entry.source)}),
         *_text(kind),
+        _local_training(kind),
         "[bold]declared deviations[/]" if deviations else "no deviation from the paper is declared",
         *deviations,
         _parameters(kind.Params),
@@ -73,6 +75,12 @@ def _text(kind: type) -> Iterator[RenderableType]:
         joined = re.sub(r"(?<=\S)\n(?=\S)", " ", text).replace("``", "")
         joined = re.sub(r":\w+:`~?([^`]*)`", r"\1", joined)
         yield Padding(escape(joined), (1, 0, 1, 2))
+
+
+def _local_training(kind: type[Method]) -> str:
+    """Return in a line what a method changes in local training, with its default parameters."""
+    changed = kind().departures()
+    return f"[bold]changes in local training[/] {', '.join(changed)}" if changed else "it trains as all methods do"
 
 
 def _parameters(params: type) -> RenderableType:

@@ -27,7 +27,10 @@ def methods(plugins: Iterable[Path]) -> Columns:
         summary = kind.summary or (inspect.getdoc(kind) or "").partition("\n")[0]
         deviations = "".join(f"\n[dim]deviation: {escape(words)}[/]" for words in kind.deviations)
         names = ", ".join(about(field).alias or field.name for field in dataclasses.fields(kind.Params))
-        table.add_row(escape(entry.name), escape(kind.family), escape(summary) + deviations, names, escape(kind.paper))
+        changed = ", ".join(kind().departures())
+        training = f"\n[dim]changes in local training: {changed}[/]" if changed else ""
+        words = escape(summary) + training + deviations
+        table.add_row(escape(entry.name), escape(kind.family), words, names, escape(kind.paper))
     return table
 
 

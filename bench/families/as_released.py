@@ -67,10 +67,13 @@ class AsReleased(Weighed):
 
     Params = ReleasedParams
 
-    def setup(self, model: nn.Module, task: Any) -> SpectralServer:
+    def __init__(self, params: Any = None) -> None:
+        super().__init__(params)
         if self.params.as_released:
-            self.params = with_released(self.params)
+            super().__init__(with_released(self.params))
         self.drop_last = self.params.full_batches
+
+    def setup(self, model: nn.Module, task: Any) -> SpectralServer:
         server = super().setup(model, task)
         if self.params.last_relu == "lost":
             lose_last_relu(model)
@@ -99,6 +102,12 @@ class AsReleased(Weighed):
         if self.params.u_rows == 1:
             return super().penalty(submodel)
         return product_decay(submodel, self.frobenius_decay, self._rows)
+
+    def idle_hooks(self) -> frozenset[str]:
+        idle = super().idle_hooks()
+        if self.params.u_rows < 1 or self.params.gradient_clip is not None:
+            idle -= {"adjust_gradients"}
+        return idle | {"learning_rates"} if self.params.first_epoch_lr == "scheduled" else idle
 
     def adjust_gradients(self, submodel: nn.Module) -> None:
         super().adjust_gradients(submodel)

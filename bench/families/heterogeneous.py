@@ -78,6 +78,10 @@ class Heterogeneous(Width):
             return None
         return masked_loss(submodel, forward, targets, self.task)
 
+    def idle_hooks(self) -> frozenset[str]:
+        idle = {"local_loss": not self.params.masked_loss, "adjust_gradients": self.params.gradient_clip is None}
+        return frozenset(name for name, off in idle.items() if off)
+
     def adjust_gradients(self, submodel: nn.Module) -> None:
         if self.params.gradient_clip is not None:
             nn.utils.clip_grad_norm_(submodel.parameters(), self.params.gradient_clip)

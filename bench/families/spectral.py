@@ -92,11 +92,14 @@ class Spectral(Method):
         """Return the frozen multipliers omega of the kernels one client got, ``[rank]``; None for ones."""
         return None if design.multipliers is None else design.multipliers[kept]
 
+    def __init__(self, params: Any = None) -> None:
+        super().__init__(params)
+        self.returns_momentum = self.params.client_momentum == "carry"
+
     def setup(self, model: nn.Module, task: Any) -> SpectralServer:
         if not isinstance(model, Model) or not model.factorable:
             raise Skip(f"{type(model).__name__} has no layer that a spectral method may factor")
         self.task = task
-        self.returns_momentum = self.params.client_momentum == "carry"
         decay = self.params.frobenius_decay
         self.frobenius_decay: float = self.implied(task)["frobenius_decay"] if decay is None else decay
         return SpectralServer(model)
@@ -195,6 +198,15 @@ class Spectral(Method):
     def decay_free(self, submodel: nn.Module) -> set[str]:
         factors = factor_names(submodel)
         return factors if self.params.bias_decay else factors | convolution_biases(submodel)
+
+    @property
+    def damps(self) -> bool:
+        """Whether the gradients of some kernels are scaled."""
+        return False
+
+    def idle_hooks(self) -> frozenset[str]:
+        idle = set() if self.returns_momentum else {"initial_momentum"}
+        return frozenset(idle if self.damps else idle | {"adjust_gradients"})
 
     def adjust_gradients(self, submodel: nn.Module) -> None:
         for layer in low_rank_layers(submodel).values():

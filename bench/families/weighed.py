@@ -30,6 +30,10 @@ class Weighed(Sampled):
 
     Params: ClassVar[type] = WeighedParams
 
+    @property
+    def damps(self) -> bool:
+        return self.params.clip_tau is not None
+
     def damping(self, omega: Tensor) -> Tensor | None:
         tau = self.params.clip_tau
         return None if tau is None else (tau / omega).clamp(max=1.0)

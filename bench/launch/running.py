@@ -285,6 +285,7 @@ def _facts_of(federation: Federation) -> dict[str, Any]:
         "alpha_convention": CONVENTIONS[cell.partition],
         "classes_per_client": skew.classes_per_client,
         "divergence_bits": skew.divergence_bits,
+        "local_training": ", ".join(federation.method.departures()),
     }
 
 

@@ -225,6 +225,7 @@ def _cell_columns(record: Record, label: str) -> dict[str, Any]:
         "alpha_of_prior": of_prior,
         "classes_per_client": facts.get("classes_per_client"),
         "divergence_bits": facts.get("divergence_bits"),
+        "local_training": facts.get("local_training"),
         "seed": cell.seed,
         "tier": cell.tier,
         "data_title": facts["data_title"],

@@ -23,6 +23,7 @@ CELL_FIELDS = [
     pa.field("alpha_of_prior", pa.float64()),
     pa.field("classes_per_client", pa.float64()),
     pa.field("divergence_bits", pa.float64()),
+    pa.field("local_training", WORD),
     pa.field("seed", pa.int64(), nullable=False),
     pa.field("tier", WORD, nullable=False),
     pa.field("data_title", WORD, nullable=False),
@@ -34,8 +35,10 @@ CELL_FIELDS = [
 they differ, with "dynamic" behind it where they are drawn anew each round. ``alpha`` is as it was given;
 ``alpha_per_class`` is the same as a concentration per class (PriSM's convention) and ``alpha_of_prior`` as the alpha of
 Dir(alpha * prior) (the spectral paper's). ``classes_per_client`` and ``divergence_bits`` are the skew that the
-partition has (:mod:`bench.federation.skew`), empty for cells of earlier versions. ``classes`` are those of the training
-data, so that guessing has accuracy 1 / classes."""
+partition has (:mod:`bench.federation.skew`), and ``local_training`` names what the method changes in local training, by
+hooks and attributes of :class:`bench.api.LocalTraining`, the empty word for nothing; all three are empty for cells of
+earlier versions. ``classes`` are those of the training data, so that guessing has accuracy
+1 / classes."""
 
 ROUND_FIELDS = [
     pa.field("round", pa.int32(), nullable=False),

@@ -207,6 +207,7 @@ def test_columns_of_capacities_and_of_both_conventions_of_alpha(tmp_path: Path) 
         built = Federation.build(cell)
         skew = skew_of(built.partition, np.asarray(built.dataset.train.labels))
         assert (row["classes_per_client"], row["divergence_bits"]) == (skew.classes_per_client, skew.divergence_bits)
+        assert row["local_training"] == ("penalty, decay_free" if row["method"] == "orthdrop" else "")
 
 
 def test_cells_that_did_not_record_their_skew_are_read(tmp_path: Path) -> None:
@@ -215,10 +216,12 @@ def test_cells_that_did_not_record_their_skew_are_read(tmp_path: Path) -> None:
     found = records(sweep, store)
     assert found[0].facts["classes_per_client"] > 0
     older = {
-        name: fact for name, fact in found[0].facts.items() if name not in ("classes_per_client", "divergence_bits")
+        name: fact
+        for name, fact in found[0].facts.items()
+        if name not in ("classes_per_client", "divergence_bits", "local_training")
     }
     row = write_tables(sweep, store, [replace(found[0], facts=older), *found[1:]])["cells"].to_pylist()[0]
-    assert row["classes_per_client"] is row["divergence_bits"] is None
+    assert row["classes_per_client"] is row["divergence_bits"] is row["local_training"] is None
 
 
 def test_only(finished: tuple[Sweep, Store]) -> None:
