@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from bench.cli.options import number
 from bench.files import expanded
 
 if TYPE_CHECKING:
@@ -39,10 +40,31 @@ def data_import(
     path: Annotated[
         Path, typer.Argument(metavar="PATH", parser=expanded, help="File, folder or archive with the data.")
     ],
+    kind: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="images|npz",
+            help="Images of your own, by class (train/CLASS/*.png and test/CLASS/*.png, or CLASS/*.png) or as a NumPy "
+            "archive (x_train, y_train, x_test, y_test; users, users_test), under any NAME.",
+        ),
+    ] = None,
+    test_share: Annotated[
+        float | None,
+        typer.Option(
+            **number("--test-share"), help="Of images that are not split: the share of each class to test on, 0.1."
+        ),
+    ] = None,
 ) -> None:
-    """Decode a data set from files you have."""
-    from bench.data import import_path
+    """Decode a data set from files you have: a published one, or your own."""
+    from bench.data import import_own, import_path
+    from bench.errors import BenchError
 
+    if kind is not None:
+        _say_dataset(import_own(name, path, kind, _say, test_share))
+        return
+    if test_share is not None:
+        raise BenchError(f"--test-share {test_share:g} has no meaning without --as images")
     _say_dataset(import_path(name, path, _say))
 
 

@@ -4,6 +4,6 @@ Who holds which samples is decided elsewhere.
 """
 
 from bench.data.dataset import Dataset, Split
-from bench.data.sources import SOURCES, available, fetch, import_path, load, verify
+from bench.data.sources import SOURCES, available, fetch, import_own, import_path, load, verify
 
-__all__ = ["SOURCES", "Dataset", "Split", "available", "fetch", "import_path", "load", "verify"]
+__all__ = ["SOURCES", "Dataset", "Split", "available", "fetch", "import_own", "import_path", "load", "verify"]

@@ -16,13 +16,15 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.data.dataset import Dataset, Split
+from bench.data.dataset import Dataset, Split, Statistics
+from bench.data.statistics import statistics_of
 from bench.errors import BenchError, at
 from bench.files import expanded, write_synced
 
@@ -68,6 +70,8 @@ def write(
     stand_in: bool = False,
     source: str = "",
     dataset_name: str | None = None,
+    class_names: tuple[str, ...] = (),
+    statistics: Statistics | None = None,
 ) -> Dataset:
     """Store a data set and return it memory-mapped.
 
@@ -77,7 +81,7 @@ def write(
     Args:
         name: the folder below :func:`root`, such as "cifar10" or "standin/cifar10-2000-500".
         train, test: the splits; shapes and types as :class:`Split` says.
-        title, classes, stand_in: see :class:`Dataset`.
+        title, classes, stand_in, class_names, statistics: see :class:`Dataset`.
         source: where the data came from, for people.
         dataset_name: the ``Dataset.name`` where it differs from ``name``, as it does for a stand-in.
 
@@ -95,6 +99,8 @@ def write(
         "fingerprint": fingerprint(train, test),
         "source": source,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **({"class_names": class_names} if class_names else {}),
+        **({"statistics": asdict(statistics)} if statistics else {}),
     }
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -172,6 +178,8 @@ def _read(place: Path, verify: bool) -> Dataset:
             classes=int(manifest["classes"]),
             stand_in=bool(manifest["stand_in"]),
             fingerprint=str(manifest["fingerprint"]),
+            class_names=tuple(manifest.get("class_names", ())),
+            statistics=_statistics(manifest),
         )
         if verify:
             _verify(dataset, arrays, manifest)
@@ -191,6 +199,11 @@ def _arrays(train: Split, test: Split) -> dict[str, np.ndarray]:
     named = {f"train_{field}": getattr(train, field) for field in fields}
     named |= {f"test_{field}": getattr(test, field) for field in fields}
     return {name: array for name, array in named.items() if array is not None}
+
+
+def _statistics(manifest: Mapping[str, Any]) -> Statistics | None:
+    found = manifest.get("statistics")
+    return found and Statistics(tuple(found["mean"]), tuple(found["deviation"]))
 
 
 def _split(arrays: dict[str, np.ndarray], half: str) -> Split:
@@ -238,7 +251,8 @@ def _put_in_place(fresh: Path, name: str) -> None:
         ours = json.loads((fresh / "manifest.json").read_text(encoding="utf-8"))
         with contextlib.suppress(BenchError):
             theirs = read(name, verify=True)
-            if (theirs.fingerprint, theirs.title) == (ours["fingerprint"], ours["title"]):
+            said = theirs.fingerprint, theirs.title, theirs.class_names, theirs.statistics
+            if said == (ours["fingerprint"], ours["title"], tuple(ours.get("class_names", ())), _statistics(ours)):
                 return
         target.rename(fresh.with_name("replaced"))
     fresh.rename(target)
@@ -277,3 +291,5 @@ def _verify(dataset: Dataset, arrays: dict[str, np.ndarray], manifest: dict[str,
             raise ValueError(f"{name}.npy does not have the SHA-256 of the manifest")
     if fingerprint(dataset.train, dataset.test) != dataset.fingerprint:
         raise ValueError("the arrays do not have the fingerprint of the manifest")
+    if dataset.statistics is not None and dataset.statistics != statistics_of(dataset.train.inputs):
+        raise ValueError("the mean and deviation of the manifest are not those of the training images")

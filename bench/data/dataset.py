@@ -26,6 +26,20 @@ class Split:
 
 
 @dataclass(frozen=True)
+class Statistics:
+    """The pixels of a training split's images, with values in [0, 1]: one number a channel.
+
+    Attributes:
+        mean: their mean.
+        deviation: their standard deviation, at least one grey level (1 / 255), so that a channel of one colour can be
+            divided by it.
+    """
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A training and a test split with what a result must say of them.
 
@@ -37,6 +51,8 @@ class Dataset:
         classes: number of classes of the task (62 for FEMNIST even where only digits are present).
         stand_in: True where the samples were generated and not measured.
         fingerprint: SHA-256 of the arrays' bytes (hexadecimal), part of the identity of a result.
+        class_names: what the classes are called, in the order of their numbers; empty where nobody said.
+        statistics: of the training images, where they were computed when these were stored; else None.
     """
 
     name: str
@@ -46,3 +62,5 @@ class Dataset:
     classes: int
     stand_in: bool
     fingerprint: str
+    class_names: tuple[str, ...] = ()
+    statistics: Statistics | None = None

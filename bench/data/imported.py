@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.data.dataset import Split
+from bench.data.dataset import Split, Statistics
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Imported:
         title: what a figure calls the data.
         classes: number of classes of the task.
         source: the layout and place it was read from, for people.
+        class_names, statistics: see :class:`bench.data.dataset.Dataset`.
     """
 
     train: Split
@@ -23,3 +24,5 @@ class Imported:
     title: str
     classes: int
     source: str
+    class_names: tuple[str, ...] = ()
+    statistics: Statistics | None = None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.data import cache, cifar10, femnist, imdb, shakespeare
+from bench.data import cache, cifar10, femnist, imdb, own, shakespeare
 from bench.data.dataset import Dataset
 from bench.data.download import download
 from bench.data.imported import Imported
@@ -111,13 +111,19 @@ SOURCES = {
 def find(name: str) -> Source:
     """Return the source called ``name``; a BenchError with the names there are if there is none."""
     if name not in SOURCES:
-        raise BenchError(f"data set {name!r} is unknown, {choices(name, SOURCES)}")
+        known = choices(name, [*SOURCES, *own.names(SOURCES)])
+        yours = f"; one of your own is brought by {how_to_get(name)}" if own.is_possible(name) else ""
+        raise BenchError(f"data set {name!r} is unknown, {known}{yours}")
     return SOURCES[name]
 
 
 def available() -> list[Availability]:
-    """Return one row for each source; sizes and shapes are checked, the bytes are not (see :func:`verify`)."""
-    return [_availability(source) for source in SOURCES.values()]
+    """Return one row for each source, and for each data set of the user's own that is here.
+
+    Sizes and shapes are checked, the bytes are not (see :func:`verify`).
+    """
+    published = [_availability(source.name, source.title, source.page) for source in SOURCES.values()]
+    return published + [_availability(name, name, "") for name in own.names(SOURCES)]
 
 
 def fetch(name: str, progress: Progress | None = None) -> Dataset:
@@ -126,6 +132,8 @@ def fetch(name: str, progress: Progress | None = None) -> Dataset:
     Raises:
         BenchError: the source has no single published file, or the download or the import fails.
     """
+    if name not in SOURCES and is_here(name):
+        raise BenchError(f"data set {name!r} is your own: it is brought by {how_to_get(name)}")
     source = find(name)
     if source.archive is None:
         raise BenchError(
@@ -146,16 +154,30 @@ def import_path(name: str, path: Path, progress: Progress | None = None) -> Data
         BenchError: the path does not exist or may not be read, or it is none of the source's layouts, incomplete or
             damaged.
     """
+    if name not in SOURCES and is_here(name):
+        raise BenchError(f"import of {name!r}: it is your own and needs --as; {how_to_get(name)}")
     source = find(name)
-    place = path.expanduser().absolute()
-    try:
-        place.stat()
-    except OSError as error:
-        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
-        raise BenchError(f"import of {name!r}: {place} {reason}") from error
-    if not place.is_file() and not place.is_dir():
-        raise BenchError(f"import of {name!r}: {place} is neither a file nor a folder")
-    return _store(source, place, None, progress)
+    return _store(source, _place(name, path), None, progress)
+
+
+def import_own(
+    name: str, path: Path, kind: str, progress: Progress | None = None, test_share: float | None = None
+) -> Dataset:
+    """Decode images of the user's own into the cache under a name of hers and return the data set.
+
+    Args:
+        name: any that no published data set has.
+        path: a folder or archive of images by class, or a ``.npz``.
+        kind: "images" or "npz".
+        progress: called with lines for people.
+        test_share: see :func:`bench.data.own.read`.
+
+    Raises:
+        BenchError: the name is taken, or the path cannot be read as what it is said to be.
+    """
+    own.check_name(name, SOURCES)
+    data = own.read(name, _place(name, path), kind, _printing(progress), test_share)
+    return _write(name, replace(data, title=name), data.source)
 
 
 def load(name: str) -> Dataset:
@@ -181,17 +203,58 @@ def verify(name: str) -> Dataset:
     return cache.read(name, verify=True)
 
 
+def is_here(name: str) -> bool:
+    """Tell whether a data set, published or the user's own, is in the cache; it may still be damaged."""
+    return (name in SOURCES or own.is_possible(name)) and cache.exists(name)
+
+
+def how_to_get(name: str) -> str:
+    """Return the commands that bring a data set here, published or the user's own."""
+    command = f"python -m bench data import {name} PATH"
+    if name not in SOURCES:
+        return " or ".join(f"'{command} --as {kind}'" for kind in own.KINDS)
+    return f"'python -m bench data fetch {name}' or '{command}'" if SOURCES[name].archive else f"'{command}'"
+
+
 def _must_be_here(name: str) -> None:
-    source = find(name)
-    if not cache.exists(name):
-        fetching = f"'python -m bench data fetch {name}' or " if source.archive else ""
-        raise BenchError(f"data set {name!r} is not here: run {fetching}'python -m bench data import {name} PATH'")
+    if not is_here(name):
+        find(name)
+        raise BenchError(f"data set {name!r} is not here: run {how_to_get(name)}")
+
+
+def _place(name: str, path: Path) -> Path:
+    """Return where the user's file or folder is; a BenchError where there is none that can be read."""
+    place = path.expanduser().absolute()
+    try:
+        place.stat()
+    except OSError as error:
+        reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise BenchError(f"import of {name!r}: {place} {reason}") from error
+    if not place.is_file() and not place.is_dir():
+        raise BenchError(f"import of {name!r}: {place} is neither a file nor a folder")
+    return place
 
 
 def _store(source: Source, place: Path, origin: str | None, progress: Progress | None) -> Dataset:
-    data = source.read(place, None if progress is None else lambda line: progress(_printable(line)))
-    read_from = _printable(origin or data.source)
-    return cache.write(source.name, data.train, data.test, title=data.title, classes=data.classes, source=read_from)
+    data = source.read(place, None if progress is None else _printing(progress))
+    return _write(source.name, data, origin or data.source)
+
+
+def _write(name: str, data: Imported, origin: str) -> Dataset:
+    return cache.write(
+        name,
+        data.train,
+        data.test,
+        title=data.title,
+        classes=data.classes,
+        source=_printable(origin),
+        class_names=data.class_names,
+        statistics=data.statistics,
+    )
+
+
+def _printing(progress: Progress | None) -> Progress:
+    return lambda line: None if progress is None else progress(_printable(line))
 
 
 def _printable(line: str) -> str:
@@ -199,14 +262,14 @@ def _printable(line: str) -> str:
     return line.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _availability(source: Source) -> Availability:
+def _availability(name: str, title: str, page: str) -> Availability:
     try:
-        if not cache.exists(source.name):
-            return Availability(source.name, source.title, "not here", None, None, source.page)
-        dataset = cache.read(source.name)
-        manifest = cache.describe(source.name)
+        if not cache.exists(name):
+            return Availability(name, title, "not here", None, None, page)
+        dataset = cache.read(name)
+        manifest = cache.describe(name)
     except BenchError as error:
-        return Availability(source.name, source.title, "corrupt", None, None, str(error))
+        return Availability(name, title, "corrupt", None, None, str(error))
     size_mb = sum(facts["file_bytes"] for facts in manifest["arrays"].values()) / 1e6
     samples = len(dataset.train) + len(dataset.test)
-    return Availability(source.name, dataset.title, "ready", samples, size_mb, manifest["source"])
+    return Availability(name, dataset.title, "ready", samples, size_mb, manifest["source"])
