@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from bench.api import Client, Cohort, Method, Selection, Server, Skip, Streams, Update, copy_of, parameter
+from bench.api import Client, Selection, Server, Streams, Update, parameter
 from bench.families.averaging import CoverageMean
 from bench.families.masked import mark_absent, masked_loss
 from bench.families.product_decay import factor_names, product_decay
-from bench.models.base import Model
-from bench.models.factorise import with_layers
-from bench.models.low_rank import Factors
-from bench.models.resnet import Block
-from bench.models.split_convolution import SplitConv2d, joined_kernel, split_matrix
-from bench.spectral.decompose import Spectrum, decompose_all
-from bench.spectral.designs import Design, Leading
+from bench.families.split import Split, SplitServer
 
 ROWS_BY_CLASS = ("classifier.weight", "classifier.bias")
 LARGEST_EXPONENT = 60.0
@@ -55,31 +48,13 @@ class FedHMParams:
     )
 
 
-@dataclass
-class FedHMServer(Server):
-    """A server that knows the decompositions of its factored kernels, made once a round.
-
-    Attributes:
-        factored: names of the factored weights.
-    """
-
-    factored: tuple[str, ...] = ()
-
-    @cached_property
-    def spectra(self) -> dict[str, Spectrum]:
-        """The decomposition of each factored kernel, read as :func:`split_matrix`."""
-        kernels = {name: self.model.get_parameter(name).detach() for name in self.factored}
-        return decompose_all({name: split_matrix(kernel) for name, kernel in kernels.items()})
-
-
-class FedHM(Method):
+class FedHM(Split):
     """A client of keep ratio p holds each kernel by ``max(round(p N), 1)`` singular vectors, N being its outputs.
 
     The authors' rank factor is ``1 / p``. A client of keep ratio 1 trains the dense model, so that FedHM with full
     clients alone is FedAvg, unless the loss is masked.
     """
 
-    family = "spectral"
     summary = "truncated SVD of each convolution, as a 1 x k and a k x 1 convolution; the server rebuilds dense kernels"
     paper = "Yao et al., FedHM: efficient federated learning for heterogeneous models via low-rank factorization, 2021"
     deviations = (
@@ -96,64 +71,30 @@ class FedHM(Method):
         super().__init__(params)
         self.equals_fedavg = not self.params.masked_loss
 
-    def setup(self, model: nn.Module, task: Any) -> FedHMServer:
-        super().setup(model, task)
-        factored = tuple(_factored(model)) if isinstance(model, Model) else ()
-        if not factored:
-            raise Skip(
-                f"FedHM factors convolutions behind the first one and the first residual block, and "
-                f"{type(model).__name__} has none"
-            )
+    def setup(self, model: nn.Module, task: Any) -> SplitServer:
         decay = self.params.frobenius_decay
         self.frobenius_decay: float = self.implied(task)["frobenius_decay"] if decay is None else decay
-        return FedHMServer(model, factored=factored)
+        return super().setup(model, task)
 
     @classmethod
     def implied(cls, task: Any) -> Mapping[str, Any]:
         return {"frobenius_decay": task.recipe.weight_decay}
 
-    def select(self, server: Server, cohort: Cohort, streams: Streams) -> list[Selection]:
-        assert isinstance(server, FedHMServer)
-        return [Selection(client, self._kept(server, client.keep)) for client in cohort.clients]
-
     def extract(self, server: Server, selection: Selection) -> nn.Module:
-        assert isinstance(server, FedHMServer)
-        submodel = self._truncated(server, selection.client.keep)
+        submodel = super().extract(server, selection)
         if self.params.masked_loss:
             mark_absent(submodel, selection.client)
         return submodel
 
-    def _kept(self, server: FedHMServer, keep: float) -> dict[str, Tensor]:
-        """Return the singular vectors that a client holds of each kernel; all of a kernel's if it is full."""
-        kept = {}
-        for name, spectrum in server.spectra.items():
-            outputs = len(server.model.get_parameter(name))
-            rank = spectrum.kernels if keep == 1 else min(split_rank(keep, outputs), spectrum.kernels)
-            kept[name] = torch.arange(rank, device=spectrum.s.device)
-        return kept
-
-    def _truncated(self, server: FedHMServer, keep: float) -> nn.Module:
-        """Return the sub-model of a keep ratio, the dense model for 1."""
-        if keep == 1:
-            return copy_of(server.model)
-        layers: dict[str, nn.Module] = {}
-        for name, kept in self._kept(server, keep).items():
-            spectrum, layer = server.spectra[name].take(kept), name.rpartition(".")[0]
-            root = spectrum.s.sqrt()
-            dense = server.model.get_submodule(layer)
-            assert isinstance(dense, nn.Conv2d)
-            layers[layer] = SplitConv2d(dense, Factors(spectrum.u * root, root[:, None] * spectrum.v))
-        return with_layers(server.model, layers)
-
     @torch.no_grad()
-    def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> FedHMServer:
-        assert isinstance(server, FedHMServer)
+    def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> SplitServer:
+        assert isinstance(server, SplitServer)
         means = {name: CoverageMean(tensor.detach()) for name, tensor in server.model.named_parameters()}
         strongest = 0.0
         for update in updates:
             client, weight = update.selection.client, self.weight(update.selection.client.keep)
             strongest = max(strongest, client.keep)
-            for name, values in self._dense(server, update):
+            for name, values in self.dense(server, update):
                 if name in ROWS_BY_CLASS and client.keep < 1 and client.labels:
                     self._add_rows(means[name], values, client, weight)
                 else:
@@ -163,7 +104,7 @@ class FedHM(Method):
                 mean.add(mean.base, weight=self.weight(max(self.levels)))
         for name, tensor in server.model.named_parameters():
             tensor.copy_(means[name].result())
-        return FedHMServer(server.model, factored=server.factored)
+        return SplitServer(server.model, factored=server.factored)
 
     def weight(self, keep: float) -> float:
         """Return a client's weight in the average, relative to that of the federation's strongest clients.
@@ -177,15 +118,6 @@ class FedHM(Method):
         exponent = (1 / max(self.levels) - 1 / keep) / self.params.temperature
         return math.exp(min(exponent, LARGEST_EXPONENT))
 
-    def _dense(self, server: FedHMServer, update: Update) -> Iterator[tuple[str, Tensor]]:
-        """Yield what a client sent by the names of the server's model, its factors multiplied out."""
-        for name, tensor in server.model.named_parameters():
-            if name in update.parameters:
-                yield name, update.parameters[name]
-            else:
-                product = update.parameters[f"{name}_u"] @ update.parameters[f"{name}_v"]
-                yield name, joined_kernel(product, tensor.shape)
-
     def _add_rows(self, mean: CoverageMean, values: Tensor, client: Client, weight: float) -> None:
         """Add a low-rank client's classifier, or of it the rows of its classes."""
         if self.params.label_rows == "all":
@@ -196,11 +128,6 @@ class FedHM(Method):
             mean.add(values[rows], rows, weight)
         else:
             mean.add(torch.zeros_like(values).index_copy(0, rows, values[rows]), weight=weight)
-
-    def nested_models(self, server: Server) -> Iterator[tuple[float, nn.Module]]:
-        assert isinstance(server, FedHMServer)
-        for keep in self.levels if len(self.levels) > 1 else ():
-            yield keep, self._truncated(server, keep)
 
     def received(self, server: Server, selection: Selection, submodel: nn.Module) -> Iterable[Tensor]:
         """Return what is sent: not which classes a client lacks, which it knows best."""
@@ -219,28 +146,3 @@ class FedHM(Method):
 
     def decay_free(self, submodel: nn.Module) -> set[str]:
         return set() if self.params.factor_decay else factor_names(submodel)
-
-    def coverage(self, server: Server, selection: Selection) -> dict[str, tuple[Tensor, int]]:
-        assert isinstance(server, FedHMServer)
-        return {name: (kept, server.spectra[name].kernels) for name, kept in selection.indices.items()}
-
-    def designs(self, server: Server, selections: Sequence[Selection]) -> dict[str, list[Design]]:
-        pieces = [self.coverage(server, selection) for selection in selections]
-        assert isinstance(server, FedHMServer)
-        return {name: [Leading(units[name][1], len(units[name][0])) for units in pieces] for name in server.factored}
-
-
-def split_rank(keep: float, outputs: int) -> int:
-    """Return ``max(round(keep * outputs), 1)``, half to even as Python (and the authors' code) rounds."""
-    return max(round(round(keep * outputs, 9)), 1)
-
-
-def _factored(model: Model) -> Iterator[str]:
-    """Yield the factored weights: factorable k x k convolutions, but for those of the first residual block."""
-    blocks = (name for name, module in model.named_modules() if isinstance(module, Block))
-    first = next(blocks, None)
-    for name in model.factorable:
-        layer = model.get_submodule(name.rpartition(".")[0])
-        exempt = first is not None and name.startswith(f"{first}.")
-        if isinstance(layer, nn.Conv2d) and layer.weight.shape[2:].numel() > 1 and not exempt:
-            yield name

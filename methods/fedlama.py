@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import Cohort, Measures, Method, Selection, Server, Streams, Update, copy_of, parameter
-from bench.families.averaging import CoverageMean, client_weight
-from bench.families.layerwise import SpreadMean, kernels_of, layers_of, less_critical
+from bench.families.averaging import client_weight
+from bench.families.layerwise import SpreadMean, discrepancies, kernels_of, layers_of, less_critical
+from bench.families.periods import Turn, mean_model, remember, restore, round_of
 from bench.tasks.base import Task
 
 
@@ -32,13 +33,6 @@ class FedLAMAParams:
     )
 
 
-@dataclass(frozen=True)
-class Turn(Selection):
-    """The full model for one client in one round."""
-
-    round_number: int = 1
-
-
 class FedLAMA(Method):
     """Layers have aggregation intervals, counted in rounds: ``base_interval`` or ``phi`` times that.
 
@@ -55,8 +49,7 @@ class FedLAMA(Method):
     convergence theorem, whatever part of it has been sent. After a full synchronisation it is the server's model.
 
     The server's memory holds ``intervals`` (int64, rounds) and ``discrepancy`` (d of the last full synchronisation, 0
-    before) of the pieces in the model's order, and of each client of the period ``weight/<number>`` and
-    ``client/<number>/<parameter>``, the tensors it keeps.
+    before) of the pieces in the model's order, and what clients keep (:mod:`bench.families.periods`).
     """
 
     family = "full"
@@ -90,7 +83,7 @@ class FedLAMA(Method):
 
     def place(self, selection: Selection) -> int:
         """Return which round of its period a selection's is, from 1."""
-        return (_round(selection) - 1) % self.cohort_rounds + 1
+        return (round_of(selection) - 1) % self.cohort_rounds + 1
 
     def due(self, server: Server, round_number: int) -> tuple[str, ...]:
         """Return the parameters that are averaged in a round: in the last one of a run all, wherever its period is."""
@@ -102,26 +95,23 @@ class FedLAMA(Method):
     def extract(self, server: Server, selection: Selection) -> nn.Module:
         submodel, place = copy_of(server.model), self.place(selection)
         if place > 1:
-            for name, tensor in submodel.named_parameters():
-                own = server.memory.get(f"client/{selection.client.number}/{name}")
-                if own is not None:
-                    tensor.copy_(own)
+            restore(submodel, server, selection.client)
         # What a client sends is decided where it is trained, which may be another process.
-        submodel.carried = self.due(server, _round(selection))  # type: ignore[assignment]
+        submodel.carried = self.due(server, round_of(selection))  # type: ignore[assignment]
         return submodel
 
     def upload(self, submodel: nn.Module) -> dict[str, Tensor]:
-        return {name: tensor for name, tensor in super().upload(submodel).items() if name in _due(submodel)}
+        return {name: tensor for name, tensor in super().upload(submodel).items() if name in _sent(submodel)}
 
     def local_state(self, submodel: nn.Module) -> dict[str, Tensor]:
-        return {name: tensor for name, tensor in super().upload(submodel).items() if name not in _due(submodel)}
+        return {name: tensor for name, tensor in super().upload(submodel).items() if name not in _sent(submodel)}
 
     def received(self, server: Server, selection: Selection, submodel: nn.Module) -> Iterable[Tensor]:
         """Everything in the first round of a period, then what was averaged in the round before."""
         place, held = self.place(selection), submodel.state_dict()
         if place == 1:
             return held.values()
-        return [held[name] for name in self.due(server, _round(selection) - 1)]
+        return [held[name] for name in self.due(server, round_of(selection) - 1)]
 
     @torch.no_grad()
     def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> Server:
@@ -133,10 +123,10 @@ class FedLAMA(Method):
             place, weight = self.place(selection), client_weight(selection.client, self.params.weights)
             for name, values in update.parameters.items():
                 means[name].add(values, weight, spreads=place == self.cohort_rounds)
-            _remember(server, update, weight)
+            remember(server, update, weight)
         if selection is None:
             return server
-        for name in self.due(server, _round(selection)):
+        for name in self.due(server, round_of(selection)):
             named[name].copy_(means[name].mean.result())
         if self.place(selection) == self.cohort_rounds:
             self._adjust(server, {name: mean.spread() for name, mean in means.items()}, selection)
@@ -145,34 +135,15 @@ class FedLAMA(Method):
     def _adjust(self, server: Server, spreads: dict[str, float], selection: Selection) -> None:
         """Set the intervals of the next period from the clients' mean squared distance from the mean, by parameter."""
         memory, base = server.memory, self.params.base_interval
-        intervals = memory["intervals"].tolist()
-        discrepancy = [
-            sum(spreads[name] for name in piece.tensors) / (interval * piece.size)
-            for piece, interval in zip(self.pieces, intervals, strict=True)
-        ]
-        adjusts = _round(selection) // base - 1 >= self.params.first_adjustment
+        discrepancy = discrepancies(self.pieces, memory["intervals"].tolist(), spreads)
+        adjusts = round_of(selection) // base - 1 >= self.params.first_adjustment
         relaxed = less_critical(discrepancy, self.pieces) if adjusts else set()
         new = [base * (self.params.phi if place in relaxed else 1) for place in range(len(self.pieces))]
         memory["intervals"] = torch.tensor(new, device=memory["intervals"].device)
         memory["discrepancy"] = torch.tensor(discrepancy, device=memory["intervals"].device)
 
-    @torch.no_grad()
     def full_model(self, server: Server) -> nn.Module:
-        means = {name: CoverageMean(tensor.detach()) for name, tensor in server.model.named_parameters()}
-        kept = set()
-        for entry, values in server.memory.items():
-            kind, _, rest = entry.partition("/")
-            if kind == "client":
-                number, _, name = rest.partition("/")
-                means[name].add(values, weight=float(server.memory[f"weight/{number}"]))
-                kept.add(name)
-        if not kept:
-            return server.model
-        model = copy_of(server.model)
-        for name, tensor in model.named_parameters():
-            if name in kept:
-                tensor.copy_(means[name].result())
-        return model
+        return mean_model(server)
 
     def expected_errors(self, server: Server, selections: Sequence[Selection]) -> Measures:
         """The interval that each layer has in this round, known before training."""
@@ -180,23 +151,5 @@ class FedLAMA(Method):
         return {name: {"aggregation_interval": float(interval)} for piece, interval in pieces for name in piece.tensors}
 
 
-def _remember(server: Server, update: Update, weight: float) -> None:
-    """Keep what a client keeps, in the place of what it kept before."""
-    number, memory = update.selection.client.number, server.memory
-    own = f"client/{number}/"
-    for entry in [entry for entry in memory if entry.startswith(own)]:
-        del memory[entry]
-    memory.pop(f"weight/{number}", None)
-    for name, values in update.local.items():
-        memory[own + name] = values
-    if update.local:
-        memory[f"weight/{number}"] = next(iter(update.local.values())).new_tensor(weight)
-
-
-def _round(selection: Selection) -> int:
-    assert isinstance(selection, Turn)
-    return selection.round_number
-
-
-def _due(submodel: nn.Module) -> tuple[str, ...]:
+def _sent(submodel: nn.Module) -> tuple[str, ...]:
     return submodel.carried  # type: ignore[return-value]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -76,6 +76,20 @@ class SpreadMean:
     def spread(self) -> float:
         """Return ``sum_i a_i ||u - x_i||^2 / sum_i a_i`` with u the mean; 0 without clients."""
         return float(self.squares) / self.weight if self.weight else 0.0
+
+
+def discrepancies(pieces: Sequence[Piece], intervals: Sequence[int], spreads: Mapping[str, float]) -> list[float]:
+    """Return d_l of each piece: the clients' mean squared distance from the mean, by numbers and rounds.
+
+    Args:
+        pieces: the layers, or single tensors, of the model.
+        intervals: the aggregation interval tau_l that each had, in rounds.
+        spreads: (1/m) sum_i ||u - x^i||^2 of each parameter, by name.
+    """
+    return [
+        sum(spreads[name] for name in piece.tensors) / (interval * piece.size)
+        for piece, interval in zip(pieces, intervals, strict=True)
+    ]
 
 
 def less_critical(discrepancy: Sequence[float], pieces: Sequence[Piece]) -> set[int]:

@@ -32,20 +32,20 @@ from torch.nn import functional
 
 from bench.api import Client, Method, Selection, Server, Skip, Update
 from bench.cost.cost import cost_of, factored_parameters
+from bench.families.split import SplitServer, split_rank
 from bench.models.base import Model
 from bench.models.factorise import low_rank_layers
 from bench.models.low_rank import Factors
 from bench.models.split_convolution import SplitConv2d, joined_kernel, split_matrix
-from methods.fedhm import FedHMServer, split_rank
 
 EXEMPT = ("stages.0.0.conv1.weight", "stages.0.0.conv2.weight")
 
 
-def fedhm(name: str = RESNET, levels: tuple[float, ...] = (1.0,), **parameters: Any) -> tuple[Method, FedHMServer]:
+def fedhm(name: str = RESNET, levels: tuple[float, ...] = (1.0,), **parameters: Any) -> tuple[Method, SplitServer]:
     task, method = small_task(name), method_of("fedhm", **parameters)
     method.levels = levels
     server = method.setup(initial(task), task)
-    assert isinstance(server, FedHMServer)
+    assert isinstance(server, SplitServer)
     return method, server
 
 
@@ -131,7 +131,7 @@ def test_the_first_block_the_stem_shortcuts_and_the_classifier_stay_dense() -> N
 def test_shortcuts_stay_dense_where_spectral_methods_factor_them() -> None:
     task, method = small_task(RESNET, factored="all"), method_of("fedhm")
     server = method.setup(initial(task), task)
-    assert isinstance(server, FedHMServer) and not any("project" in name for name in server.factored)
+    assert isinstance(server, SplitServer) and not any("project" in name for name in server.factored)
 
 
 def test_it_is_skipped_where_there_is_no_convolution() -> None:
@@ -342,7 +342,7 @@ def test_a_server_decomposes_anew_after_each_round() -> None:
     method, server = fedhm(CNN)
     (selection,) = selections_of(method, server, cohort_of(0.5))
     following: Server = method.aggregate(server, [update_of(method, server, selection, 0.1)], STREAMS)
-    assert isinstance(following, FedHMServer)
+    assert isinstance(following, SplitServer)
     spectrum = following.spectra["conv2.weight"]
     product = (spectrum.u * spectrum.s) @ spectrum.v
     torch.testing.assert_close(product, split_matrix(following.model.get_parameter("conv2.weight").detach()))

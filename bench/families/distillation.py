@@ -1,0 +1,22 @@
+"""Learning the outputs of another network."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+
+def distillation_loss(outputs: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return the mean cross entropy of outputs with what a teacher's outputs say, of both from logits.
+
+    Its gradient is that of the paper's Kullback-Leibler divergence, which is smaller by the teacher's entropy.
+
+    Args:
+        outputs: ``[samples, classes]``, or ``[samples]`` where one logit tells two classes apart.
+        teacher: the same shape.
+        temperature: what both are divided by.
+    """
+    outputs, teacher = outputs / temperature, teacher / temperature
+    if outputs.ndim == 1:
+        return functional.binary_cross_entropy_with_logits(outputs, teacher.sigmoid())
+    return functional.cross_entropy(outputs, teacher.softmax(1))
