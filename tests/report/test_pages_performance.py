@@ -11,6 +11,7 @@ from pages import (
     half_width,
     only,
     page_tables,
+    page_text,
     paired,
     shown,
     table,
@@ -95,3 +96,26 @@ def test_large_federations() -> None:
         row = clients.loc[(int(shown(size)[0].replace(",", "")), 20, "fp32")]
         assert agree(seconds, [row[f"seconds{end}"] for end in ("", "_min", "_max")]), size
         assert agree(memory, [row["peak_memory_bytes"] / 1e6]), size
+
+
+def test_training_with_avx2_alone() -> None:
+    training = table("perf-avx2", "training")
+    assert set(training["isa_torch"]) == {"AVX2"} and not training["bf16_native"].any()
+    ours = training[(training["contender"] == "harness") & (training["processes"] > 1)].set_index(["task", "method"])
+    rows = only("docs/performance.md", head="with AVX2 alone").rows
+    assert len(rows) == 7
+    for words, value, target in rows:
+        measured = ours.loc[TASKS[words.partition(":")[0]], "prism" if "PriSM" in words else "fedavg"]
+        name = "speedup" if "times faster" in words else "time_ratio"
+        own = measured["speedup_over_full" if name == "speedup" else "time_ratio_to_bare"]
+        aims = [] if "bare loop" in words else [measured[f"{name}_target"]]
+        assert agree(value, [own]) and agree(target, aims), words
+
+
+def test_mixed_cohorts_with_avx2_alone() -> None:
+    mixed = table("perf-avx2", "mixed")
+    longest = mixed[mixed["order"] == "longest first"].set_index("precision")
+    words = " ".join(page_text("docs/performance.md").split())
+    assert f"takes {longest.loc['fp32', 'time_ratio']:.2f} of the time of the cohort's order in fp32" in words
+    assert f"and {longest.loc['bf16', 'time_ratio']:.2f} in bfloat16" in words
+    assert f"it would be {longest.loc['fp32', 'time_ratio_expected']:.2f}" in words
