@@ -85,8 +85,8 @@ def run(
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
         raise BenchError(f"bench.run: workers = {workers!r} is not possible; allowed: a whole number from 1")
     place = device_named(device)
-    check_room(registry.task(cell.task).build(cell))
-    for line in (*slow_precisions([cell], place), *long_waits([cell], place, workers)):
+    check_room(registry.task(cell.task, plugins).build(cell))
+    for line in (*slow_precisions([cell], place, plugins), *long_waits([cell], place, workers, plugins)):
         warnings.warn(line, stacklevel=2)
     if inline:
         outcome = run_cell(cell, plugins=plugins, device=place, workers=workers)

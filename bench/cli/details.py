@@ -40,15 +40,17 @@ def method(name: str, plugins: Iterable[Path]) -> Group:
     )
 
 
-def task(name: str) -> Group:
+def task(name: str, plugins: Iterable[Path] = ()) -> Group:
     """Return a task's model, data set, tiers, papers and parameters.
 
     Raises:
-        BenchError: there is no such task.
+        BenchError: there is no such task, or its file is broken.
     """
-    kind = registry.task(name).kind
-    facts = {"data set": kind.dataset, "paper": kind.paper}
-    return Group(*_heading(name, kind.summary, facts), _parameters(kind.Params), _recipes(kind.tiers))
+    entry = registry.task(name, plugins)
+    kind = entry.kind
+    facts = {"data set": kind.dataset, "paper": kind.paper, "file": str(entry.source)}
+    heading = _heading(name, kind.summary, facts)
+    return Group(*heading, *_text(kind), _parameters(kind.Params), _recipes(kind.tiers))
 
 
 def _recipes(tiers: Mapping[str, Any]) -> Columns:

@@ -19,7 +19,7 @@ Names = Annotated[
 ]
 Plugins = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", **PATH, help="A Python file that defines a method; may be given repeatedly."),
+    typer.Option("--plugin", **PATH, help="A Python file of methods, tasks or figures; may be given repeatedly."),
 ]
 Tasks = Annotated[
     list[str] | None, typer.Option("--task", help="Only on this task; may be given repeatedly. Left out: one a kind.")

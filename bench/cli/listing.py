@@ -21,7 +21,8 @@ def methods(plugins: Iterable[Path]) -> Columns:
     table = Columns("methods", "name", "family", "what it does", "parameters", "paper")
     for entry in sorted(registry.methods(plugins).values(), key=lambda entry: entry.name):
         if entry.kind is None:
-            table.add_row(escape(entry.name), "[red]broken[/]", escape(f"{entry.source}: {entry.reason}"), "", "")
+            name, state, reason = _broken(entry.name, entry.source, entry.reason)
+            table.add_row(name, state, reason, "", "")
             continue
         kind = entry.kind
         summary = kind.summary or (inspect.getdoc(kind) or "").partition("\n")[0]
@@ -34,19 +35,31 @@ def methods(plugins: Iterable[Path]) -> Columns:
     return table
 
 
-def tasks() -> Columns:
-    """Return the tasks: name, one line, data set, tiers, paper."""
+def tasks(plugins: Iterable[Path]) -> Columns:
+    """Return the tasks: name, one line, data set, tiers, paper; a broken file with its reason."""
     from bench.plugins import registry
 
     table = Columns("tasks", "name", "what it is", "data set", "parameters", "tiers", "paper")
-    for entry in sorted(registry.tasks().values(), key=lambda entry: entry.name):
+    rows = []
+    for entry in registry.tasks(plugins).values():
         kind = entry.kind
+        summary = kind.summary or (inspect.getdoc(kind) or "").partition("\n")[0]
         names = ", ".join(field.name for field in dataclasses.fields(kind.Params))
-        table.add_row(entry.name, kind.summary, kind.dataset, names, ", ".join(kind.tiers), kind.paper)
+        words = (entry.name, summary, kind.dataset, names, ", ".join(kind.tiers), kind.paper)
+        rows.append([escape(word) for word in words])
+    for broken in registry.broken_tasks(plugins):
+        rows.append([*_broken(broken.name, broken.source, broken.reason), "", "", ""])
+    for row in sorted(rows):
+        table.add_row(*row)
     return table
 
 
-def sweeps(folder: Path) -> Columns:
+def _broken(name: str, source: Path, reason: str) -> list[str]:
+    """Return the first words of the row of a file that nothing can be read from."""
+    return [escape(name), "[red]broken[/]", escape(f"{source}: {reason}")]
+
+
+def sweeps(folder: Path, plugins: Iterable[Path]) -> Columns:
     """Return the sweep files of a folder: file, title, number of cells; a wrong file with its reason.
 
     Studies, in a folder of that name within, are no sweeps.
@@ -58,7 +71,7 @@ def sweeps(folder: Path) -> Columns:
         if path.parent.name == "studies":
             continue
         try:
-            sweep = read_sweep(path)
+            sweep = read_sweep(path, plugins)
             table.add_row(escape(str(path)), escape(sweep.title), str(len(sweep.cells)))
         except BenchError as error:
             table.add_row(escape(str(path)), f"[red]{escape(str(error))}[/]", "")

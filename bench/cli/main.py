@@ -122,17 +122,20 @@ def list_(
     if kind is not None and kind not in list(Kind):
         raise BenchError(f"list: unknown kind {kind!r}; {choices(kind, list(Kind))}")
     if name is not None:
-        one = {"methods": lambda name: details.method(name, plugin or []), "tasks": details.task}
+        one = {
+            "methods": details.method,
+            "tasks": details.task,
+        }
         if kind not in one:
             raise BenchError(
                 f"list {kind}: {name!r} cannot be shown alone; allowed: a name behind 'methods' or 'tasks'"
             )
-        out.print(one[kind](name))
+        out.print(one[kind](name, plugin or []))
         return
     shown = {
         Kind.methods: lambda: listing.methods(plugin or []),
-        Kind.tasks: listing.tasks,
-        Kind.sweeps: lambda: listing.sweeps(Path("sweeps")),
+        Kind.tasks: lambda: listing.tasks(plugin or []),
+        Kind.sweeps: lambda: listing.sweeps(Path("sweeps"), plugin or []),
         Kind.studies: lambda: listing.studies(Path("sweeps") / "studies", plugin or []),
         Kind.figures: listing.figures,
         Kind.profiles: listing.profiles,
@@ -213,7 +216,7 @@ def run(
     cell = make_cell(values, "command line", plugins)
     place, workers = device_named(device), workers or cores()
     check_possible([cell], place, plugins)
-    say(*slow_precisions([cell], place), *long_waits([cell], place, workers))
+    say(*slow_precisions([cell], place, plugins), *long_waits([cell], place, workers, plugins))
     store = Store(results / "runs")
     store.prepare()
     title = f"{cell.task}, {cell.label}" if cell.capacities else f"{cell.task}, {cell.label}, keep ratio {cell.keep:g}"
@@ -250,6 +253,7 @@ def partition(
     seed: Annotated[int, typer.Option(**whole("--seed"), help="Seed of the partition.")] = 0,
     tier: Tier = "quick",
     data: Annotated[str | None, typer.Option(help="real or stand-in.")] = None,
+    plugin: Plugin = None,
     results: Results = Path("results"),
 ) -> None:
     """Draw who holds what: a picture of clients by classes, in results/partitions/."""
@@ -257,9 +261,10 @@ def partition(
     from bench.config.cells import make_cell
 
     given = {"alpha": alpha, "partition": kind, "data": data}
-    values = {name: value for name, value in given.items() if value is not None}
-    cell = make_cell({**values, "task": task, "method": "fedavg", "seed": seed, "tier": tier}, "command line")
-    words, paths = draw(cell, results / "partitions")
+    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    values |= {"task": task, "method": "fedavg", "seed": seed, "tier": tier}
+    cell = make_cell(values, "command line", plugin or [])
+    words, paths = draw(cell, results / "partitions", plugin or [])
     say(words, *(f"wrote {path}" for path in paths))
 
 

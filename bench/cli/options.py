@@ -20,7 +20,7 @@ PATH: dict[str, Any] = {"parser": expanded, "metavar": "PATH"}
 """How an option is read that is a path: ``~`` is the user's home, also where no shell has seen it."""
 Plugin = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", **PATH, help="A Python file that defines a method; may be given repeatedly."),
+    typer.Option("--plugin", **PATH, help="A Python file of methods, tasks or figures; may be given repeatedly."),
 ]
 Device = Annotated[str, typer.Option(help="Where models are trained: auto, cpu, cuda or mps.")]
 Deterministic = Annotated[

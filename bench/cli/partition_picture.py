@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,9 @@ from bench.figures.style import use_style
 from bench.plugins import registry
 
 
-def draw(cell: Cell, folder: Path) -> tuple[str, list[Path]]:
+def draw(cell: Cell, folder: Path, plugins: Iterable[Path] = ()) -> tuple[str, list[Path]]:
     """Draw who holds what in a cell's federation and return its skew in words, and the files."""
-    task = registry.task(cell.task).build(cell)
+    task = registry.task(cell.task, plugins).build(cell)
     dataset = task.data(cell.data)
     partition = partition_of(cell, task, dataset)
     spread = cell.partition if partition.alpha is None else f"{cell.partition}, alpha {partition.alpha:g}"

@@ -125,7 +125,7 @@ def sweep(
     if cells:
         check_possible(cells, place, plugins)
         if engine is not Engine.ray:  # whose nodes have processors of their own
-            say(*slow_precisions(cells, place), *long_waits(cells, place, cores()))
+            say(*slow_precisions(cells, place, plugins), *long_waits(cells, place, cores(), plugins))
         store.prepare()
         remember(store.folder, file)
         limit = math.inf if stop_after is None else stop_after

@@ -79,8 +79,9 @@ def tune(
     check_place(path)
     seed, share = study.seeds[0], study.budget.validation
     papers = [search.cell(search.paper, seed, share, plugins) for search in study.searches]
-    check_possible(papers, place)
-    say(*slow_precisions(papers, place), *long_waits(papers * study.budget.trials, place, parallel))
+    check_possible(papers, place, plugins)
+    waits = long_waits(papers * study.budget.trials, place, parallel, plugins)
+    say(*slow_precisions(papers, place, plugins), *waits)
     before = ended(trials_of(study, folder, storage, plugins))
     total = study.budget.trials * len(study.searches)
     spent = f"{several(len(study.searches), 'method')} of {several(study.budget.trials, 'trial')} each"

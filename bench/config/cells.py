@@ -15,7 +15,6 @@ from bench.errors import BenchError, at, choices
 from bench.federation.capacity import Capacities, mean_keep
 from bench.federation.partition import CONCENTRATED, CONVENTIONS, LARGEST_ALPHA, LEAST_ALPHA
 from bench.federation.profiles import KEEP_RATIO, read_profile
-from bench.plugins import registry
 from bench.toml_files import check_keys, read_toml
 from bench.written import LARGEST_WHOLE, LEAST_KEEP, plain, rounded
 
@@ -72,7 +71,7 @@ def make_cell(values: Mapping[str, Any], place: str, plugins: Iterable[Path] = (
         values: the axes ``task method keep capacity partition alpha seed tier data diagnostics`` and the tables
             ``training model parameters``; what is left out is the task's or method's default.
         place: where they were written, for errors.
-        plugins: files of methods the user named.
+        plugins: files of methods and tasks the user named.
 
     Raises:
         BenchError: something is unknown, of the wrong type or impossible.
@@ -121,8 +120,7 @@ def _cell(values: Mapping[str, Any], place: str, checks: Checks) -> Cell:
     for name in ("task", "method"):
         if name not in values:
             raise BenchError(f"{place}: {name!r} is missing; every cell names a task and a method")
-    with at(place):
-        task = registry.task(str(values["task"]))
+    task = checks.task(str(values["task"]), place)
     method = checks.method(str(values["method"]), place)
     assert method.kind is not None
     tier = _one_of("tier", values.get("tier", "quick"), tuple(task.kind.tiers), place)

@@ -20,12 +20,13 @@ class Checks:
     """What was found to be right so far, by what was written.
 
     Args:
-        plugins: files of methods the user named.
+        plugins: files of methods and tasks the user named.
     """
 
     def __init__(self, plugins: Iterable[Path] = ()) -> None:
         self.plugins = tuple(plugins)
         self._methods: dict[str, MethodEntry] = {}
+        self._tasks: dict[str, TaskEntry] = {}
         self._recipes: dict[tuple[str, ...], tuple[Recipe, dict[str, Any]]] = {}
         self._tables: dict[tuple[str, ...], dict[str, Any]] = {}
 
@@ -35,6 +36,13 @@ class Checks:
             with at(place):
                 self._methods[name] = registry.method(name, self.plugins)
         return self._methods[name]
+
+    def task(self, name: str, place: str) -> TaskEntry:
+        """Return a task; a BenchError where there is none of that name that can be used."""
+        if name not in self._tasks:
+            with at(place):
+                self._tasks[name] = registry.task(name, self.plugins)
+        return self._tasks[name]
 
     def training(self, task: TaskEntry, tier: str, given: Table, place: str) -> tuple[Recipe, dict[str, Any]]:
         """Return the recipe of a tier with the changes given, and those that change something."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from bench.cell import Cell
 from bench.plugins import registry
@@ -26,22 +27,28 @@ def in_words(seconds: float) -> str:
     return f"{days:.0f} days" if days < 2 * YEAR_DAYS else f"{days / YEAR_DAYS:.2g} years"
 
 
-def least_seconds(cell: Cell, device: str) -> float:
+def least_seconds(cell: Cell, device: str, plugins: Iterable[Path] = ()) -> float:
     """Return what a cell takes at the very least, one client after the other: its local steps at ``STEP_SECONDS``."""
-    recipe = registry.task(cell.task).build(cell).recipe
+    return _least_seconds(cell, device, registry.task(cell.task, plugins))
+
+
+def _least_seconds(cell: Cell, device: str, task: registry.TaskEntry) -> float:
+    recipe = task.build(cell).recipe
     steps = recipe.rounds * recipe.cohort * recipe.local_steps(recipe.samples_per_client or 1)
     return steps * STEP_SECONDS["cpu" if device == "cpu" else "cuda"]
 
 
-def long_waits(cells: Sequence[Cell], device: str, at_once: int) -> list[str]:
+def long_waits(cells: Sequence[Cell], device: str, at_once: int, plugins: Iterable[Path] = ()) -> list[str]:
     """Return a line where cells will take hours at the least; none where they may be quick.
 
     Args:
         cells: what will be run.
         device: where models are trained.
         at_once: clients that are trained at once, at most.
+        plugins: files of tasks the user named.
     """
-    each = [least_seconds(cell, device) for cell in cells]
+    tasks = registry.tasks(plugins)
+    each = [_least_seconds(cell, device, tasks[cell.task]) for cell in cells]
     whole = sum(each) / at_once
     if whole < WORTH_SAYING_SECONDS:
         return []

@@ -32,21 +32,28 @@ def check_possible(cells: Iterable[Cell], device: str, plugins: Iterable[Path] =
     one is looked at. Those that are left may differ in the seed and in alpha, which no partition is impossible for; the
     smallest alpha is taken. Where cohorts are to stay together, each method is asked whether they can.
 
+    Args:
+        cells: what will be run.
+        device: where models are trained.
+        plugins: files of methods and tasks the user named.
+
     Raises:
         BenchError: data is not here or damaged, a partition is impossible, or the device cannot compute so.
     """
     unlike: dict[tuple[object, ...], Cell] = {}
     plugins = tuple(plugins)
+    tasks = registry.tasks(plugins)
     for cell in cells:
         if "cohort_rounds" in cell.training:
             with at(f"cell {cell.folder}"):
                 method = registry.method(cell.method, plugins).build(cell)
-                rounds_of_a_cohort(registry.task(cell.task).build(cell), method)
-        other = unlike.setdefault(_asked(cell), cell)
+                rounds_of_a_cohort(tasks[cell.task].build(cell), method)
+        asked = _asked(cell, tasks[cell.task])
+        other = unlike.setdefault(asked, cell)
         if (cell.alpha or math.inf) < (other.alpha or math.inf):
-            unlike[_asked(cell)] = cell
+            unlike[asked] = cell
     for cell in unlike.values():
-        task = registry.task(cell.task).build(cell)
+        task = tasks[cell.task].build(cell)
         with at(f"cell {cell.folder}"):
             check_precision(task.recipe.precision, device)
             check_room(task)
@@ -70,16 +77,17 @@ def check_room(task: Task) -> None:
     check_memory(f"rounds = {task.recipe.rounds}", task.recipe.rounds * ROW_BYTES)
 
 
-def slow_precisions(cells: Iterable[Cell], device: str) -> list[str]:
+def slow_precisions(cells: Iterable[Cell], device: str, plugins: Iterable[Path] = ()) -> list[str]:
     """Return a line for each precision of cells that a device only emulates; none where nothing is slow."""
     unlike = {(cell.task, cell.tier, cell.training.get("precision")): cell for cell in cells}
-    precisions = {registry.task(cell.task).build(cell).recipe.precision for cell in unlike.values()}
+    tasks = registry.tasks(plugins)
+    precisions = {tasks[cell.task].build(cell).recipe.precision for cell in unlike.values()}
     return [line for precision in sorted(precisions) if (line := emulation(precision, device))]
 
 
-def _asked(cell: Cell) -> tuple[object, ...]:
+def _asked(cell: Cell, task: registry.TaskEntry) -> tuple[object, ...]:
     """Return what a cell asks of its data and partition."""
-    recipe = registry.task(cell.task).build(cell).recipe
+    recipe = task.build(cell).recipe
     named = "samples_per_client" in cell.training  # a number that the user gave may be refused
     numbers = attrgetter(*OF_THE_DATA, *OF_THE_MODEL, *OF_THE_PARTITION, "rounds")(recipe)
     return cell.task, cell.data, repr(cell.model), cell.tier, cell.partition, named, numbers

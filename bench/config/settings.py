@@ -27,7 +27,7 @@ def split_settings(words: Iterable[str], task: str, method: str, plugins: Iterab
     """
     with at("command line"):
         kind = registry.method(method, plugins).kind
-        shape = registry.task(task).kind.Params
+        shape = registry.task(task, plugins).kind.Params
     assert kind is not None
     owners: dict[str, type] = {"parameters": kind.Params, "model": shape, "training": Recipe}
     names = {owner: _names(params) for owner, params in owners.items()}

@@ -28,7 +28,7 @@ def everything_equals_fedavg(subject: Subject) -> None:
     federation = subject.federation(keep=1.0)
     if not subject.stage(keep=1.0).method.equals_fedavg:  # which may follow from the parameters, in setup
         raise Declared("local training has other dynamics than the full model's (equals_fedavg is False)")
-    mine, theirs = values_of(simulate(federation).server.model), fedavg(subject.task)
+    mine, theirs = values_of(simulate(federation).server.model), fedavg(subject.task, subject.plugins)
     if mine.keys() != theirs.keys():
         raise Failure(
             "at keep ratio 1 the server model has other parameters than FedAvg's",

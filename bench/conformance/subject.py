@@ -117,7 +117,7 @@ class Subject:
     Args:
         method: its name.
         task: the task's name.
-        plugins: files of methods the user named.
+        plugins: files of methods and tasks the user named.
         parameters: parameters of the method that are not the default.
         spawns: also look at worker processes, which take seconds to start.
 
@@ -215,10 +215,11 @@ def simulate(
 
 
 @functools.cache
-def fedavg(task: str) -> dict[str, Tensor]:
+def fedavg(task: str, plugins: tuple[Path, ...] = ()) -> dict[str, Tensor]:
     """Return the parameters of the server model after FedAvg's run on the same federation."""
     values = _cell_values(task) | {"method": "fedavg"}
-    return values_of(simulate(Federation.build(make_cell(values, "check"))).server.model)
+    cell = make_cell(values, "check", plugins)
+    return values_of(simulate(Federation.build(cell, plugins)).server.model)
 
 
 def _cell_values(task: str) -> dict[str, Any]:

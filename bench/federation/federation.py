@@ -52,13 +52,14 @@ class Federation:
 
         Args:
             cell: a checked configuration.
-            plugins: files of methods the user named.
+            plugins: files of methods and tasks the user named.
             device: where models are trained.
 
         Raises:
             BenchError: the data is not here, or the partition is impossible.
         """
-        task = registry.task(cell.task).build(cell)
+        plugins = tuple(plugins)
+        task = registry.task(cell.task, plugins).build(cell)
         method = registry.method(cell.method, plugins).build(cell)
         dataset = task.data(cell.data)
         partition, evaluated = partition_of(cell, task, dataset), dataset.test

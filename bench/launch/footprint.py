@@ -35,12 +35,12 @@ def footprint(
     """Return the cost of the sub-model of each (task, method with its parameters) and keep ratio.
 
     The tasks' models have their paper's size whatever the cells' tier, so that the table can be compared with the
-    published one; what kind of model it is, such as its architecture, is as all cells of the task have it. Nothing is
-    trained.
+    published one, or that of the task's first tier where it has no tier "paper"; what kind of model it is, such as its
+    architecture, is as all cells of the task have it. Nothing is trained.
 
     Args:
         cells: tasks and methods are taken from them.
-        plugins: files of methods the user named.
+        plugins: files of methods and tasks the user named.
         keeps: keep ratios, beside those of the cells' profiles; a method that trains the full model has one row, at 1.
         on_skip: told of each method that is left out, since it is not defined for the task or raises, and why.
     """
@@ -52,7 +52,9 @@ def footprint(
     rows: list[dict[str, Any]] = []
     for name in _tasks(cells):
         kind = kind_of_model(cell.model for cell in cells if cell.task == name)
-        task = registry.task(name).build(Cell(name, "fedavg", tier="paper", model=kind))
+        entry = registry.task(name, plugins)
+        tier = "paper" if "paper" in entry.kind.tiers else next(iter(entry.kind.tiers))
+        task = entry.build(Cell(name, "fedavg", tier=tier, model=kind))
         words = ", ".join(f"{option}={value}" for option, value in kind.items())
         with torch.device("meta"):
             model = task.model()

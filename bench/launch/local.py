@@ -33,7 +33,7 @@ class LocalCrew:
 
     Args:
         store: where the results go.
-        plugins: files of methods the user named.
+        plugins: files of methods and tasks the user named.
         device: where models are trained.
         jobs: number of cells that run at once, at most.
         packing: which cells go together onto an accelerator; None where they need not be placed.
@@ -150,7 +150,7 @@ def hire(store: Store, plugins: tuple[Path, ...], device: str, jobs: int | None,
 
     Args:
         store: where the results go.
-        plugins: files of methods the user named.
+        plugins: files of methods and tasks the user named.
         device: where models are trained.
         jobs: number of cells that run at once; None for all cores, or on an accelerator for as many as fit its memory.
         cells: what will be run.

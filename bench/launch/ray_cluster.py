@@ -30,6 +30,7 @@ from bench.launch.running import record_failure
 from bench.plugins import registry
 from bench.store.cells import Store
 from bench.store.leases import Lease, LeaseLost
+from bench.tasks.base import Task
 
 POLL_SECONDS = 0.3
 SLOTS_SECONDS = 2.0
@@ -52,7 +53,7 @@ class RayCrew:
 
     Args:
         store: where the results go, on this machine alone.
-        plugins: files of methods the user named; their sources go to the nodes.
+        plugins: files of methods and tasks the user named; their sources go to the nodes.
         device: "cpu" or "cuda".
         jobs: number of cells that are given to the cluster at once; None for one more than it has room for.
         settings: which cluster, and what a cell needs of it.
@@ -97,7 +98,7 @@ class RayCrew:
             self.settings.workers,
             self.settings.gpus,
             self._sources,
-            _data_of(cell),
+            _data_of(cell, self.plugins),
         )
         running = _Running(cell, lease)
         running.held.enter_context(lease.held())
@@ -206,11 +207,12 @@ class RayCrew:
         return self._slots
 
 
-def _data_of(cell: Cell) -> Mapping[str, str]:
-    if cell.data != "real":
+def _data_of(cell: Cell, plugins: tuple[Path, ...]) -> Mapping[str, str]:
+    """Return the data set that a node has to have; none where the task's own code reads or generates it there."""
+    kind = registry.task(cell.task, plugins).kind
+    if cell.data != "real" or kind.data is not Task.data:
         return {}
-    name = registry.task(cell.task).kind.dataset
-    return {name: load(name).fingerprint}
+    return {kind.dataset: load(kind.dataset).fingerprint}
 
 
 def _death(error: Exception) -> str:

@@ -94,7 +94,7 @@ def run_cell(
     Args:
         cell: a checked configuration.
         store: where the result and the checkpoints go.
-        plugins: files of methods the user named.
+        plugins: files of methods and tasks the user named.
         device: where models are trained.
         workers: processes that train the clients of a round.
         hooks: what is called meanwhile.
@@ -239,9 +239,9 @@ class _Running:
 
 
 def _sources(cell: Cell, plugins: Iterable[Path]) -> list[Path]:
-    """Return the files of a cell's method; none where it cannot be read."""
+    """Return the files of a cell's method and of its task, where that is the user's; none where they cannot be read."""
     with contextlib.suppress(Exception):
-        return registry.method(cell.method, plugins).files()
+        return registry.method(cell.method, plugins).files() + registry.task(cell.task, plugins).files()
     return []
 
 

@@ -66,10 +66,11 @@ def standing(known: Iterable[Record], store: Store, plugins: Iterable[Path]) -> 
     The time left comes from the seconds per round of done cells that are as much alike as there are any, see
     :func:`_groups`.
     """
-    known, leases = list(known), Leases(store.unfinished)
-    families = _families({record.cell.method for record in known}, tuple(plugins))
+    known, leases, plugins = list(known), Leases(store.unfinished), tuple(plugins)
+    families = _families({record.cell.method for record in known}, plugins)
     begun = {path.name for path in store.unfinished.glob("[!.]*")}
-    pace = _pace(known, families)
+    tasks = registry.tasks(plugins)
+    pace = _pace(known, families, tasks)
     found: Counter[str] = Counter()
     lines, left, unknown = [], [0.0], 0
     for record in known:
@@ -80,7 +81,7 @@ def standing(known: Iterable[Record], store: Store, plugins: Iterable[Path]) -> 
             is_begun = cell.folder in begun
             holder = leases.holder(cell.folder) if is_begun else None
             done = reached(store.checkpoint(cell)).get("round", 0) if is_begun else 0
-            state, rounds = "running" if holder else record.state, _rounds(cell)
+            state, rounds = "running" if holder else record.state, _rounds(cell, tasks)
             checkpoint = f"checkpoint after round {done}/{rounds}" if done else ""
             line = ", ".join(words for words in (holder or record.reason, checkpoint) if words)
             seconds = next((pace[group] for group in _groups(cell, families) if group in pace), None)
@@ -100,12 +101,14 @@ def _families(methods: Iterable[str], plugins: tuple[Path, ...]) -> dict[str, st
     return {name: kind.family for name, kind in kinds.items() if kind is not None}
 
 
-def _pace(known: Iterable[Record], families: Mapping[str, str]) -> dict[Group, float]:
+def _pace(
+    known: Iterable[Record], families: Mapping[str, str], tasks: Mapping[str, registry.TaskEntry]
+) -> dict[Group, float]:
     """Return the mean seconds per round of done cells by group."""
     seconds: dict[Group, list[float]] = defaultdict(list)
     for record in known:
         if record.state == "done":
-            each = record.facts["seconds"] / _rounds(record.cell)
+            each = record.facts["seconds"] / _rounds(record.cell, tasks)
             for group in _groups(record.cell, families):
                 seconds[group].append(each)
     return {group: sum(values) / len(values) for group, values in seconds.items()}
@@ -128,5 +131,5 @@ def _groups(cell: Cell, families: Mapping[str, str]) -> Iterator[Group]:
     yield alike
 
 
-def _rounds(cell: Cell) -> int:
-    return int(cell.training.get("rounds", registry.task(cell.task).kind.tiers[cell.tier].rounds))
+def _rounds(cell: Cell, tasks: Mapping[str, registry.TaskEntry]) -> int:
+    return int(cell.training.get("rounds", tasks[cell.task].kind.tiers[cell.tier].rounds))

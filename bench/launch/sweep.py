@@ -34,9 +34,13 @@ Hire = Callable[[Store, tuple[Path, ...], str, int | None, Sequence[Cell]], Crew
 def records(sweep: Sweep, store: Store, plugins: Iterable[Path] = ()) -> list[Record]:
     """Return what is known of each cell of a sweep, in its order."""
     plugins = tuple(plugins)
-    alike = {(cell.method, cell.diagnostics): cell for cell in sweep.cells}
-    codes = {of: code_of(cell, plugins) for of, cell in alike.items()}
-    return [store.record(cell, codes[cell.method, cell.diagnostics], data_of(cell)) for cell in sweep.cells]
+    codes = {of: code_of(cell, plugins) for of, cell in {_code(cell): cell for cell in sweep.cells}.items()}
+    return [store.record(cell, codes[_code(cell)], data_of(cell, plugins)) for cell in sweep.cells]
+
+
+def _code(cell: Cell) -> tuple[str, ...]:
+    """Return what cells of the same code have in common."""
+    return cell.task, cell.method, cell.diagnostics
 
 
 def counts(known: Iterable[Record]) -> dict[str, int]:
@@ -101,7 +105,7 @@ def run(
     Args:
         cells: what to run.
         store: where the results go.
-        plugins: files of methods the user named.
+        plugins: files of methods and tasks the user named.
         device: where models are trained.
         jobs: number of cells run at once; None for as many as there is room for.
         on_event: hears of what happens.
@@ -120,7 +124,7 @@ def run(
     stamps = {cell.folder: store.stamp(cell) for cell in cells}
 
     def settled(cell: Cell) -> Record | None:
-        record = store.record(cell, code_of(cell, plugins), data_of(cell))
+        record = store.record(cell, code_of(cell, plugins), data_of(cell, plugins))
         fresh = record.state == "failed" and store.stamp(cell) != stamps[cell.folder]
         return record if record.state in FINISHED or fresh else None
 

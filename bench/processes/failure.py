@@ -75,7 +75,7 @@ def reason_of(error: BaseException, sources: Iterable[Path] = ()) -> str:
 
     Args:
         error: what was raised.
-        sources: files of the method; the deepest line of theirs that was at work is named.
+        sources: files of the method and the task; the deepest line of theirs that was at work is named.
     """
     if isinstance(error, Died):
         return str(error)

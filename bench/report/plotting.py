@@ -21,7 +21,7 @@ def write_results(sweep: Sweep, store: Store, plugins: Iterable[Path], x: str, c
     Args:
         sweep: its cells and figures.
         store: where its results are.
-        plugins: files of methods the user named.
+        plugins: files of methods and tasks the user named.
         x: horizontal axis of the training curves: "round", "bytes", "macs" or "seconds".
         console: where to say what was written and what was left out.
     """

@@ -20,6 +20,7 @@ from bench import kernels
 from bench.cell import Cell
 from bench.errors import BenchError
 from bench.plugins import registry
+from bench.tasks.base import Task
 
 PACKAGE = Path(__file__).parents[1]
 SIMULATION_PATH = (
@@ -42,8 +43,7 @@ SIMULATION_PATH = (
     "numerics/processor.py",
     "numerics/runtime.py",
     "parameters.py",
-    "plugins/beside.py",
-    "plugins/registry.py",
+    "plugins",
     "seeding.py",
     "simulation/diagnostics",
     "simulation/round.py",
@@ -62,6 +62,9 @@ SIMULATION_PATH = (
 )
 """Files whose code can change the numbers; plots, store and command line cannot."""
 CODE = (".py", ".cpp", ".h")
+_OWN_DATA: dict[tuple[registry.TaskEntry, str], str | None] = {}
+"""Fingerprints of what tasks of users have read themselves: decoding it may take a while."""
+Entry = registry.MethodEntry | registry.TaskEntry
 PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "pyarrow", "pydantic")
 
 
@@ -76,45 +79,63 @@ def simulation_code() -> str:
 
 
 def code_of(cell: Cell, plugins: Iterable[Path] = ()) -> str:
-    """Return a hash of the code that a cell runs: the simulation path, the method's file and those that it needs.
+    """Return a hash of the code that a cell runs: the simulation path, the files of its method and of its task.
 
-    They are those of the methods it inherits from and, for a plugin, what it imports from beside it.
-    As this process has imported it: an edit that was made since changes nothing of what is run here.
+    To these belong the files of what they inherit from and, for a plugin, what it imports from beside it; a built-in
+    task is part of the simulation path. As this process has imported it: an edit that was made since changes nothing of
+    what is run here.
     """
-    entries = [registry.method(cell.method, plugins)]
+    plugins = tuple(plugins)
+    entries: list[Entry] = [registry.method(cell.method, plugins), registry.task(cell.task, plugins)]
     if cell.diagnostics in ("cosine", "all"):
         entries.append(registry.method("fedavg"))
-    return f"{simulation_code()}-{_method_code(tuple(dict.fromkeys(entries)))}"
+    return f"{simulation_code()}-{_plugin_code(tuple(dict.fromkeys(entries)))}"
 
 
-def data_of(cell: Cell) -> str | None:
+def data_of(cell: Cell, plugins: Iterable[Path] = ()) -> str | None:
     """Return the fingerprint of the real data that a cell would read now.
 
     None for stand-ins, which the code itself generates, and where the data is not here.
     """
-    return _data_of(cell.task) if cell.data == "real" else None
+    if cell.data != "real":
+        return None
+    entry = registry.task(cell.task, plugins)
+    if entry.kind.data is Task.data:
+        return _data_set(entry.kind.dataset)
+    asked = entry, repr((cell.tier, cell.training, cell.model))
+    if asked not in _OWN_DATA:
+        _OWN_DATA[asked] = _own_data(entry, cell)
+    return _OWN_DATA[asked]
 
 
 @functools.cache
-def _data_of(task: str) -> str | None:
+def _data_set(name: str) -> str | None:
     from bench.data.sources import load
 
     try:
-        return load(registry.task(task).kind.dataset).fingerprint
+        return load(name).fingerprint
     except BenchError:
         return None
 
 
+def _own_data(entry: registry.TaskEntry, cell: Cell) -> str | None:
+    try:
+        return entry.build(cell).data("real").fingerprint
+    except Exception:  # the user's code may raise anything; why is said where the cell is run
+        return None
+
+
 @functools.cache  # a plugin that was edited is read anew, and is another entry then
-def _method_code(entries: tuple[registry.MethodEntry, ...]) -> str:
+def _plugin_code(entries: tuple[Entry, ...]) -> str:
     files = dict.fromkeys(file for entry in entries for file in entry.files())
     return _hash_of(_stripped(_installed().get(file) or _text_of(file)) for file in files)
 
 
 @functools.cache
 def _installed() -> dict[Path, str]:
-    """Return the sources of the built-in methods as they are when they are first asked for."""
-    entries = [entry for entry in registry.methods().values() if entry.kind]
+    """Return the sources of the methods and tasks that are installed as they are when they are first asked for."""
+    entries: list[Entry] = [entry for entry in registry.methods().values() if entry.kind]
+    entries += registry.tasks().values()
     return {file: _text_of(file) for entry in entries for file in entry.files()}
 
 

@@ -90,7 +90,7 @@ class ParallelEngine:
 
     Args:
         federation: what is trained.
-        plugins: files of methods the user named, imported by the workers too.
+        plugins: files of methods and tasks the user named, imported by the workers too.
         workers: number of processes.
     """
 

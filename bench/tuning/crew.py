@@ -49,7 +49,7 @@ def run_searches(
         study: the study file.
         folder: ``results/<study>``.
         storage: URL of a database; None for the journal in ``folder``.
-        plugins: files of methods the user named.
+        plugins: files of methods and tasks the user named.
         device: where models are trained.
         jobs: number of processes.
         on_event: hears of what happens.

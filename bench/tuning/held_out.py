@@ -25,7 +25,7 @@ def held_out(study: Study, plugins: Iterable[Path] = ()) -> dict[str, int]:
     for search in study.searches:
         for seed in study.seeds:
             cell = search.cell(search.paper, seed, study.budget.validation, plugins)
-            task = registry.task(cell.task).build(cell)
+            task = registry.task(cell.task, plugins).build(cell)
             recipe = task.recipe
             numbers = (recipe.clients, recipe.samples_per_client, recipe.users_per_client, recipe.standin_train)
             asked = (cell.task, cell.data, cell.tier, repr(cell.model), cell.partition, cell.alpha, seed, numbers)

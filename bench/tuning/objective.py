@@ -35,13 +35,14 @@ def cell_accuracy(rounds: Iterable[Mapping[str, Any]], status: str, last: int) -
 
 def rounds_so_far(cell: Cell, store: Store, plugins: Iterable[Path], device: str) -> tuple[list[dict[str, Any]], float]:
     """Return the rounds that a cell's checkpoint has, and the seconds they took; none where it cannot be used."""
+    plugins = tuple(plugins)
     made_by = {
         "cell": cell.identity,
         "code": code_of(cell, plugins),
         "device": device,
         "torch": torch.__version__,
     }
-    data = data_of(cell)
+    data = data_of(cell, plugins)
     try:
         saved = Checkpoint(store.checkpoint(cell), made_by if data is None else made_by | {"data": data}).load()
     except ValueError:

@@ -55,7 +55,7 @@ def report_table(
         choices: what was compared.
         trials: the trials of each search.
         rounds: the table of rounds of the report's sweep.
-        plugins: files of methods the user named.
+        plugins: files of methods and tasks the user named.
     """
     cells = final_accuracy(rounds, study.budget.last).set_index("cell", drop=False)
     rows = [

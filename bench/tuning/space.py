@@ -104,16 +104,16 @@ def make_search(
             Parameters that have a range of their own and a known start are searched if they are left out.
         common: axes and tables of its cells.
         place: where it was written, for errors.
-        plugins: files of methods the user named.
+        plugins: files of methods and tasks the user named.
 
     Raises:
         BenchError: something is unknown, a range is empty or nothing is searched.
     """
-    method = str(values.get("method", label))
+    method, plugins = str(values.get("method", label)), tuple(plugins)
     bare = make_cell({**common, "task": task, "method": method}, place, plugins)
     kind = registry.method(method, plugins).kind
     assert kind is not None
-    task_kind = registry.task(task).kind
+    task_kind = registry.task(task, plugins).kind
     known = _fields(kind)
     given = {_named(name, known, place): value for name, value in values.items() if name != "method"}
     fixed = {

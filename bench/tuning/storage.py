@@ -155,7 +155,7 @@ def study_name(study: Study, search: Search, plugins: Iterable[Path]) -> str:
         "sampler": vars(study.sampler),
         "pruner": options_of(study.pruner),
         "code": code_of(cell, plugins),
-        "data": data_of(cell),
+        "data": data_of(cell, plugins),
     }
     digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:8]
     return f"{search.slug}-{digest}"

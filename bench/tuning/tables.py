@@ -88,7 +88,7 @@ def _rows(
     search: Search, trials: list[FrozenTrial], parameters: Iterable[str], seed: int, plugins: tuple[Path, ...]
 ) -> list[dict[str, Any]]:
     cell = search.cell(search.paper, seed, plugins=plugins)
-    data = registry.task(cell.task).build(cell).data(cell.data)
+    data = registry.task(cell.task, plugins).build(cell).data(cell.data)
     about = {
         "task": search.task,
         "label": search.label,

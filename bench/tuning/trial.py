@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ class Place:
 
     Attributes:
         store: where they are kept.
-        plugins: files of methods the user named.
+        plugins: files of methods and tasks the user named.
         device: where models are trained.
         stopping: returns True where the cell is to leave a checkpoint and end.
         note: is told what is worth a line.
@@ -88,7 +88,7 @@ class Trialling:
         on_step: Callable[[int, float], None] = lambda step, accuracy: None,
     ) -> None:
         self.cells, self.place, self.judge, self.last, self.on_step = cells, place, judge, last, on_step
-        self.rounds = rounds_of(cells[0])
+        self.rounds = rounds_of(cells[0], place.plugins)
         self.heard = 0
         self.outcome = Outcome()
 
@@ -118,7 +118,7 @@ class Trialling:
     def _finished(self, cell: Cell) -> tuple[str, str, list[dict[str, Any]]] | None:
         """Return status, reason and rounds of a cell that has a result; None if it has to be run."""
         store, plugins = self.place.store, self.place.plugins
-        record = store.record(cell, code_of(cell, plugins), data_of(cell))
+        record = store.record(cell, code_of(cell, plugins), data_of(cell, plugins))
         if record.state not in FINISHED:
             return None
         rounds = store.read(cell, "rounds").to_pylist()
@@ -160,7 +160,7 @@ class Trialling:
             finished = self._finished(cell)
             assert finished is not None
             return finished
-        failure = place.store.record(cell, code_of(cell, place.plugins), data_of(cell))
+        failure = place.store.record(cell, code_of(cell, place.plugins), data_of(cell, place.plugins))
         self._count(cell, ended.rounds, float(failure.facts.get("seconds", 0.0)))
         return ended.status, ended.reason, ended.rounds
 
@@ -196,6 +196,6 @@ class Trialling:
         self.outcome.seconds += seconds
 
 
-def rounds_of(cell: Cell) -> int:
+def rounds_of(cell: Cell, plugins: Iterable[Path]) -> int:
     """Return the rounds of a cell."""
-    return registry.task(cell.task).build(cell).recipe.rounds
+    return registry.task(cell.task, plugins).build(cell).recipe.rounds

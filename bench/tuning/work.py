@@ -42,7 +42,7 @@ class Assignment:
         index: which of its searches.
         folder: ``results/<study>``.
         storage: URL of a database; None for the journal.
-        plugins: files of methods the user named.
+        plugins: files of methods and tasks the user named.
         device: where models are trained.
         token: of the lease of the search; empty where another process has it and this one joins.
     """
@@ -145,7 +145,7 @@ class Worker:
         except BenchError as error:  # values that do not go together
             self._end(trial, Outcome("failed", reason=str(error)), steps=0)
             return
-        steps = len(cells) * rounds_of(cells[0])
+        steps = len(cells) * rounds_of(cells[0], assignment.plugins)
 
         def on_step(step: int, accuracy: float) -> None:
             self._say(Reached(self.name, trial.number, step, steps, f"validation accuracy {accuracy:.2%}"))

@@ -189,5 +189,5 @@ def test_a_plugin_that_cannot_be_looked_at_is_a_sentence(tmp_path: Path) -> None
     loop = tmp_path / "loop.py"
     loop.symlink_to(loop)
     for path, words in ((loop, "no such file|loop"), (tmp_path / f"{'a' * 300}.py", "File name too long")):
-        with pytest.raises(BenchError, match=rf"plugin .*: no method can be read from it: .*({words})"):
+        with pytest.raises(BenchError, match=rf"plugin .*: it cannot be used: .*({words})"):
             registry.method("fedavg", [path])

@@ -196,7 +196,7 @@ def test_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "their_package" / "__init__.py", "")
     path = plugin(tmp_path / "their_package", "theirs")
     points = [
-        importlib.metadata.EntryPoint("theirs", f"their_package.{name}", registry.ENTRY_POINTS)
+        importlib.metadata.EntryPoint("theirs", f"their_package.{name}", registry.ENTRY_POINTS["method"])
         for name in ("theirs", "gone")
     ]
     monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "bench.methods" else [])
@@ -213,7 +213,7 @@ def test_a_package_like_the_documented_one_is_found_once_installed(
 ) -> None:
     document = (Path(__file__).resolve().parents[2] / "docs" / "add-a-method.md").read_text(encoding="utf-8")
     project = tomllib.loads(document.partition("```toml\n")[2].partition("```")[0])["project"]
-    ((name, module),) = project["entry-points"][registry.ENTRY_POINTS].items()
+    ((name, module),) = project["entry-points"][registry.ENTRY_POINTS["method"]].items()
     package, _, stem = module.partition(".")
     (tmp_path / package).mkdir()
     write(tmp_path / package / "__init__.py", "")
@@ -221,7 +221,7 @@ def test_a_package_like_the_documented_one_is_found_once_installed(
     about = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     about.mkdir()
     write(about / "METADATA", f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    write(about / "entry_points.txt", f"[{registry.ENTRY_POINTS}]\n{name} = {module}\n")
+    write(about / "entry_points.txt", f"[bench.methods]\n{name} = {module}\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert registry.method(name).source == path
     for loaded in (module, package):
