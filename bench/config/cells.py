@@ -15,6 +15,7 @@ from bench.errors import BenchError, at, choices
 from bench.federation.capacity import Capacities, mean_keep
 from bench.federation.partition import CONCENTRATED, CONVENTIONS, LARGEST_ALPHA, LEAST_ALPHA
 from bench.federation.profiles import KEEP_RATIO, read_profile
+from bench.tasks.base import Task
 from bench.toml_files import check_keys, read_toml
 from bench.written import LARGEST_WHOLE, LEAST_KEEP, plain, rounded
 
@@ -143,12 +144,23 @@ def _cell(values: Mapping[str, Any], place: str, checks: Checks) -> Cell:
         alpha=alpha,
         seed=_seed(values.get("seed", 0), place),
         tier=tier,
-        data=_one_of("data", values.get("data", "stand-in" if tier == "quick" else "real"), DATA, place),
+        data=_data(values, tier, task.kind, place),
         diagnostics=_one_of("diagnostics", values.get("diagnostics", "basic"), DIAGNOSTICS, place),
         training=training,
         model=model,
         parameters=parameters,
     )
+
+
+def _data(values: Mapping[str, Any], tier: str, task: type[Task], place: str) -> str:
+    """Return "real" or "stand-in"; by default generated data for the tier "quick", where the task has some."""
+    usual = "stand-in" if tier == "quick" and task.stand_in else "real"
+    data = _one_of("data", values.get("data", usual), DATA, place)
+    if data == "stand-in" and not task.stand_in:
+        raise BenchError(
+            f"{place}: data = 'stand-in' is not possible, the task {task.name!r} has none; allowed: 'real'"
+        )
+    return data
 
 
 def _expanded(grid: Mapping[str, Any], place: str) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The two-convolution network for 28 x 28 characters (PriSM, Table 3, and the released code's variant)."""
+"""The two-convolution network for small images (for 28 x 28 characters PriSM's, Table 3, or the released code's)."""
 
 from __future__ import annotations
 
@@ -22,18 +22,34 @@ class CNN(Model):
     The paper's variant has 64 kernels of 5 x 5 and 64 of 3 x 3; the released code's has 32 of 5 x 5 and 64 of 5 x 5
     (246,590 parameters with 62 classes). The groups of channels are ``conv1`` and ``conv2``. Both ReLUs are one layer
     of the released code's model, and its factored form has the first alone: :meth:`lose_repeated_layers`.
+
+    Args:
+        channels: kernels of ``conv1`` and ``conv2``.
+        classes: number of outputs.
+        second_kernel: height and width of the second convolution's kernels.
+        image_channels: 1 for grey images, 3 for colours.
+        size: height and width of the images, at least 4 each.
     """
 
     factorable = ("conv2.weight",)
     outputs = ("classifier.weight", "classifier.bias")
 
-    def __init__(self, channels: Mapping[str, int], classes: int = 62, second_kernel: int = 3) -> None:
+    def __init__(
+        self,
+        channels: Mapping[str, int],
+        classes: int = 62,
+        second_kernel: int = 3,
+        image_channels: int = 1,
+        size: tuple[int, int] = (28, 28),
+    ) -> None:
         super().__init__()
         self._channels, self.classes, self.second_kernel = dict(channels), classes, second_kernel
+        self.image_channels, self.size = image_channels, size
+        self.places = size[0] // 4 * (size[1] // 4)
         self.hidden_scale, self.last_relu = 1.0, True
-        self.conv1 = nn.Conv2d(1, channels["conv1"], 5, padding="same")
+        self.conv1 = nn.Conv2d(image_channels, channels["conv1"], 5, padding="same")
         self.conv2 = nn.Conv2d(channels["conv1"], channels["conv2"], second_kernel, padding="same")
-        self.classifier = nn.Linear(channels["conv2"] * 49, classes)
+        self.classifier = nn.Linear(channels["conv2"] * self.places, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         # The ReLU of the largest is the largest ReLU: after the pool it has a quarter of the work.
@@ -62,7 +78,7 @@ class CNN(Model):
             "conv1.bias": (Axis("conv1"),),
             "conv2.weight": (Axis("conv2"), Axis("conv1"), None, None),
             "conv2.bias": (Axis("conv2"),),
-            "classifier.weight": (None, Axis("conv2", inner=49)),
+            "classifier.weight": (None, Axis("conv2", inner=self.places)),
             "classifier.bias": (None,),
         }
 
@@ -71,6 +87,6 @@ class CNN(Model):
 
     def narrow(self, channels: Mapping[str, int]) -> Self:
         with torch.device("meta"):
-            narrow = type(self)(channels, self.classes, self.second_kernel)
+            narrow = type(self)(channels, self.classes, self.second_kernel, self.image_channels, self.size)
         narrow.last_relu = self.last_relu
         return narrow

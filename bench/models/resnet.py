@@ -70,6 +70,7 @@ class ResNet(Model):
         norm: "batch" (statistics of the current batch) or "group".
         factored: which weights spectral methods factor: the "3x3" convolutions behind the stem (PriSM's code), or "all"
             affine layers between the first and the last, the 1 x 1 projections too (Korzhenkov and Louizos, 2024).
+        image_channels: 3 for colours, 1 for grey images; of any height and width.
     """
 
     stage_count: ClassVar[int]
@@ -79,12 +80,18 @@ class ResNet(Model):
     outputs = ("classifier.weight", "classifier.bias")
 
     def __init__(
-        self, channels: Mapping[str, int], classes: int = 10, norm: Norm = "batch", factored: Factored = "3x3"
+        self,
+        channels: Mapping[str, int],
+        classes: int = 10,
+        norm: Norm = "batch",
+        factored: Factored = "3x3",
+        image_channels: int = 3,
     ) -> None:
         super().__init__()
         self._channels, self.classes, self.norm, self.factored = dict(channels), classes, norm, factored
+        self.image_channels = image_channels
         inputs = channels[self._stem_group()]
-        self.stem = nn.Conv2d(3, inputs, 3, 1, 1, bias=False)
+        self.stem = nn.Conv2d(image_channels, inputs, 3, 1, 1, bias=False)
         self.stem_norm = norm_layer(norm, inputs)
         self.stages = nn.ModuleList()
         for stage in range(self.stage_count):
@@ -151,7 +158,7 @@ class ResNet(Model):
 
     def narrow(self, channels: Mapping[str, int]) -> Self:
         with torch.device("meta"):
-            return type(self)(channels, self.classes, self.norm, self.factored)
+            return type(self)(channels, self.classes, self.norm, self.factored, self.image_channels)
 
     def scale_hidden(self, rate: float) -> None:
         for module in self.modules():

@@ -75,6 +75,7 @@ class Task(ABC):
         tiers: recipes by name; "paper" has the paper's settings, "quick" is for a small machine.
         tier_params: parameters of the task that go with a tier, for example a smaller width.
         Params: a frozen dataclass of the task's own parameters.
+        stand_in: True where generated data can take the place of the data set.
         reads_steps: True where the model reads ``[samples, steps]`` step by step, each at the same cost.
     """
 
@@ -87,6 +88,7 @@ class Task(ABC):
     tier_partitions: ClassVar[Mapping[str, tuple[str, float | None]]] = {}
     tier_params: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     Params: ClassVar[type] = NoParams
+    stand_in: ClassVar[bool] = True
     reads_steps: ClassVar[bool] = False
 
     def __init__(self, recipe: Recipe, params: Any = None) -> None:

@@ -7,11 +7,12 @@ title speaks of "stand-in data".
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bench.data import cache
 from bench.data.dataset import Dataset, Split
+from bench.data.image_shape import Images
 from bench.errors import BenchError, choices
 from bench.numerics.limits import check_memory
 
@@ -58,14 +59,56 @@ def load_standin(name: str, train: int, test: int, seed: int = 0, **shape: int) 
     standin = STAND_INS[name]
     extra = "".join(f"-{key}{value}" for key, value in sizes.items())
     key = f"standin/{name}-{train}-{test}{extra}-seed{seed}-v{GENERATOR}"
+    size = (train + test) * _sample_bytes(name, sizes)
+
+    def generate() -> tuple[Split, Split]:
+        _check_room(train, test, size)
+        return _generate(name, train, test, seed, sizes)
+
+    return _kept(key, name, standin, seed, generate)
+
+
+def load_like(name: str, images: Images, train: int, test: int, seed: int = 0) -> Dataset:
+    """Return generated images in the place of a data set of the user's own, kept as :func:`load_standin` keeps them.
+
+    Args:
+        name: the data set's name.
+        images: its images.
+        train, test: number of samples of each split.
+        seed: another seed gives other samples of the same kind.
+
+    Raises:
+        BenchError: a size below 1, more users than training samples, or more samples than this machine has room for.
+    """
+    for part, value, least in (("train", train, max(images.users, 1)), ("test", test, 1)):
+        if value < least:
+            raise BenchError(f"stand-in data for {name!r}: {part}={value} is not possible; allowed: {least} or more")
+    shape = "x".join(map(str, (images.classes, images.channels, *images.size, images.users)))
+    key = f"standin/{name}-like-{shape}-{train}-{test}-seed{seed}-v{GENERATOR}"
+    size = (train + test) * (images.channels * images.height * images.width + 8)
+    standin = StandIn(f"{name}-like stand-in data", images.classes, {})
+
+    def generate() -> tuple[Split, Split]:
+        from bench.data.standin.textures import textures
+
+        _check_room(train, test, size)
+        return textures(images, train, seed, "train"), textures(images, test, seed, "test")
+
+    return _kept(key, name, standin, seed, generate)
+
+
+def _check_room(train: int, test: int, size: int) -> None:
+    check_memory(f"stand-in data of {train} training and {test} test samples", 2 * size)  # while it is generated
+
+
+def _kept(key: str, name: str, standin: StandIn, seed: int, generate: Callable[[], tuple[Split, Split]]) -> Dataset:
+    """Return a stand-in from the data cache, generated where it is not there or damaged."""
     try:
         if cache.exists(key):
             return cache.read(key, verify=True)
     except BenchError as error:
         logger.warning("%s: generating it again (%s)", standin.title, error)
-    size = (train + test) * _sample_bytes(name, sizes)
-    check_memory(f"stand-in data of {train} training and {test} test samples", 2 * size)  # while it is generated
-    splits = _generate(name, train, test, seed, sizes)
+    splits = generate()
     try:
         return cache.write(
             key,
