@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ def run(
     task: str,
     method: str,
     keep: float | str = 1.0,
-    plugin: str | Path | None = None,
+    plugin: str | Path | Sequence[str | Path] | None = None,
     device: str = "cpu",
     workers: int = 1,
     inline: bool = False,
@@ -34,7 +35,7 @@ def run(
         task, method: names as in ``python -m bench list``.
         keep: keep ratio of every client in (0, 1], or a profile "keep ratio:share of the clients", for example
             "0.2:0.6,0.4:0.4", or a name of ``python -m bench list profiles``.
-        plugin: a file that defines the method.
+        plugin: a file that defines the method or the task, or a list of such files.
         device: "cpu", "cuda", "mps" or "auto".
         workers: processes that train the clients of a round.
         inline: run the cell in this very process, for debuggers; otherwise it has one of its own, so that a method that
@@ -58,7 +59,6 @@ def run(
     from bench.config.duration import long_waits
     from bench.config.possible import check_room, slow_precisions
     from bench.errors import BenchError
-    from bench.files import expanded
     from bench.launch.apart import Order, run_apart
     from bench.launch.running import run_cell
     from bench.numerics.runtime import device_named
@@ -71,9 +71,7 @@ def run(
     values = {name: value for name, value in settings.items() if value is not None}
     values |= {"task": task, "method": method, "keep": keep}
     values["training"] = {**table(values.get("training", {}), "bench.run, training"), **training}
-    if plugin is not None and not isinstance(plugin, str | Path):
-        raise BenchError(f"bench.run: plugin = {plugin!r} is not possible; allowed: the path of a file")
-    plugins = () if plugin is None else (expanded(plugin),)
+    plugins = _paths(plugin)
     unknown = set(values) - {*AXES, *TABLES}
     if unknown:
         from bench.errors import choices
@@ -100,6 +98,19 @@ def run(
         "stand_in": cell.data == "stand-in",
     }
     return pd.DataFrame(outcome.rounds).assign(**about)
+
+
+def _paths(plugin: Any) -> tuple[Path, ...]:
+    """Return the files that are named by a path or by a list of them."""
+    from bench.errors import BenchError
+    from bench.files import expanded
+
+    files = [] if plugin is None else plugin if isinstance(plugin, list | tuple) else [plugin]
+    for file in files:
+        if not isinstance(file, str | Path):
+            allowed = "the path of a file, or a list of them"
+            raise BenchError(f"bench.run: plugin = {plugin!r} is not possible; allowed: {allowed}")
+    return tuple(map(expanded, files))
 
 
 def load(folder: str | Path) -> dict[str, pd.DataFrame]:

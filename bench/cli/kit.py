@@ -1,4 +1,4 @@
-"""The commands of those who write methods: ``check`` and ``new``."""
+"""The commands of those who write methods, tasks and figures: ``check`` and ``new``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bench.cli.options import PATH
+from bench.errors import BenchError, choices
 
 Names = Annotated[
     list[str] | None,
@@ -63,27 +64,59 @@ def check(method: Names = None, plugin: Plugins = None, task: Tasks = None, set_
 
 
 def new(
-    name: Annotated[str, typer.Argument(help="The method's name, which is also its file's.")],
-    family: Annotated[Family, typer.Option(help="What the method starts from.")] = Family.spectral,
-    folder: Annotated[Path, typer.Option(**PATH, help="Where the folders methods and tests are.")] = Path("."),
+    what: Annotated[str, typer.Argument(metavar="[method|task|figure]", help="What to write; a method if left out.")],
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Its name, which is also its file's.")] = None,
+    family: Annotated[
+        Family | None, typer.Option(help="What a method starts from; spectral if left out.", show_default=False)
+    ] = None,
+    folder: Annotated[
+        Path, typer.Option(**PATH, help="Where the folders methods, tasks or figures, and tests are.")
+    ] = Path("."),
 ) -> None:
-    """Write methods/NAME.py and tests/test_NAME.py: a method that runs and passes its checks as it stands."""
-    from bench.plugins import registry
+    """Write methods/NAME.py, tasks/NAME.py or figures/NAME.py, which works as it stands, and tests/test_NAME.py."""
     from bench.scaffold import create
 
-    source, test = create(name, family.value, folder)
-    found = source.resolve().parent in {Path(path).resolve() for path in registry.own_methods().__path__}
-    by_file = "" if found else f" --plugin {source}"
+    kind, name = _kind_and_name(what, name)
+    if family is not None and kind != "method":
+        raise BenchError(f"--family {family.value}: methods alone have families, and this is a {kind}")
+    source, test = create(kind, name, folder, (family or Family.spectral).value)
+    by_file = "" if source.resolve().parent in _own_folders(kind) else f" --plugin {source}"
+    commands = {
+        "method": [f"check {name}{by_file}", f"run --task cnn-femnist --method {name} --keep 0.5{by_file}"],
+        "task": [f"list tasks {name}{by_file}", f"run --task {name} --method prism --keep 0.5{by_file}"],
+        "figure": [f"plot sweeps/quick.toml --figures {name}{by_file}"],
+    }[kind]
+    yours = {"method": "rule", "task": "data and model", "figure": "drawing"}[kind]
     lines = (
         f"wrote {source}",
         f"wrote {test}",
-        f"next: write your own rule into {source}, then",
-        f"  python -m bench check {name}{by_file}",
+        f"next: write your own {yours} into {source}, then",
         f"  python -m pytest {test}",
-        f"  python -m bench run --task cnn-femnist --method {name} --keep 0.5{by_file}",
+        *(f"  python -m bench {command}" for command in commands),
     )
     for line in lines:
         Console().print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _kind_and_name(what: str, name: str | None) -> tuple[str, str]:
+    """Return the kind and the name; a name alone is a method's."""
+    from bench.scaffold import FOLDERS
+
+    if name is None and what in FOLDERS:
+        raise BenchError(f"new {what}: its name is missing; for example 'new {what} my_{what}'")
+    if name is not None and what not in FOLDERS:
+        raise BenchError(f"new: unknown kind {what!r}; {choices(what, FOLDERS)}")
+    return ("method", what) if name is None else (what, name)
+
+
+def _own_folders(kind: str) -> set[Path]:
+    """Return the folders whose files need no ``--plugin``."""
+    import bench.tasks
+    from bench.plugins import registry
+
+    figures = Path(str(bench.tasks.__file__)).parents[1] / "figures"
+    paths = {"method": registry.own_methods().__path__, "task": bench.tasks.__path__, "figure": [str(figures)]}
+    return {Path(path).resolve() for path in paths[kind]}
 
 
 def _names(plugins: list[Path]) -> list[str]:
@@ -97,7 +130,6 @@ def _names(plugins: list[Path]) -> list[str]:
 
 def _parameters(words: list[str], task: str, method: str, plugins: list[Path]) -> dict[str, Any]:
     from bench.config.settings import split_settings
-    from bench.errors import BenchError
 
     tables = split_settings(words, task, method, plugins)
     if tables["model"] or tables["training"]:

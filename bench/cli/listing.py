@@ -93,13 +93,16 @@ def studies(folder: Path, plugins: Iterable[Path]) -> Columns:
     return table
 
 
-def figures() -> Columns:
-    """Return the figures: name, what they show, the tables they need."""
-    from bench.figures import FIGURES
+def figures(plugins: Iterable[Path]) -> Columns:
+    """Return the figures: name, what they show, the tables they need; a broken file with its reason."""
+    from bench.report.figures import broken_figures, figures_with
 
     table = Columns("figures", "name", "what it shows", "tables")
-    for spec in FIGURES.values():
-        table.add_row(spec.name, escape(spec.description), ", ".join(spec.needs))
+    for spec in figures_with(plugins).values():
+        table.add_row(escape(spec.name), escape(spec.description), ", ".join(spec.needs))
+    for name, source, reason in broken_figures(plugins):
+        name, state, reason = _broken(name, source, reason)
+        table.add_row(name, f"{state}: {reason}", "")
     return table
 
 

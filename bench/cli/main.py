@@ -137,7 +137,7 @@ def list_(
         Kind.tasks: lambda: listing.tasks(plugin or []),
         Kind.sweeps: lambda: listing.sweeps(Path("sweeps"), plugin or []),
         Kind.studies: lambda: listing.studies(Path("sweeps") / "studies", plugin or []),
-        Kind.figures: listing.figures,
+        Kind.figures: lambda: listing.figures(plugin or []),
         Kind.profiles: listing.profiles,
     }
     for one_kind in Kind if kind is None else [Kind(kind)]:

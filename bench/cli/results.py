@@ -33,7 +33,7 @@ def gc(
 
     sweep = read_sweep(file, plugin or [])
     store = Store(results / sweep.name)
-    found = leftovers(store, records(sweep, store, plugin or []))
+    found = leftovers(store, records(sweep, store, sweep.plugins))
     say(*shared_by(store.folder, file=file))
     size = sum(leftover.size for leftover in found)
     for leftover in found:

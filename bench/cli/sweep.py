@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -100,8 +101,8 @@ def sweep(
     from bench.store.cells import Store
     from bench.store.origin import remember, shared_by
 
-    plugins = plugin or []
-    chosen = whole = read_sweep(file, plugins)
+    chosen = whole = read_sweep(file, plugin or [])
+    plugins = whole.plugins
     for condition in only or []:
         chosen = sweeps.only(chosen, condition)
     if deterministic and engine is Engine.ray:
@@ -154,7 +155,7 @@ def sweep(
         out.print(f"all {len(known)} cells are done: nothing to run" if whole_sweep else "nothing to run")
     from bench.report.plotting import write_results  # the libraries that draw take 150 MB
 
-    write_results(whole, store, plugins, Axis.round.value, out)
+    write_results(whole, store, Axis.round.value, out)
     if failed:
         words = f"failed cells: {failed}; see 'python -m bench status {file}'"
         out.print(words, style="red", soft_wrap=True, markup=False)
@@ -194,9 +195,8 @@ def status(file: SweepFile, plugin: Plugin = None, results: Results = Path("resu
     from bench.store.cells import Store
     from bench.store.origin import shared_by
 
-    plugins = plugin or []
-    chosen = read_sweep(file, plugins)
-    store = Store(results / chosen.name)
+    chosen = read_sweep(file, plugin or [])
+    plugins, store = chosen.plugins, Store(results / chosen.name)
     now = standing(sweeps.records(chosen, store, plugins), store, plugins)
     _say_counts(chosen.title, now.counts)
     say(*shared_by(store.folder, file=file))
@@ -207,16 +207,23 @@ def status(file: SweepFile, plugin: Plugin = None, results: Results = Path("resu
 def plot(
     file: SweepFile,
     x: Annotated[Axis, typer.Option(help="Horizontal axis of the training curves.")] = Axis.round,
+    figures: Annotated[
+        list[str] | None,
+        typer.Option(help="Only these, as gap,levels; may be given repeatedly. Left out: those of the file, or all."),
+    ] = None,
     plugin: Plugin = None,
     results: Results = Path("results"),
 ) -> None:
     """Write the tables and figures of a sweep from its finished cells."""
-    from bench.config.cells import read_sweep
+    from bench.config.cells import known_figures, read_sweep
     from bench.report.plotting import write_results
     from bench.store.cells import Store
 
     chosen = read_sweep(file, plugin or [])
-    write_results(chosen, Store(results / chosen.name), plugin or [], x.value, out)
+    if figures:
+        names = [name.strip() for words in figures for name in words.split(",")]
+        chosen = replace(chosen, figures=known_figures(names, "--figures", chosen.plugins))
+    write_results(chosen, Store(results / chosen.name), x.value, out)
 
 
 def _say_counts(title: str, counts: Mapping[str, int]) -> None:

@@ -69,8 +69,8 @@ def tune(
     from bench.tuning.tuned_file import check_place, chosen, write_tuned
     from bench.tuning.words import several
 
-    plugins = tuple(plugin or [])
-    study = read_study(file, plugins)
+    study = read_study(file, plugin or [])
+    plugins = study.plugins
     place, folder = device_named(device), results / study.name
     # On an accelerator trials share the device: one at a time unless the user asks for more.
     parallel = jobs or (cores() if place == "cpu" else 1)
@@ -135,6 +135,7 @@ def _report(
     from bench.tuning.words import several
 
     tuned, store = read_sweep(path, plugins), Store(folder)
+    plugins = tuned.plugins
     cells = sweeps.to_run(sweeps.records(tuned, store, plugins))
     failed = 0
     if cells:
@@ -150,7 +151,7 @@ def _report(
         if left:
             say(f"stopped, {several(left, 'cell')} of the report left: the same command goes on from the checkpoints")
             return failed
-    write_results(tuned, store, plugins, "round", out)
+    write_results(tuned, store, "round", out)
     if any(record.state in sweeps.USABLE for record in sweeps.records(tuned, store, plugins)):
         out.print(shown(write_report(study, choices, folder, storage, plugins).to_pandas(), len(study.report_seeds)))
         say(f"the comparison: {folder / 'tables' / 'report.parquet'}, figures tuned-vs-paper in {folder / 'figures'}")

@@ -11,10 +11,12 @@ from typing import Any
 
 from bench.cell import Cell
 from bench.config.checks import Checks
+from bench.config.plugin_line import plugins_of
 from bench.errors import BenchError, at, choices
 from bench.federation.capacity import Capacities, mean_keep
 from bench.federation.partition import CONCENTRATED, CONVENTIONS, LARGEST_ALPHA, LEAST_ALPHA
 from bench.federation.profiles import KEEP_RATIO, read_profile
+from bench.plugins import registry
 from bench.tasks.base import Task
 from bench.toml_files import check_keys, read_toml
 from bench.written import LARGEST_WHOLE, LEAST_KEEP, plain, rounded
@@ -25,25 +27,6 @@ CAPACITY = ("fixed", "dynamic")
 ALPHA = f"a number from {LEAST_ALPHA:g} to {LARGEST_ALPHA:g}, or inf for iid"
 AXES = ("task", "method", "keep", "capacity", "partition", "alpha", "seed", "tier", "data", "diagnostics")
 TABLES = ("training", "model", "parameters")
-FIGURES = (
-    "accuracy-keep",
-    "accuracy-cost",
-    "gap",
-    "training-curves",
-    "profiles",
-    "levels",
-    "personal",
-    "ablation",
-    "required-kernels",
-    "rank-methods",
-    "exploration",
-    "anme",
-    "approximation-error",
-    "aggregation-error",
-    "cosine",
-    "footprint",
-)
-"""Names of the figures, so that they can be checked without the libraries that draw them."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +39,7 @@ class Sweep:
         cells: the checked cells, each once, in the order of the file.
         figures: names of the figures to draw; None for all that can be drawn.
         last: how many of the last evaluations make the headline accuracy.
+        plugins: files of methods, tasks and figures that the file names, and those that were given beside.
     """
 
     name: str
@@ -63,6 +47,7 @@ class Sweep:
     cells: tuple[Cell, ...]
     figures: tuple[str, ...] | None = None
     last: int = 3
+    plugins: tuple[Path, ...] = ()
 
 
 def make_cell(values: Mapping[str, Any], place: str, plugins: Iterable[Path] = ()) -> Cell:
@@ -88,18 +73,19 @@ def read_sweep(path: Path, plugins: Iterable[Path] = ()) -> Sweep:
     ``[common]`` holds for all cells, where a grid does not say otherwise; each ``[[cells]]`` table is a grid: every
     value that is a list is an axis, in the tables ``training`` and ``model`` too; ``[cells.parameters.<method>]`` sets
     parameters of one method. Cells that come out equal are run once (a method that trains the full model ignores the
-    keep ratio).
+    keep ratio). ``plugins`` names files of methods, tasks and figures, relative to the sweep file.
 
     Raises:
         BenchError: the file is missing, not TOML, or names something that does not exist.
     """
     values = read_toml(path, "sweep file")
-    check_keys(values, ("title", "common", "cells", "figures", "last"), str(path))
+    check_keys(values, ("title", "common", "cells", "figures", "last", "plugins"), str(path))
     grids = values.get("cells")
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
         raise BenchError(f"{path}: it has no [[cells]] table; at least one is needed")
     common = table(values.get("common", {}), f"{path}, common")
     check_keys(common, (*AXES, *TABLES), f"{path}, common")
+    plugins = plugins_of(values, path, plugins)
     checks = Checks(plugins)
     cells: dict[str, Cell] = {}
     for number, grid in enumerate(grids, 1):
@@ -111,8 +97,11 @@ def read_sweep(path: Path, plugins: Iterable[Path] = ()) -> Sweep:
         name=path.stem,
         title=_words("title", [values.get("title", path.stem)], str(path))[0],
         cells=tuple(cells.values()),
-        figures=_figures(values["figures"], str(path)) if "figures" in values else None,
+        figures=known_figures(_words("figures", values["figures"], str(path)), str(path), plugins)
+        if "figures" in values
+        else None,
         last=_whole("last", values.get("last", 3), str(path)),
+        plugins=plugins,
     )
 
 
@@ -219,11 +208,12 @@ def _words(name: str, values: Any, place: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _figures(values: Any, place: str) -> tuple[str, ...]:
-    names = _words("figures", values, place)
+def known_figures(names: Iterable[str], place: str, plugins: Iterable[Path]) -> tuple[str, ...]:
+    """Return names of figures, each once; a BenchError where there is no figure of a name."""
+    names, known = tuple(dict.fromkeys(names)), registry.figure_names(plugins)
     for name in names:
-        if name not in FIGURES:
-            raise BenchError(f"{place}: unknown figure {name!r}; {choices(name, FIGURES)}")
+        if name not in known:
+            raise BenchError(f"{place}: unknown figure {name!r}; {choices(name, known)}")
     return names
 
 

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+
+from bench.figure_spec import FigureSpec, Options, Skip
+
+__all__ = [
+    "FigureSpec",
+    "Options",
+    "Skip",
+    "Tables",
+    "by_task",
+    "evaluated_tasks",
+    "evaluations",
+    "is_mixed",
+    "measured_tasks",
+    "of_partition",
+    "partition_title",
+    "partitions_of",
+    "slug",
+    "spread",
+]
 
 Tables = dict[str, pd.DataFrame]
 Value = TypeVar("Value")
@@ -21,46 +38,6 @@ PARTITION_NAMES = {
     "lda-prior": "LDA by prior",
     "dirichlet": "Dirichlet",
 }
-
-
-class Skip(Exception):
-    """Why a figure cannot be drawn from these tables, in words for the reader of a report."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a reader may choose about the figures.
-
-    Attributes:
-        x: the horizontal axis of the training curves: "round", "bytes", "macs" or "seconds".
-        last: how many evaluations the final accuracy averages.
-        rank_method: whose cells the required kernels are drawn for.
-        named: whether the reader asked for figures by name, and not for all that are worth drawing.
-    """
-
-    x: str = "round"
-    last: int = 3
-    rank_method: str = "fedavg"
-    named: bool = False
-
-
-@dataclass(frozen=True)
-class FigureSpec:
-    """A figure: a function of the tables.
-
-    Attributes:
-        name: the first part of its file names.
-        description: one line.
-        needs: the names of the tables it reads.
-        draw: returns (suffix of the file name, figure) for each file; raises :class:`Skip`.
-        numbers: returns (suffix of the file name, table) for the tables to lay beside the figure.
-    """
-
-    name: str
-    description: str
-    needs: tuple[str, ...]
-    draw: Callable[[Tables, Options], list[tuple[str, Figure]]]
-    numbers: Callable[[Tables, Options], list[tuple[str, pd.DataFrame]]] | None = None
 
 
 def slug(text: str) -> str:

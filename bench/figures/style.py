@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import textwrap
+import weakref
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -227,6 +228,14 @@ def counted(low: int, high: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if high == 1 else "s")
 
 
+_STAMPED: weakref.WeakSet[Figure] = weakref.WeakSet()
+
+
+def is_stamped(figure: Figure) -> bool:
+    """Return whether :func:`stamp` has been applied to a figure."""
+    return figure in _STAMPED
+
+
 def stamp(figure: Figure, tables: Mapping[str, pd.DataFrame], title: str = "", note: str = "") -> None:
     """Write what ``figure`` shows and what it rests on: a heading with the data, rounds and seeds, and a footnote.
 
@@ -238,6 +247,7 @@ def stamp(figure: Figure, tables: Mapping[str, pd.DataFrame], title: str = "", n
         title: the heading.
         note: how to read the figure, below the panels.
     """
+    _STAMPED.add(figure)
     characters = int((figure.get_size_inches()[0] - 2 * MARGIN) / CHARACTER)
     source, stand_in = provenance(tables)
     if stand_in:

@@ -210,9 +210,14 @@ class RayCrew:
 def _data_of(cell: Cell, plugins: tuple[Path, ...]) -> Mapping[str, str]:
     """Return the data set that a node has to have; none where the task's own code reads or generates it there."""
     kind = registry.task(cell.task, plugins).kind
-    if cell.data != "real" or kind.data is not Task.data:
+    if cell.data != "real":
         return {}
-    return {kind.dataset: load(kind.dataset).fingerprint}
+    try:
+        return {kind.dataset: load(kind.dataset).fingerprint}
+    except BenchError:
+        if kind.data is Task.data:
+            raise
+        return {}
 
 
 def _death(error: Exception) -> str:

@@ -85,7 +85,7 @@ def only(sweep: Sweep, condition: str) -> Sweep:
         )
     if not cells:
         raise BenchError(f"--only {condition!r}: no cell of {sweep.name} has it; {choices(wanted, values)}")
-    return Sweep(sweep.name, sweep.title, cells, sweep.figures, sweep.last)
+    return replace(sweep, cells=cells)
 
 
 def run(

@@ -1,4 +1,4 @@
-"""Methods and tasks found in their folders, in files that users name, and in installed packages.
+"""Methods, tasks and figures found in their folders, in files that users name, and in installed packages.
 
 Nothing is run here but their import.
 """

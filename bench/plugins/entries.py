@@ -1,4 +1,4 @@
-"""What was found: methods, tasks, and files that nothing can be read from."""
+"""What was found: methods, tasks, figures, and files that nothing can be read from."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.api import Method
 from bench.cell import Cell
+from bench.figure_spec import FigureSpec
 from bench.tasks.base import Task
 
 HARNESS = Path(__file__).resolve().parents[1]
@@ -72,6 +73,19 @@ class TaskEntry:
         """Return an instance with the cell's tier and changes, which are expected to be checked."""
         recipe = replace(self.kind.tiers[cell.tier], **cell.training)
         return self.kind(recipe, self.kind.Params(**{**self.kind.tier_params.get(cell.tier, {}), **cell.model}))
+
+
+@dataclass(frozen=True)
+class FigureEntry:
+    """A figure that was found in a file of the user or in an installed package.
+
+    Attributes:
+        spec: the figure.
+        source: the file it comes from.
+    """
+
+    spec: FigureSpec
+    source: Path
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from bench.plugins import beside, faults
 from bench.tasks.base import Task
 
 NOTHING = (
-    "it defines no subclass of bench.api.Method, no subclass of bench.tasks.base.Task and no bench.figures.FigureSpec"
+    "it defines no subclass of bench.api.Method, no subclass of bench.tasks.base.Task and no "
+    "bench.figure_spec.FigureSpec"
 )
 
 

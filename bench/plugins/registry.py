@@ -14,20 +14,35 @@ from pathlib import Path
 import bench.tasks
 from bench.errors import BenchError, choices
 from bench.plugins import beside
-from bench.plugins.entries import Broken, MethodEntry, TaskEntry
+from bench.plugins.entries import HARNESS, Broken, FigureEntry, MethodEntry, TaskEntry
+from bench.plugins.figure_files import names_in
 from bench.plugins.reading import Found, own_methods, read_module, read_plugin
 
 __all__ = [
-    "Broken", "MethodEntry", "TaskEntry", "broken_tasks", "check", "files_of", "method", "methods", "own_methods",
-    "sources_of", "task", "tasks",
-]  # fmt: skip
+    "Broken",
+    "FigureEntry",
+    "MethodEntry",
+    "TaskEntry",
+    "broken_figures",
+    "broken_tasks",
+    "check",
+    "figure_names",
+    "figures",
+    "files_of",
+    "method",
+    "methods",
+    "own_methods",
+    "sources_of",
+    "task",
+    "tasks",
+]
 
 ENTRY_POINTS = {"method": "bench.methods", "task": "bench.tasks", "figure": "bench.figures"}
 """The groups of entry points, one for each kind: a package's figures are imported where figures are asked for alone."""
 EMPTY = {
     "method": "it defines no subclass of bench.api.Method",
     "task": "it defines no subclass of bench.tasks.base.Task",
-    "figure": "it defines no bench.figures.FigureSpec",
+    "figure": "it defines no bench.figure_spec.FigureSpec",
 }
 """Why a module of an entry point, or a file of ``methods/``, is broken that does not hold what it should."""
 
@@ -88,8 +103,23 @@ def task(name: str, plugins: Iterable[Path] = ()) -> TaskEntry:
 
 def broken_tasks(plugins: Iterable[Path] = ()) -> list[Broken]:
     """Return the files that should hold tasks, or whatever a plugin may hold, and cannot be read."""
-    files = [*_installed_tasks(), *files_of(plugins)]
-    return [Broken(file.source.stem, file.source, file.reason) for file in files if file.reason]
+    return _broken([*_installed_tasks(), *files_of(plugins)])
+
+
+def figures(plugins: Iterable[Path] = ()) -> dict[str, FigureEntry]:
+    """Return the figures of installed packages and of plugins by name; those of ``bench/figures`` are found there."""
+    files = [*_of_packages("figure"), *files_of(plugins)]
+    return {spec.name: FigureEntry(spec, file.source) for file in files if not file.reason for spec in file.figures}
+
+
+def figure_names(plugins: Iterable[Path] = ()) -> tuple[str, ...]:
+    """Return the names of all figures, those of ``bench/figures`` first, without importing these."""
+    return tuple(dict.fromkeys((*names_in(HARNESS / "figures"), *figures(plugins))))
+
+
+def broken_figures(plugins: Iterable[Path] = ()) -> list[Broken]:
+    """Return the files of installed packages that should hold figures, and the plugins, that cannot be read."""
+    return _broken([*_of_packages("figure"), *files_of(plugins)])
 
 
 def check(plugins: Iterable[Path]) -> None:
@@ -127,6 +157,10 @@ def sources_of(plugin: Path) -> tuple[tuple[str, bytes], ...]:
     place = plugin.resolve()
     helpers = ((file.relative_to(place.parent).as_posix(), file) for file in beside.helpers_of(place))
     return tuple((name, file.read_bytes()) for name, file in ((plugin.name, place), *helpers))
+
+
+def _broken(files: Iterable[Found]) -> list[Broken]:
+    return [Broken(file.source.stem, file.source, file.reason) for file in files if file.reason]
 
 
 def _place(path: Path) -> Path:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
 from rich.console import Console
 
 from bench.analysis.chance import at_chance
@@ -12,16 +9,16 @@ from bench.config.cells import Sweep
 from bench.figures import Options, draw_all
 from bench.launch import sweep as sweeps
 from bench.launch.footprint import write_footprint
+from bench.report.figures import figures_with
 from bench.store.cells import Store
 
 
-def write_results(sweep: Sweep, store: Store, plugins: Iterable[Path], x: str, console: Console) -> None:
+def write_results(sweep: Sweep, store: Store, x: str, console: Console) -> None:
     """Write tables and figures of a sweep's finished cells and say where they are.
 
     Args:
-        sweep: its cells and figures.
+        sweep: its cells, figures and plugins.
         store: where its results are.
-        plugins: files of methods and tasks the user named.
         x: horizontal axis of the training curves: "round", "bytes", "macs" or "seconds".
         console: where to say what was written and what was left out.
     """
@@ -29,7 +26,7 @@ def write_results(sweep: Sweep, store: Store, plugins: Iterable[Path], x: str, c
     def say(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
-    known = sweeps.records(sweep, store, plugins)
+    known = sweeps.records(sweep, store, sweep.plugins)
     if not any(record.state in sweeps.USABLE for record in known):
         found = ", ".join(f"{number} {state}" for state, number in sweeps.counts(known).items())
         say(f"no cell can be drawn ({found}): tables and figures are left as they are")
@@ -42,7 +39,7 @@ def write_results(sweep: Sweep, store: Store, plugins: Iterable[Path], x: str, c
     tables["footprint"] = write_footprint(
         store.folder / "tables" / "footprint.parquet",
         sweep.cells,
-        plugins,
+        sweep.plugins,
         on_skip=lambda label, reason: say(f"footprint of {label} is left out: {reason}"),
     )
     written = draw_all(
@@ -50,6 +47,7 @@ def write_results(sweep: Sweep, store: Store, plugins: Iterable[Path], x: str, c
         store.folder / "figures",
         sweep.figures,
         Options(x=x, last=sweep.last),
+        known=figures_with(sweep.plugins),
         on_skip=lambda name, reason: say(f"figure {name} is left out: {reason}"),
     )
     say(f"{len(tables)} tables and {len(written)} figure files in {store.folder}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bench.config.cells import table
+from bench.config.plugin_line import plugins_of
 from bench.config.validation import checked
 from bench.errors import BenchError, choices
 from bench.parameters import parameter
@@ -48,6 +49,7 @@ class Study:
         report_seeds: seeds of the report, which no trial has.
         sampler: how values are suggested.
         pruner: which trials end early; None: none.
+        plugins: files of methods and tasks that the file names, and those that were given beside.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class Study:
     report_seeds: tuple[int, ...]
     sampler: SamplerSettings
     pruner: PrunerSettings | None
+    plugins: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -71,11 +74,11 @@ def read_study(path: Path, plugins: Iterable[Path] = ()) -> Study:
     Raises:
         BenchError: the file is missing, not TOML, or says something impossible.
     """
-    plugins = tuple(plugins)
     values = read_toml(path, "study file")
-    keys = ("title", "seeds", "report_seeds", "common", "methods", "sampler", "pruner")
+    keys = ("title", "seeds", "report_seeds", "common", "methods", "sampler", "pruner", "plugins")
     budget_keys = tuple(field.name for field in fields(Budget))
     check_keys(values, (*keys, *budget_keys), str(path))
+    plugins = plugins_of(values, path, plugins)
     budget = {name: values[name] for name in budget_keys if name in values}
     seeds = _seeds("seeds", values.get("seeds", [0]), str(path))
     report_seeds = _seeds("report_seeds", values.get("report_seeds", [100, 101, 102]), str(path))
@@ -94,6 +97,7 @@ def read_study(path: Path, plugins: Iterable[Path] = ()) -> Study:
         report_seeds=report_seeds,
         sampler=SamplerSettings(**_checked(SamplerSettings, values, "sampler", path)),
         pruner=_pruner(values, path),
+        plugins=plugins,
     )
 
 

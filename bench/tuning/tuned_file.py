@@ -81,13 +81,14 @@ def write_tuned(path: Path, study: Study, choices: list[Choice]) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, tuned_text(study, choices).encode())
+        write_whole(path, tuned_text(study, choices, path.parent).encode())
     except OSError as error:
         raise StorageError(f"{path}: the sweep file cannot be written: {error.strerror or error}") from None
 
 
-def tuned_text(study: Study, choices: list[Choice]) -> str:
-    """Return the text of the sweep file."""
+def tuned_text(study: Study, choices: list[Choice], folder: Path = Path()) -> str:
+    """Return the text of the sweep file, which names its plugins as they are seen from a folder."""
+    plugins = [Path(os.path.relpath(plugin, folder)).as_posix() for plugin in study.plugins]
     lines = [
         f"# Written by 'bench tune {study.path.as_posix()}': change that file and not this one, which it writes anew.",
         "# The papers' values and those chosen on held-out samples of the clients, on seeds that no trial has seen,",
@@ -96,6 +97,7 @@ def tuned_text(study: Study, choices: list[Choice]) -> str:
         f"title = {toml(f'{study.title}: tuned')}",
         f"last = {study.budget.last}",
         'figures = ["training-curves"]',
+        *([f"plugins = {toml(plugins)}"] if plugins else []),
         "",
         "[common]",
         f"seed = {toml(list(study.report_seeds))}",

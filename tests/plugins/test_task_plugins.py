@@ -75,7 +75,7 @@ BROKEN = {
     ),
     "no-table": (TASK.format(body="tier_params = 3"), "tier_params of Mine is no table"),
     "twins": (TASK.format(body="pass") + "class Other(CNNFemnist): pass\n", "Mine, Other have the same name"),
-    "nothing": ("x = 1\n", "no subclass of bench.tasks.base.Task and no bench.figures.FigureSpec"),
+    "nothing": ("x = 1\n", "no subclass of bench.tasks.base.Task and no bench.figure_spec.FigureSpec"),
 }
 
 
@@ -102,6 +102,10 @@ def test_a_task_is_found_under_its_name_or_its_files_and_only_where_it_is_named(
         registry.task("drker", [unnamed])
     with pytest.raises(BenchError, match="unknown task 'darker'"):
         registry.task("darker")
+
+
+def test_no_built_in_task_is_broken() -> None:
+    assert registry.broken_tasks() == []
 
 
 def test_a_base_of_tasks_may_stand_beside_the_task_that_completes_it(tmp_path: Path) -> None:
@@ -156,17 +160,6 @@ def test_a_node_of_a_cluster_gets_the_task_and_its_helper(tmp_path: Path) -> Non
     there = _Run(order, None, tmp_path / "there")._plugins()
     assert there != (path,) and code_of(cell, there) == code_of(cell, (path,))
     assert registry.task("mine", there).kind.__doc__ == "Characters, darker."
-
-
-def test_worker_processes_have_the_users_task(tmp_path: Path) -> None:
-    write(tmp_path / "my_scale.py", "SCALE = 0.5\n")
-    path = write(tmp_path / "mine.py", WITH_HELPER)
-    settings = {"method": "fedavg", "plugin": path, **TRAINING, "rounds": 1, "inline": True}
-    losses = [
-        bench.run(**{**settings, **change})["train_loss"].iloc[-1]
-        for change in ({"task": "mine"}, {"task": "mine", "workers": 2}, {"task": CNN})
-    ]
-    assert losses[0] == losses[1] != losses[2]
 
 
 def test_a_task_that_reads_its_data_itself_has_their_fingerprint(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tiny import CommandLine, check_here
@@ -41,20 +42,46 @@ def test_new_method_passes_its_checks_and_its_own_test(bench: CommandLine, famil
     _run_own_tests(test)
 
 
-def _run_own_tests(path: Path) -> None:
-    """Run the tests of a file but the one that the kit was just run for."""
-    spec = importlib.util.spec_from_file_location("of_my_method", path.resolve())
+@pytest.mark.parametrize("kind", ["task", "figure"])
+def test_new_task_and_figure_work_as_they_stand(bench: CommandLine, tmp_path: Path, kind: str) -> None:
+    made = bench("new", kind, "my_own", "--folder", "there")
+    source, test = Path(f"there/{kind}s/my_own.py"), Path("there/tests/test_my_own.py")
+    assert made.code == 0 and f"wrote {source}" in made.out and f"wrote {test}" in made.out
+    assert f"--plugin {source}" in made.out and "ketch" not in source.read_text() + test.read_text()
+    assert len(source.read_text().splitlines()) <= 50
+    listed = bench("list", f"{kind}s", "--plugin", source)
+    assert listed.code == 0 and "my_own" in listed.out and "broken" not in listed.out
+    module = _loaded(test)
+    if kind == "figure":
+        module.test_every_seed_is_a_dot()
+        module.test_it_is_drawn_from_the_tables_of_a_sweep(tmp_path / "drawn")
+    else:
+        module.test_it_begins_at_chance()
+        for method in ("prism", "heterofl"):
+            module.test_methods_train_on_it(method)
+
+
+def _loaded(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("of_my_own", path.resolve())
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def _run_own_tests(path: Path) -> None:
+    """Run the tests of a file but the one that the kit was just run for."""
+    module = _loaded(path)
     tests = [test for name, test in vars(module).items() if name.startswith("test_") and name != "test_conforms"]
     assert len(tests) == 1
     tests[0]()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_new_files_have_this_projects_style(bench: CommandLine, family: str) -> None:
-    assert bench("new", "my_method", "--family", family).code == 0
+def test_new_files_have_this_projects_style(bench: CommandLine) -> None:
+    for family in FAMILIES:
+        assert bench("new", "method", f"my_{family}", "--family", family).code == 0
+    for kind in ("task", "figure"):
+        assert bench("new", kind, f"my_{kind}").code == 0
     # Elsewhere than in this checkout ruff does not know which imports are the project's own.
     settings = ["--config", str(ROOT / "pyproject.toml"), "--config", 'lint.isort.known-first-party=["bench"]']
     for words in (["check"], ["format", "--check"]):
@@ -107,6 +134,7 @@ def test_a_name_that_holds_the_templates_own_name(bench: CommandLine, name: str)
         ("", ["''"]),
         ("a/b", ["'a/b'", "try 'a_b'"]),
         ("prism", ["'prism' exists already", "prism.py"]),
+        ("task", ["new task: its name is missing", "'new task my_task'"]),
         ("taken", ["methods/taken.py exists already"]),
         ("tested", ["tests/test_tested.py exists already"]),
     ],
@@ -120,6 +148,20 @@ def test_new_refuses_in_one_sentence(bench: CommandLine, name: str, words: list[
     sentence = bench.refused("new", name)
     assert [word for word in words if word not in sentence] == []
     assert sorted(Path().rglob("*.py")) == sorted(taken) and {path.read_text() for path in taken} == {"mine"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["tsak", "mine"], ["unknown kind 'tsak'", "allowed: 'method', 'task', 'figure'", "did you mean 'task'?"]),
+        (["task", "my-own"], ["cannot be the name of a task's file", "try 'my_own'"]),
+        (["figure", "gap"], ["the figure 'gap' exists already", "list figures"]),
+        (["task", "mine", "--family", "width"], ["--family width", "methods alone have families, and this is a task"]),
+    ],
+)
+def test_new_refuses_kinds_in_one_sentence(bench: CommandLine, arguments: list[str], words: list[str]) -> None:
+    sentence = bench.refused("new", *arguments)
+    assert [word for word in words if word not in sentence] == [] and list(Path().iterdir()) == []
 
 
 def test_new_says_where_it_cannot_write(bench: CommandLine) -> None:
