@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
+import sys
 import tempfile
 
 import pytest
@@ -32,3 +34,27 @@ if not _IS_WORKER:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if _OWN is not None:
         shutil.rmtree(_OWN, ignore_errors=True)
+
+
+_MANY_MODULES = 100
+_settled = 0
+
+
+def _settle() -> None:
+    """Have the collector pass over all there is by now, most of which are the libraries that were imported.
+
+    Each simulation begins with a collection, which would look at them again and again: 0.4 s each time.
+    """
+    global _settled
+    gc.collect()
+    gc.freeze()
+    _settled = len(sys.modules)
+
+
+def pytest_collection_finish() -> None:
+    _settle()
+
+
+def pytest_runtest_logfinish() -> None:
+    if len(sys.modules) > _settled + _MANY_MODULES:  # PyTorch and others load parts of themselves when they are needed
+        _settle()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,10 +41,11 @@ def saved(code: str, folder: Path) -> tuple[str, Path]:
 def test_documented_methods_run(document: str, code: str, task: str, tmp_path: Path) -> None:
     name, plugin = saved(code, tmp_path)
     model = {"width": 4} if task == "resnet18-cifar10" else {}
-    rounds = bench.run(task=task, method=name, keep=0.5, plugin=plugin, rounds=2, partition="iid", model=model, **TINY)
+    run = partial(bench.run, task=task, partition="iid", model=model, inline=True, **TINY)
+    rounds = run(method=name, keep=0.5, plugin=plugin, rounds=2)
     assert rounds["round"].tolist() == [0, 1, 2]
     assert rounds["train_loss"][1:].notna().all()
-    full = bench.run(task=task, method="fedavg", rounds=1, partition="iid", model=model, **TINY)
+    full = run(method="fedavg", rounds=1)
     assert rounds["up_bytes"][1] < full["up_bytes"][1]
 
 

@@ -63,7 +63,8 @@ class Wrapped(torch.nn.Module):
                                     "                name = name.removeprefix('inner.')\n")  # fmt: skip
     path.write_text(text + wrapped)
     settings = {**SETTINGS, "method": "wraps", "plugin": path, "rounds": 1}
-    pd.testing.assert_frame_equal(numbers(bench.run(**settings)), numbers(bench.run(**settings, workers=2)))
+    one, two = (numbers(bench.run(**settings, workers=workers, inline=True)) for workers in (1, 2))
+    pd.testing.assert_frame_equal(one, two)
 
 
 def test_clients_of_mixed_keep_ratios_have_the_costs_of_their_own() -> None:

@@ -64,8 +64,18 @@ def failed(found: list[Result]) -> dict[str, str]:
     return {result.check: result.reason for result in found if result.status is Status.failed}
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("method", NAMES)
+ALIKE = {"orthdrop", "unbiased", "origdrop", "fedrolex", "federated_dropout", "pfedpara"}
+"""On residual networks they are built as their relatives (prism, heterofl, fjord, fedpara) are, and take as long."""
+
+
+@pytest.mark.parametrize(
+    ("method", "task"),
+    [
+        pytest.param(method, task, marks=[pytest.mark.slow] * (task == RESNET and method in ALIKE))
+        for method in NAMES
+        for task in TASKS
+    ],
+)
 def test_methods_conform(method: str, task: str) -> None:
     assert failed(results(method, task)) == {}
 

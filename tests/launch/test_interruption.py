@@ -121,7 +121,10 @@ def test_a_signal_that_is_ignored_stays_so() -> None:
 
 
 @pytest.mark.parametrize("hire", [inline.hire, local.hire])
-def test_cells_that_are_asked_to_stop_leave_a_checkpoint_and_no_other_begins(tmp_path: Path, hire: Hire) -> None:
+def test_cells_that_are_asked_to_stop_leave_a_checkpoint_and_no_other_begins(
+    tmp_path: Path, hire: Hire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "cores", lambda: 1)  # no workers for training beside the process of the cell
     store, events = Store(tmp_path / "results"), list[Event]()
     cells = list(read(tmp_path, SLOW).cells)
 

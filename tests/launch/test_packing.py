@@ -16,7 +16,7 @@ from tiny import cell_of, plugin
 
 from bench.cell import Cell
 from bench.errors import BenchError
-from bench.launch import devices, local, packing
+from bench.launch import devices, inline, local, packing
 from bench.launch.events import Again, Ended, Started, Stopped
 from bench.launch.local import LocalCrew
 from bench.launch.packing import CONTEXT_BYTES, MARGIN, Packing, kind_of, measured
@@ -147,7 +147,7 @@ def test_out_of_memory_beside_others_is_tried_again_alone(tmp_path: Path) -> Non
 
 
 def test_finished_cells_on_cuda_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    swept = Swept(tmp_path, local.hire)
+    swept = Swept(tmp_path, inline.hire)
     kinds = {kind_of(cell) for cell in swept.sweep.cells}
     for path in swept.store.cells.glob("*/environment.json"):
         path.write_text(path.read_text().replace('"device": "cpu"', '"device": "cuda"'))

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from patience import PATIENCE_S, wait_until
-from tiny import read, start, sweep_of, timeless
+from tiny import on_one_core, read, start, sweep_of, timeless
 
 from bench.config.cells import read_sweep
 from bench.launch.interruption import PATIENCE_SECONDS
@@ -26,7 +26,7 @@ from bench.launch.running import run_cell
 from bench.launch.sweep import counts, records, write_tables
 from bench.store.cells import Store
 
-ROUNDS = 30
+ROUNDS = 20
 CELLS = f"""
     [[cells]]
     method = ["orthdrop", "fedavg"]
@@ -103,8 +103,9 @@ def running(file: Path, *words: object) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 11))])
 def test_killed_at_random_instants(seed: int, file: Path, quiet: dict[str, Any]) -> None:
+    """Once, or twice in the slow tests."""
     rng, kills = np.random.default_rng(seed), 0
-    for _ in range(2):
+    for _ in range(1 + (seed > 0)):
         with running(file) as process:
             time.sleep(rng.uniform(0.5, 4.0))
             kills += process.poll() is None
@@ -189,7 +190,7 @@ def test_a_stop_ends_whatever_has_died(seed: int, stop: str, file: Path, quiet: 
 
 
 def test_two_sweeps_at_once_share_the_work(file: Path, quiet: dict[str, Any]) -> None:
-    both = [start(file.parent, "sweep", file, *OPTIONS, 1) for _ in range(2)]
+    both = [start(file.parent, "sweep", file, *OPTIONS, 1, one_core=True) for _ in range(2)]
     said = [process.communicate(timeout=PATIENCE_S) for process in both]
     assert [(process.returncode, err) for process, (_, err) in zip(both, said, strict=True)] == [(0, "")] * 2
     begun = Counter(line.split()[1] for out, _ in said for line in out.splitlines() if line.startswith("started"))
@@ -241,6 +242,7 @@ def in_a_file_system(folder: Path, size: str, commands: str) -> str:
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
+        preexec_fn=on_one_core,
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout + ran.stderr

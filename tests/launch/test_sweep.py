@@ -24,6 +24,7 @@ from bench.data.standin import load_standin
 from bench.errors import BenchError
 from bench.federation.federation import Federation
 from bench.federation.skew import skew_of
+from bench.launch import inline
 from bench.launch.events import Ended, Event
 from bench.launch.running import run_cell
 from bench.launch.standing import standing
@@ -335,7 +336,8 @@ def sleeper(tmp_path: Path) -> Path:
 def started(file: Path) -> Iterator[subprocess.Popen[str]]:
     """Start the sweep, yield its process once the sleeper is asleep, and end what is left of it."""
     folder = file.parent
-    process = start(folder, "sweep", file, "--jobs", 1, "--plugin", folder / "sleeper.py", "--device", "cpu")
+    words = ("--jobs", 1, "--plugin", folder / "sleeper.py", "--device", "cpu")
+    process = start(folder, "sweep", file, *words, one_core=True)
     assert process.stdout is not None
     try:
         wait_until((folder / "asleep").exists, lambda: process.poll() is None)
@@ -391,7 +393,8 @@ def test_kill_of_the_whole_sweep_loses_only_what_was_running(sleeper: Path) -> N
     sweep, store = read_sweep(sleeper, plugins), Store(sleeper.parent / "results" / "tiny")
     left = to_run(records(sweep, store, plugins))
     assert [cell.method for cell in left] == ["sleeper"]
-    assert run(left, store, plugins=plugins, device="cpu", jobs=2, on_event=lambda event: None) == {"done": 1}
+    ended = run(left, store, plugins=plugins, device="cpu", jobs=1, on_event=lambda event: None, hire=inline.hire)
+    assert ended == {"done": 1}
     assert state_of(sleeper) == {"done": 2}
 
 

@@ -23,6 +23,7 @@ from helpers import (
     initial,
     method_of,
     run,
+    run_sent,
     run_with,
     selections_of,
     small_task,
@@ -287,11 +288,17 @@ def test_training_at_the_own_width_is_plain_sgd() -> None:
     assert_same(train(built), (unprefixed, buffers, loss, passes))
 
 
-@pytest.mark.parametrize("distillation", [False, True])
-@pytest.mark.parametrize("name", [RESNET, LSTM])
+@pytest.mark.parametrize(
+    ("name", "distillation"),
+    [
+        (CNN, True),
+        (LSTM, False),
+        *(pytest.param(RESNET, distillation, marks=pytest.mark.slow) for distillation in (False, True)),
+    ],
+)
 def test_two_workers_give_the_run_of_one(name: str, distillation: bool) -> None:
     values: dict[str, Any] = {"keep": "0.4:0.5,1:0.5", "parameters": {"distillation": distillation}}
-    runs = [run_with(federation("fjord", name, **values), workers) for workers in (1, 2)]
+    runs = [run_with(federation("fjord", name, **values), 1), run_sent(federation("fjord", name, **values))]
     assert runs[0][0] == runs[1][0]
     assert all(torch.equal(value, runs[1][1][parameter]) for parameter, value in runs[0][1].items())
 

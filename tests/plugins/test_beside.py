@@ -123,7 +123,7 @@ def test_worker_processes_have_the_same_helpers(tmp_path: Path) -> None:
     path = wraps(tmp_path)
     settings = {"task": CNN, "plugin": path, **TRAINING, "rounds": 1}
     one, two, plain = (
-        bench.run(**{**settings, **change})[["test_acc", "train_loss"]]
+        bench.run(**{**settings, **change}, inline=True)[["test_acc", "train_loss"]]
         for change in ({"method": "wraps"}, {"method": "wraps", "workers": 2}, {"method": "fedavg"})
     )
     pd.testing.assert_frame_equal(one, two)

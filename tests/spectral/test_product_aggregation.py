@@ -156,7 +156,7 @@ def test_closed_form_errors_are_the_mean_of_measured_ones(
     values, _ = kernels_of(server.model.get_parameter(WEIGHT).detach().numpy())
     expected: dict[str, float] = {}
     measured = []
-    for seed in range(600):
+    for seed in range(300):
         selections = draw(method, server, keeps, seed)
         expected = expected or method.expected_errors(server, selections)[WEIGHT]
         coefficients = np.zeros((len(keeps), len(values)))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from tiny import TRAINING
 from torch import Tensor, nn
@@ -23,6 +25,7 @@ from bench.plugins import registry
 from bench.simulation.round import Round
 from bench.simulation.simulator import Simulation
 from bench.tasks.base import Task
+from bench.training import engine as engine_module
 from bench.training.engine import InlineEngine, ParallelEngine, open_engine
 from bench.training.local import Job, Trained, train_client
 
@@ -142,6 +145,40 @@ def numbers(rounds: Iterable[Round]) -> list[Any]:
     """Return all that a run measured except time and memory."""
     measured = [replace(this, seconds={}, peak_memory_bytes=0) for this in rounds]
     return [asdict(this) for this in measured]
+
+
+class PoolHere:
+    """Stands for a pool of processes, which take seconds to start.
+
+    What goes to a process and comes back is packed and unpacked all the same, and the calls find a federation of their
+    own, built from the cell alone.
+    """
+
+    def __init__(self, workers: int, prepare: Callable[..., None], *arguments: Any) -> None:
+        self._prepare, self._prepared = lambda: prepare(*_sent(arguments)), False
+
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Do a call at once."""
+        if not self._prepared:
+            self._prepare()
+            self._prepared = True
+        done: Future[Any] = Future()
+        done.set_result(_sent(function(*_sent(arguments))))
+        return done
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+
+def _sent(value: Any) -> Any:
+    return pickle.loads(pickle.dumps(value, protocol=5))
+
+
+def run_sent(built: Federation) -> tuple[list[Any], dict[str, Tensor]]:
+    """Run as with two worker processes, but in this one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine_module, "Pool", PoolHere)
+        return run_with(built, 2)
 
 
 def run_with(built: Federation, workers: int) -> tuple[list[Any], dict[str, Tensor]]:

@@ -146,8 +146,31 @@ def check_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apart, "Checker", Here)
 
 
-def start(folder: Path, *words: object) -> subprocess.Popen[str]:
-    """Start a real ``python -m bench`` in a process group of its own."""
+def run_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have ``bench run`` train in this process where it would start another, which takes seconds."""
+    from bench.launch import apart
+    from bench.launch.running import Hooks, run_cell
+
+    def here(order: apart.Order, on_round: Any, on_note: Any) -> Any:
+        hooks = Hooks(on_round=lambda federation, this: on_round(apart.Seen.of(federation, this)), on_note=on_note)
+        how = {"plugins": order.plugins, "device": order.device, "workers": order.workers}
+        return run_cell(order.cell, store=order.store, hooks=hooks, **how)
+
+    monkeypatch.setattr(apart, "run_apart", here)
+
+
+def on_one_core() -> None:
+    """Leave this process one of its cores, so that a cell trains its clients without processes of its own for them."""
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {allowed[os.getpid() % len(allowed)]})
+
+
+def start(folder: Path, *words: object, one_core: bool = False) -> subprocess.Popen[str]:
+    """Start a real ``python -m bench`` in a process group of its own.
+
+    On one core a cell trains its clients in its own process, which saves starting others where they are not the point.
+    """
     return subprocess.Popen(
         [sys.executable, "-m", "bench", *map(str, words)],
         cwd=folder,
@@ -156,6 +179,7 @@ def start(folder: Path, *words: object) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=on_one_core if one_core else None,
     )
 
 

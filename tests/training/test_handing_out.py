@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import CNN, LSTM, assert_equal, federation, run_with
+from helpers import CNN, LSTM, assert_equal, federation, run_sent, run_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -113,8 +113,8 @@ MIXED = {"clients": 10, "cohort": 7, "rounds": 2, "samples_per_client": 12}
     ("method", "task", "parked"),
     [
         ("heterofl", CNN, handing_out.PARKED_BYTES),
-        pytest.param("heterofl", CNN, 0, marks=pytest.mark.slow),
-        pytest.param("prism", LSTM, handing_out.PARKED_BYTES, marks=pytest.mark.slow),
+        ("heterofl", CNN, 0),
+        ("prism", LSTM, handing_out.PARKED_BYTES),
     ],
 )
 def test_final_weights_are_those_of_one_worker(
@@ -136,7 +136,7 @@ def test_final_weights_are_those_of_one_worker(
     cells = {"keep": "a-e", "training": MIXED}
     inline = run_with(federation(method, task, **cells), 1)
     monkeypatch.setattr("bench.simulation.simulator.Jobs", Noting)
-    parallel = run_with(federation(method, task, **cells), 2)
+    parallel = run_sent(federation(method, task, **cells))
     assert len(made) == 2 and all(sorted(order) == list(range(7)) for order in made)
     assert any(order != sorted(order) for order in made)
     assert parallel[0] == inline[0]

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 import pytest
 import torch
-from helpers import CNN, RESNET, federation, run_with, values_of
+from helpers import CNN, RESNET, federation, run_sent, run_with, values_of
 from torch import Tensor, nn
 
 from bench import kernels
@@ -193,9 +193,7 @@ def test_evaluation_uses_the_statistics_where_the_method_asks_for_them() -> None
 
 
 def test_a_run_is_the_same_with_two_workers() -> None:
-    runs = [
-        run_with(federation("heterofl", RESNET, keep="0.3:0.5,0.6:0.5", training=TRAINING), workers)
-        for workers in (1, 2)
-    ]
+    cells = [federation("heterofl", RESNET, keep="0.3:0.5,0.6:0.5", training=TRAINING) for _ in range(2)]
+    runs = [run_with(cells[0], 1), run_sent(cells[1])]
     assert runs[0][0] == runs[1][0]
     assert all(torch.equal(value, runs[1][1][name]) for name, value in runs[0][1].items())

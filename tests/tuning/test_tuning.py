@@ -78,7 +78,7 @@ def test_suggested_values_lie_in_their_ranges_with_four_digits(whole: tuple[Stud
     assert len({row["param_kappa"] for row in rows(study, folder)}) == study.budget.trials
 
 
-@pytest.mark.parametrize("reports", [3, *(pytest.param(reports, marks=pytest.mark.slow) for reports in (1, 5))])
+@pytest.mark.parametrize("reports", [5, *(pytest.param(reports, marks=pytest.mark.slow) for reports in (1, 3))])
 def test_an_interrupted_study_goes_on_as_if_it_had_not_been(
     whole: tuple[Study, Path], tmp_path: Path, reports: int
 ) -> None:
@@ -127,11 +127,10 @@ def test_pruned_trials_leave_their_cell_where_it_was(whole: tuple[Study, Path]) 
             assert saved is not None and saved[0]["round"] == last + 1
 
 
-def test_the_median_pruner_ends_the_trials_that_optuna_would(tmp_path: Path) -> None:
+@pytest.mark.parametrize("whole", [SEARCHED], ids=["median"], indirect=True)
+def test_the_median_pruner_ends_the_trials_that_optuna_would(whole: tuple[Study, Path]) -> None:
     """Against Optuna's pruner on the reported values, trial by trial and step by step."""
-    study = study_of(tmp_path, PRISM)
-    work(study, tmp_path)
-    own = named(trials(study, tmp_path), "prism")
+    own = named(trials(*whole), "prism")
     again = optuna.create_study(direction="maximize", pruner=MedianPruner(2, 0, 1, n_min_trials=1))
     for trial in own:
         fresh = again.ask()
@@ -193,19 +192,16 @@ def test_a_diverged_cell_is_worth_nothing_and_counts(tmp_path: Path) -> None:
         assert row["validation_acc"] == 0.0 and "diverged" in row["reason"] and not row["is_best"]
 
 
-def test_a_crashed_cell_fails_its_trial_with_the_reason(tmp_path: Path) -> None:
+def test_a_crashed_cell_fails_its_trial_with_the_reason_and_counts_with_its_rounds(tmp_path: Path) -> None:
     found = outcomes(tmp_path, "raise RuntimeError('out of luck')")
     assert len(found) == 6
-    for row in found:
-        assert row["state"] == ("failed" if row["param_factor"] < 0 else "complete")
-        assert ("out of luck" in row["reason"]) == (row["param_factor"] < 0)
-
-
-def test_a_failed_cell_counts_with_the_rounds_that_it_had(tmp_path: Path) -> None:
-    failed = [row for row in outcomes(tmp_path, "raise RuntimeError('out of luck')") if row["state"] == "failed"]
+    failed = [row for row in found if row["state"] == "failed"]
     assert failed
     for row in failed:
         assert len(row["cells"]) == 1 and row["trial_s"] > 0
+    for row in found:
+        assert row["state"] == ("failed" if row["param_factor"] < 0 else "complete")
+        assert ("out of luck" in row["reason"]) == (row["param_factor"] < 0)
 
 
 def test_values_that_do_not_go_together_fail_their_trial_alone(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -16,8 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 from patience import PATIENCE_S
-from studies import ROUNDS, named, rows, stored_rows, study_file, study_of, trials, work
-from tiny import start
+from studies import HEAD, METHODS, ROUNDS, named, rows, stored_rows, study_file, trials, work
+from studies import study_of as larger_study_of
+from tiny import CommandLine, start
 
 from bench.config.cells import read_sweep
 from bench.errors import BenchError
@@ -28,6 +30,13 @@ from bench.tuning.study_file import Study, read_study
 from bench.tuning.work import Assignment, cell_store
 
 QUICK = ("--device", "cpu", "--no-report")
+FEW = HEAD.replace("trials = 6", "trials = 3")
+"""As many as the samplers draw at random, and one that they have learned for; the pruner judges it."""
+PRISM = "[methods.prism]\nlr = { low = 0.01, high = 0.5 }\n"
+
+
+def study_of(folder: Path, methods: str = METHODS, head: str = FEW) -> Study:
+    return larger_study_of(folder, methods, head)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +51,7 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, list[dict[st
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return study_file(tmp_path)
+    return study_file(tmp_path, head=FEW)
 
 
 def results(file: Path) -> Path:
@@ -58,14 +67,13 @@ def finish(file: Path, *words: object) -> str:
 
 
 @contextlib.contextmanager
-def running(file: Path, *words: object) -> Iterator[subprocess.Popen[str]]:
-    """Start the study and wait until its first trial has begun; what is left of its processes is killed."""
+def running(file: Path, *words: object, begun: int = 1) -> Iterator[subprocess.Popen[str]]:
+    """Start the study and wait until so many trials have begun; what is left of its processes is killed."""
     process = start(file.parent, "tune", file, *QUICK, "--jobs", 2, *words)
     assert process.stdout is not None
     try:
-        for line in process.stdout:
-            if line.startswith("started"):
-                break
+        started = (line for line in process.stdout if line.startswith("started"))
+        assert len(list(itertools.islice(started, begun))) == begun
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -75,10 +83,13 @@ def running(file: Path, *words: object) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 9))])
 def test_killed_at_random_instants(seed: int, file: Path, quiet: tuple[Study, list[dict[str, Any]]]) -> None:
-    rng = np.random.default_rng(seed)
-    for _ in range(2):
-        with running(file):
-            time.sleep(rng.uniform(0.2, 4.0))
+    """Once, or more often in the slow tests, at some moment in one of the first trials."""
+    rng, kills = np.random.default_rng(seed), 0
+    for begun in [2, 1][: 1 + (seed > 0)]:
+        with running(file, begun=begun) as process:
+            time.sleep(rng.uniform(0.0, 2.0))
+            kills += process.poll() is None
+    assert kills > 0
     finish(file)
     assert stored_rows(results(file)) == quiet[1]
     leftovers = list((results(file) / "study" / "unfinished").rglob("lease.json"))
@@ -89,7 +100,7 @@ def test_killed_at_random_instants(seed: int, file: Path, quiet: tuple[Study, li
 def test_stop_after_leaves_checkpoints_and_goes_on(file: Path, quiet: tuple[Study, list[dict[str, Any]]]) -> None:
     """With more trials than can end in that time; then as many as the quiet study has."""
     few = file.read_text()
-    file.write_text(few.replace("trials = 6", "trials = 200"))
+    file.write_text(few.replace("trials = 3", "trials = 200"))
     for _ in range(5):  # a stop between two trials leaves none that runs
         process = start(file.parent, "tune", file, *QUICK, "--jobs", 2, "--stop-after", 10)
         out, err = process.communicate(timeout=PATIENCE_S)
@@ -116,10 +127,10 @@ def test_interrupted_from_the_keyboard(file: Path, quiet: tuple[Study, list[dict
     assert stored_rows(results(file)) == quiet[1]
 
 
-def test_two_commands_share_a_study_in_a_database(file: Path) -> None:
+def test_two_commands_share_a_study_in_a_database(tmp_path: Path) -> None:
     """Both have the same folder; each trial is run by one of them, and there are as many as were asked for."""
-    url = f"sqlite:///{file.parent / 'study.db'}"
-    both = [start(file.parent, "tune", file, *QUICK, "--jobs", 2, "--storage", url) for _ in range(2)]
+    file, url = study_file(tmp_path, PRISM, FEW), f"sqlite:///{tmp_path / 'study.db'}"
+    both = [start(tmp_path, "tune", file, *QUICK, "--jobs", 1, "--storage", url) for _ in range(2)]
     said = [process.communicate(timeout=PATIENCE_S) for process in both]
     assert [(process.returncode, err) for process, (_, err) in zip(both, said, strict=True)] == [(0, "")] * 2
     begun = Counter(line.split(":")[0] for out, _ in said for line in out.splitlines() if line.startswith("started"))
@@ -129,7 +140,7 @@ def test_two_commands_share_a_study_in_a_database(file: Path) -> None:
     }
     assert begun == Counter(wanted)
     opened = trials(study, results(file), url)
-    assert [len(own) for _, own in opened] == [study.budget.trials] * 2
+    assert [len(own) for _, own in opened] == [study.budget.trials]
     assert all(trial.state.is_finished() for _, own in opened for trial in own)
     folders = [cell for row in stored_rows(results(file)) for cell in row["cells"]]
     assert len(folders) == len(set(folders))
@@ -246,14 +257,17 @@ def test_a_damaged_journal_and_a_wrong_url_are_one_sentence(tmp_path: Path) -> N
         open_storage(f"sqlite:///{tmp_path}/missing/folder/study.db", tmp_path)
 
 
-def test_the_whole_way_from_a_study_to_its_report(tmp_path: Path) -> None:
+def test_the_whole_way_from_a_study_to_its_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """One command on a tiny study; a second one trains nothing and writes the same files."""
-    file = study_file(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    bench = CommandLine(monkeypatch, capsys)
+    file = study_file(tmp_path, PRISM, FEW)
     words = ("tune", file, "--device", "cpu", "--jobs", 2)
-    process = start(tmp_path, *words)
-    out, err = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, err) == (0, ""), err
-    assert "stand-in data" in out and "accuracy (%) on fresh seeds" in out
+    first = bench(*words)
+    assert (first.code, first.err) == (0, ""), first
+    assert "stand-in data" in first.out and "accuracy (%) on fresh seeds" in first.out
     tuned = tmp_path / "sweeps" / "tuned" / "study.toml"
     text = tuned.read_bytes()
     sweep = read_sweep(tuned)
@@ -261,7 +275,6 @@ def test_the_whole_way_from_a_study_to_its_report(tmp_path: Path) -> None:
     assert cells == {cell.folder for cell in sweep.cells}
     figures = {path.name for path in (results(file) / "figures").glob("*.png")}
     assert {"tuned-vs-paper-cnn-femnist.png", "tune-history-cnn-femnist-prism.png"} <= figures
-    again = start(tmp_path, *words)
-    out, err = again.communicate(timeout=PATIENCE_S)
-    assert (again.returncode, err) == (0, "") and "started" not in out
+    again = bench(*words)
+    assert (again.code, again.err) == (0, "") and "started" not in again.out
     assert tuned.read_bytes() == text
