@@ -1,4 +1,4 @@
-"""Checks in a process of their own, which a method may end: the check that was at work has then failed."""
+"""Checks in a process of their own, which a plugin may end: the check that was at work has then failed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.conformance.checking import CHECKS, Report, results_of
 from bench.conformance.outcome import Result, Status
+from bench.conformance.task_checking import TASK_CHECKS, TaskReport, task_results_of
 from bench.errors import BenchError
 from bench.processes.children import Child
 from bench.processes.pool import Raised
@@ -17,13 +18,15 @@ from bench.processes.tidiness import is_spent
 DONE, SPENT = True, False
 """Said after the last result: whether the process can go on."""
 NOT_RUN = "not run: the process of the checks had ended"
+_Order = tuple[str, tuple[str, ...], dict[str, Any]]
+"""A method ("" for a task by itself), the tasks, and parameters of the method or task."""
 
 
 class Checker:
-    """Runs the checks of one method after the other in another process, and in a new one where it has ended.
+    """Runs the checks of one method or task after the other in another process, and in a new one where it has ended.
 
     Args:
-        plugins: files of methods beside the built-in ones.
+        plugins: files of methods and tasks beside the built-in ones.
         tasks: names of the tasks that methods are checked on.
     """
 
@@ -37,9 +40,23 @@ class Checker:
         Raises:
             BenchError: there is no such method or task, or a parameter is not possible.
         """
-        self._child = child = self._child or Child(_serve, self.plugins, self.tasks)
+        every = [(method, task, check) for task in self.tasks for check in CHECKS]
+        return Report(method, self.tasks, self._results((method, self.tasks, dict(parameters or {})), every))
+
+    def check_task(self, task: str, model: Mapping[str, Any] | None = None) -> TaskReport:
+        """Run every check of tasks on one, see :func:`bench.conformance.check_task`.
+
+        Raises:
+            BenchError: there is no such task, or a parameter is not possible.
+        """
+        every = [("", task, check) for check in TASK_CHECKS]
+        return TaskReport(task, self._results(("", (task,), dict(model or {})), every))
+
+    def _results(self, order: _Order, every: list[tuple[str, str, str]]) -> tuple[Result, ...]:
+        """Return the results of an order, which are one for each (method, task, check)."""
+        self._child = child = self._child or Child(_serve, self.plugins)
         child.begin_work()
-        child.send((method, dict(parameters or {})))
+        child.send(order)
         results: list[Result] = []
         while (said := child.receive()) is not None:
             if isinstance(said, Raised):
@@ -49,9 +66,9 @@ class Checker:
                 continue
             if said is SPENT:
                 self.close()
-            return Report(method, self.tasks, tuple(results))
+            return tuple(results)
         self.close()
-        return Report(method, self.tasks, tuple(results + _rest(method, self.tasks, len(results), child.ending)))
+        return tuple(results + _rest(every[len(results) :], child.ending))
 
     def close(self) -> None:
         """End the process."""
@@ -60,23 +77,24 @@ class Checker:
         self._child = None
 
 
-def _rest(method: str, tasks: tuple[str, ...], done: int, ending: str) -> list[Result]:
+def _rest(left: list[tuple[str, str, str]], ending: str) -> list[Result]:
     """Return the results of the check that was at work when the process ended, and of those after it."""
-    left = [(task, check) for task in tasks for check in CHECKS][done:]
-    reason = f"the process ended with {ending}; expected: a whole run; hint: bench/api says what each hook returns"
+    contract = "bench/api says" if left[0][0] else "bench/tasks/base.py and bench/models/base.py say"
+    reason = f"the process ended with {ending}; expected: a whole run; hint: {contract} what each hook returns"
     first, others = left[0], left[1:]
-    failed = Result(method, *first, Status.failed, reason)
-    return [failed, *(Result(method, *other, Status.undefined, NOT_RUN) for other in others)]
+    failed = Result(*first, Status.failed, reason)
+    return [failed, *(Result(*other, Status.undefined, NOT_RUN) for other in others)]
 
 
-def _serve(line: Connection, plugins: tuple[Path, ...], tasks: tuple[str, ...]) -> None:
+def _serve(line: Connection, plugins: tuple[Path, ...]) -> None:
     while True:
         try:
-            method, parameters = line.recv()
+            method, tasks, given = line.recv()
         except (EOFError, OSError):
             return
         try:
-            for result in results_of(method, plugins, tasks, parameters):
+            of_task = task_results_of(tasks[0], plugins, given) if not method else None
+            for result in of_task or results_of(method, plugins, tasks, given):
                 line.send(result)
             line.send(SPENT if is_spent() else DONE)
         except BenchError as error:

@@ -125,7 +125,7 @@ class _Scales(InlineEngine):
         self.parameters.append(sum(tensor.numel() for tensor in held if isinstance(tensor, nn.Parameter)))
         self.down.append(sum(_bytes(tensor) for tensor in [*self._sent(held), *tensors_in(job.momentum)]))
         batch = self.federation.client_data(job.client)[0][: self.federation.task.recipe.batch_size]
-        with torch.no_grad(), _Multiplications() as counted:
+        with torch.no_grad(), Multiplications() as counted:
             job.submodel(self.federation.task.prepare(batch))
         self.macs.append(math.ceil(counted.macs / len(batch)))  # products of weights are shared by a batch
         return job
@@ -148,7 +148,7 @@ def _bytes(tensor: Tensor) -> int:
     return tensor.detach().numpy().nbytes
 
 
-class _Multiplications(TorchDispatchMode):
+class Multiplications(TorchDispatchMode):
     """Counts the multiply-accumulates of convolutions and matrix products as they are executed."""
 
     def __init__(self) -> None:

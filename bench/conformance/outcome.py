@@ -12,6 +12,7 @@ from torch import nn
 from bench.api import Method
 from bench.errors import words_of
 from bench.processes.failure import RemoteTraceback, place_in
+from bench.tasks.base import Task
 
 
 class Status(StrEnum):
@@ -25,13 +26,13 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Result:
-    """How one check of one method ended on one task.
+    """How one check of one method ended on one task, or of a task by itself.
 
     Attributes:
-        method, task, check: what was looked at.
+        method, task, check: what was looked at; a task by itself is checked without a method, "".
         status: how it ended.
-        reason: for "FAILED" what was found, what is expected and a hint; else why there is nothing to check; empty for
-            "ok".
+        reason: for "FAILED" what was found, what is expected and a hint; else why there is nothing to check; for "ok"
+            what a check of a task has found, or empty.
     """
 
     method: str
@@ -60,6 +61,22 @@ class Declared(Exception):
 
 class Undefined(Exception):
     """There is nothing to check, with the reason."""
+
+
+def fault_of_task(error: BaseException, source: Path) -> str:
+    """Return the sentence about a task that raised: the hook, the error and the line of its file."""
+    hook = place = user = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        owner, user = frame.f_locals.get("self"), frame.f_code.co_name
+        if isinstance(owner, Task) and not user.startswith("_"):
+            hook = user
+        elif isinstance(owner, nn.Module) and not user.startswith("_"):
+            hook = f"the model's {user}"
+        if Path(frame.f_code.co_filename) == source:
+            place = f" ({source.name}, line {line})"
+    who = hook or f"what the task returned cannot be used: {user}"
+    hint = "bench/tasks/base.py and bench/models/base.py say what each hook is given and returns"
+    return f"{who} raised {words_of(error)}{place}; expected: no error; hint: {hint}"
 
 
 def fault(error: BaseException, source: Path) -> str:

@@ -1,4 +1,4 @@
-"""What the user sees of a method's checks: a table, reasons, and one sentence for each failure."""
+"""What the user sees of the checks of a method or task: a table, reasons, and one sentence for each failure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from rich.table import Table
 
 from bench.conformance.checking import CHECKS, Report
 from bench.conformance.outcome import Status
+from bench.conformance.task_checking import TaskReport
 
 COLOURS = {Status.ok: "green", Status.failed: "bold red", Status.declared: "yellow", Status.undefined: "dim"}
 
@@ -21,6 +22,21 @@ def show(report: Report, console: Console) -> None:
         tasks = list(dict.fromkeys(result.task for result in results))
         where = "" if tasks == list(report.tasks) else f" on {', '.join(tasks)}"
         _line(console, "dim", f"{results[0].status}: {words}{where}: {reason}")
+    for sentence in report.failures:
+        _line(console, "red", sentence)
+
+
+def show_task(report: TaskReport, console: Console) -> None:
+    """Print the report of a task by itself."""
+    table = Table(title=f"{escape(report.task)}: checks of the task", title_justify="left")
+    table.add_column("check", no_wrap=True)
+    table.add_column("")
+    for result in report.results:
+        table.add_row(result.check, f"[{COLOURS[result.status]}]{result.status}[/]")
+    console.print(table)
+    for result in report.results:
+        if result.reason and result.status is not Status.failed:
+            _line(console, "dim", f"{result.check}: {result.reason}")
     for sentence in report.failures:
         _line(console, "red", sentence)
 

@@ -76,6 +76,7 @@ class Task(ABC):
         tier_params: parameters of the task that go with a tier, for example a smaller width.
         Params: a frozen dataclass of the task's own parameters.
         stand_in: True where generated data can take the place of the data set.
+        shared_samples: how many test samples of the data set, as it is published, are training samples too.
         reads_steps: True where the model reads ``[samples, steps]`` step by step, each at the same cost.
     """
 
@@ -89,6 +90,7 @@ class Task(ABC):
     tier_params: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     Params: ClassVar[type] = NoParams
     stand_in: ClassVar[bool] = True
+    shared_samples: ClassVar[int] = 0
     reads_steps: ClassVar[bool] = False
 
     def __init__(self, recipe: Recipe, params: Any = None) -> None:

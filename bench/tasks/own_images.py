@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from bench.data.image_shape import Images
 from bench.data.statistics import statistics_of
 from bench.errors import BenchError
 from bench.models.initialise import initialise
+from bench.tasks.base import Recipe
 from bench.tasks.images import ImageTask, normalise
 
 __all__ = ["Images", "OwnImages"]
@@ -30,6 +31,14 @@ class OwnImages(ImageTask):
 
     images: ClassVar[Images]
     _statistics: Statistics | None = None
+
+    def __init__(self, recipe: Recipe, params: Any = None) -> None:
+        if not isinstance(getattr(self, "images", None), Images):
+            raise BenchError(
+                f"the task {self.name!r} does not say which images it reads; expected: what the import of its data set"
+                " says in its last line, for example images = Images(10, 1, 28, 28)"
+            )
+        super().__init__(recipe, params)
 
     def data(self, source: str) -> Dataset:
         if source == "real":
