@@ -16,17 +16,24 @@ from bench.errors import BenchError, choices
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(metavar="METHOD", help="Methods to check; all of them, or those of --plugin, if left out."),
+    typer.Argument(
+        metavar="NAME", help="Methods and tasks to check; if left out those of --plugin, or without one all methods."
+    ),
 ]
 Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", **PATH, help="A Python file of methods, tasks or figures; may be given repeatedly."),
 ]
 Tasks = Annotated[
-    list[str] | None, typer.Option("--task", help="Only on this task; may be given repeatedly. Left out: one a kind.")
+    list[str] | None,
+    typer.Option(
+        "--task",
+        help="Only this task, of the file or to check methods on; may be given repeatedly. Left out: one a kind.",
+    ),
 ]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="name=value: a parameter of the method; may be given repeatedly.")
+    list[str] | None,
+    typer.Option("--set", help="name=value: a parameter of the method or task; may be given repeatedly."),
 ]
 
 
@@ -38,26 +45,35 @@ class Family(StrEnum):
     plain = "plain"
 
 
-def check(method: Names = None, plugin: Plugins = None, task: Tasks = None, set_: Settings = None) -> None:
-    """Check that methods keep what every method promises, on tiny federations of stand-in data.
+def check(name: Names = None, plugin: Plugins = None, task: Tasks = None, set_: Settings = None) -> None:
+    """Check that methods and tasks keep what each of them promises, on tiny federations.
 
-    Ends with code 0 if they do, 1 if a check fails, 2 if a method cannot be read.
+    Methods are checked on stand-in data of a task of each kind, tasks on their own data with the full model. Ends with
+    code 0 if they do, 1 if a check fails, 2 if a method or task cannot be read.
     """
-    from bench.conformance import TASKS, Subject
+    from bench.conformance import TASKS, Subject, TaskSubject
     from bench.conformance.apart import Checker
-    from bench.conformance.report import show
+    from bench.conformance.report import show, show_task
 
     plugins, tasks, out = plugin or [], tuple(dict.fromkeys(task or TASKS)), Console()
-    names = list(dict.fromkeys(method or _names(plugins)))
-    given = {name: _parameters(set_ or [], tasks[0], name, plugins) for name in names}
-    for name in names:
+    methods, own_tasks = _named(name, plugins) if name else _of_files(plugins, task)
+    given = {method: _parameters(set_ or [], tasks[0], method, plugins) for method in methods}
+    shaped = {own: _parameters(set_ or [], own, "fedavg", plugins, "model") for own in own_tasks}
+    for method in methods:
         for known in tasks:
-            Subject(name, known, plugins, given[name])  # what is wrong is said before anything is run
+            Subject(method, known, plugins, given[method])  # what is wrong is said before anything is run
+    for own in own_tasks:
+        TaskSubject(own, plugins, shaped[own])
     passed, checker = True, Checker(tuple(plugins), tasks)
     with contextlib.closing(checker):
-        for name in names:
-            with out.status(f"checking {escape(name)}"):
-                report = checker.check(name, given[name])
+        for own in own_tasks:
+            with out.status(f"checking {escape(own)}"):
+                of_task = checker.check_task(own, shaped[own])
+            show_task(of_task, out)
+            passed = passed and not of_task.failures
+        for method in methods:
+            with out.status(f"checking {escape(method)}"):
+                report = checker.check(method, given[method])
             show(report, out)
             passed = passed and not report.failures
     raise typer.Exit(0 if passed else 1)
@@ -119,19 +135,54 @@ def _own_folders(kind: str) -> set[Path]:
     return {Path(path).resolve() for path in paths[kind]}
 
 
-def _names(plugins: list[Path]) -> list[str]:
-    """Return the methods of the files that the user named, or all methods."""
+def _named(names: list[str], plugins: list[Path]) -> tuple[list[str], list[str]]:
+    """Return which of the names are methods, and which are tasks; what is neither is taken for a method."""
+    from bench.plugins import registry
+
+    registry.check(plugins)
+    methods, tasks = registry.methods(plugins), registry.tasks(plugins)
+    for name in names:
+        if name not in methods and name not in tasks:
+            usable = sorted(entry.name for entry in methods.values() if entry.kind)
+            raise BenchError(
+                f"unknown method {name!r}, and no task; {choices(name, [*usable, *sorted(tasks)])}; a file of yours is "
+                "named by --plugin"
+            )
+    once = list(dict.fromkeys(names))
+    return [name for name in once if name in methods], [name for name in once if name not in methods]
+
+
+def _of_files(plugins: list[Path], only: list[str] | None) -> tuple[list[str], list[str]]:
+    """Return the methods and tasks of the files that the user named, or all methods where there are none.
+
+    Args:
+        plugins: the files.
+        only: the names of tasks to which the user keeps; None for all.
+    """
     from bench.plugins import registry
 
     files = {path.resolve() for path in plugins}
     found = registry.methods(plugins).values()
-    return sorted(entry.name for entry in found if not plugins or entry.source.resolve() in files)
+    methods = sorted(entry.name for entry in found if not plugins or entry.source.resolve() in files)
+    own = sorted(entry.name for entry in registry.tasks(plugins).values() if entry.source.resolve() in files)
+    tasks = [name for name in own if only is None or name in only]
+    for name in only or []:
+        registry.task(name, plugins)  # a BenchError where there is none
+    if plugins and not methods and not tasks:
+        registry.check(plugins)
+        held = f"its tasks are {', '.join(map(repr, own))}" if own else "it has no method and no task"
+        raise BenchError(f"{', '.join(map(str, plugins))}: {held}, so that there is nothing to check")
+    return methods, tasks
 
 
-def _parameters(words: list[str], task: str, method: str, plugins: list[Path]) -> dict[str, Any]:
+def _parameters(
+    words: list[str], task: str, method: str, plugins: list[Path], table: str = "parameters"
+) -> dict[str, Any]:
+    """Return what ``--set`` says of a method, or of a task (``table`` is then "model")."""
     from bench.config.settings import split_settings
 
     tables = split_settings(words, task, method, plugins)
-    if tables["model"] or tables["training"]:
-        raise BenchError(f"--set {' '.join(words)}: 'check' takes parameters of the method {method!r} alone")
-    return tables["parameters"]
+    if any(values for name, values in tables.items() if name != table):
+        whose = f"the method {method!r}" if table == "parameters" else f"the task {task!r}"
+        raise BenchError(f"--set {' '.join(words)}: 'check' takes parameters of {whose} alone")
+    return tables[table]

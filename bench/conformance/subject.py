@@ -22,6 +22,7 @@ from bench.federation.federation import Federation
 from bench.plugins import registry
 from bench.seeding import stream
 from bench.simulation.simulator import Simulation
+from bench.tasks.base import Task
 from bench.training.engine import Engine, InlineEngine
 
 TASKS: dict[str, dict[str, Any]] = {
@@ -157,7 +158,7 @@ class Subject:
             "parameters": self.parameters,
             "model": models.get(self.task, {}),
         }
-        cell = make_cell(_cell_values(self.task) | values, "check", self.plugins)
+        cell = make_cell(_cell_values(self.task, self.plugins) | values, "check", self.plugins)
         return Federation.build(cell, self.plugins, device)
 
     def measured_federation(self) -> Federation:
@@ -217,13 +218,20 @@ def simulate(
 @functools.cache
 def fedavg(task: str, plugins: tuple[Path, ...] = ()) -> dict[str, Tensor]:
     """Return the parameters of the server model after FedAvg's run on the same federation."""
-    values = _cell_values(task) | {"method": "fedavg"}
+    values = _cell_values(task, plugins) | {"method": "fedavg"}
     cell = make_cell(values, "check", plugins)
     return values_of(simulate(Federation.build(cell, plugins)).server.model)
 
 
-def _cell_values(task: str) -> dict[str, Any]:
-    return {"task": task, "partition": "iid", "model": TASKS.get(task, {}), "training": TRAINING}
+def tier_of(kind: type[Task]) -> str:
+    """Return the tier that is checked: "quick", or the first of a task that has none."""
+    return "quick" if "quick" in kind.tiers else next(iter(kind.tiers))
+
+
+def _cell_values(task: str, plugins: tuple[Path, ...]) -> dict[str, Any]:
+    kind = registry.task(task, plugins).kind
+    tiny = {"tier": tier_of(kind), "data": "stand-in" if kind.stand_in else "real"}
+    return {"task": task, "partition": "iid", "model": TASKS.get(task, {}), "training": TRAINING, **tiny}
 
 
 def _normal(like: Tensor, rng: np.random.Generator) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.cell import Cell
 from bench.config.cells import make_cell
 from bench.conformance.compare import Run
-from bench.conformance.subject import simulate
+from bench.conformance.subject import simulate, tier_of
 from bench.data.dataset import Dataset
 from bench.errors import BenchError
 from bench.federation.federation import Federation
@@ -52,8 +52,7 @@ class TaskSubject:
         self.task, self.plugins, self.model = task, tuple(plugins), dict(model or {})
         entry = registry.task(task, self.plugins)
         self.source, self.kind = entry.source, entry.kind
-        tiers = list(self.kind.tiers)
-        self.tier = "quick" if "quick" in tiers else tiers[0]
+        self.tier = tier_of(self.kind)
         self.cell_of(self.tier)
 
     def cell_of(self, tier: str, **values: Any) -> Cell:

@@ -135,12 +135,15 @@ def sentence(err: str) -> str:
 
 def check_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the kit check and train in this process where it would start others."""
-    from bench.conformance import Report, apart, check_method, runs
+    from bench.conformance import Report, TaskReport, apart, check_method, check_task, runs
     from bench.training.engine import InlineEngine
 
     class Here(apart.Checker):
         def check(self, method: str, parameters: Any = None) -> Report:
             return check_method(method, self.plugins, self.tasks, parameters)
+
+        def check_task(self, task: str, model: Any = None) -> TaskReport:
+            return check_task(task, self.plugins, model)
 
     monkeypatch.setattr(runs, "open_engine", lambda federation, plugins, workers: InlineEngine(federation))
     monkeypatch.setattr(apart, "Checker", Here)
