@@ -99,7 +99,7 @@ def new(
     by_file = "" if source.resolve().parent in _own_folders(kind) else f" --plugin {source}"
     commands = {
         "method": [f"check {name}{by_file}", f"run --task cnn-femnist --method {name} --keep 0.5{by_file}"],
-        "task": [f"list tasks {name}{by_file}", f"run --task {name} --method prism --keep 0.5{by_file}"],
+        "task": [f"check {name}{by_file}", f"run --task {name} --method prism --keep 0.5{by_file}"],
         "figure": [f"plot sweeps/quick.toml --figures {name}{by_file}"],
     }[kind]
     yours = {"method": "rule", "task": "data and model", "figure": "drawing"}[kind]
