@@ -35,12 +35,18 @@ def records(sweep: Sweep, store: Store, plugins: Iterable[Path] = ()) -> list[Re
     """Return what is known of each cell of a sweep, in its order."""
     plugins = tuple(plugins)
     codes = {of: code_of(cell, plugins) for of, cell in {_code(cell): cell for cell in sweep.cells}.items()}
-    return [store.record(cell, codes[_code(cell)], data_of(cell, plugins)) for cell in sweep.cells]
+    data = {of: data_of(cell, plugins) for of, cell in {_data(cell): cell for cell in sweep.cells}.items()}
+    return [store.record(cell, codes[_code(cell)], data[_data(cell)]) for cell in sweep.cells]
 
 
 def _code(cell: Cell) -> tuple[str, ...]:
     """Return what cells of the same code have in common."""
     return cell.task, cell.method, cell.diagnostics
+
+
+def _data(cell: Cell) -> tuple[str, ...]:
+    """Return what cells have in common that read the same data."""
+    return cell.task, cell.data, cell.tier, repr(cell.training), repr(cell.model)
 
 
 def counts(known: Iterable[Record]) -> dict[str, int]:

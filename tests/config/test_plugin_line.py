@@ -18,6 +18,7 @@ from bench.tuning.tuned_file import Choice, write_tuned
 ONE = '[[cells]]\nmethod = "fedavg"\n'
 TASK = "from bench.tasks.cnn_femnist import CNNFemnist\nclass Mine(CNNFemnist):\n    {body}\n"
 DARKER = """
+from bench.figure_spec import FigureSpec
 from bench.tasks.cnn_femnist import CNNFemnist
 from my_scale import SCALE
 
@@ -25,6 +26,16 @@ from my_scale import SCALE
 class Mine(CNNFemnist):
     def prepare(self, inputs):
         return super().prepare(inputs) * SCALE
+
+
+def draw(tables, options):
+    from matplotlib.figure import Figure
+    figure = Figure()
+    figure.subplots().plot(tables["rounds"]["round"], tables["rounds"]["test_acc"])
+    return [("mine", figure)]
+
+
+SPEC = FigureSpec("mine", "a test", ("rounds",), draw)
 """
 STUDY = """
     plugins = ["mine.py"]
@@ -105,13 +116,17 @@ def test_a_sweep_over_a_users_task_runs_in_processes_and_every_command_knows_it(
     command = CommandLine(monkeypatch, capsys)
     write(tmp_path / "my_scale.py", "SCALE = 0.5\n")
     file = write(tmp_path / "mine.py", DARKER)
-    text = 'plugins = ["mine.py"]\nfigures = []\n' + COMMON.replace(CNN, "mine") + ONE + "training = { rounds = 1 }\n"
-    path = write(tmp_path / "tiny.toml", text)
+    head = 'plugins = ["mine.py"]\nfigures = ["gap"]\n'
+    path = write(tmp_path / "tiny.toml", head + COMMON.replace(CNN, "mine") + ONE + "training = { rounds = 1 }\n")
     assert "would run mine-fedavg" in command("sweep", path, "--dry-run").out
     assert command("sweep", path).code == 0
     assert "1 done" in command("status", path).out and "nothing to delete" in command("gc", path).out
-    settings = {"method": "fedavg", **TRAINING, "rounds": 1, "inline": True}
-    mine, other = (bench.run(task=task, plugin=[file], **settings)["train_loss"].iloc[-1] for task in ("mine", CNN))
-    assert bench.load("results/tiny")["rounds"]["train_loss"].iloc[-1] == mine != other
+    alone = bench.run(task="mine", method="fedavg", plugin=[file], **{**TRAINING, "rounds": 1}, inline=True)
+    assert bench.load("results/tiny")["rounds"]["train_loss"].iloc[-1] == alone["train_loss"].iloc[-1]
+    refused = command.refused("plot", path, "--figures", "levels,mnie")
+    assert refused.startswith("--figures: unknown figure 'mnie'; allowed: ") and "did you mean 'mine'?" in refused
+    figures = tmp_path / "results" / "tiny" / "figures"
+    assert list(figures.glob("*")) == [] and command("plot", path, "--figures", "mine").code == 0
+    assert sorted(file.name for file in figures.iterdir()) == ["mine-mine.pdf", "mine-mine.png"]
     write(tmp_path / "my_scale.py", "SCALE = 0.25\n")
     assert "1 stale" in command("status", path).out

@@ -224,19 +224,6 @@ def test_the_listing_shows_figures_of_plugins(tmp_path: Path, command: CommandLi
     assert shown.code == 0 and "lines of a test" in shown.out and "broken" in shown.out and "SyntaxError" in shown.out
 
 
-def test_plot_draws_the_figures_that_are_asked_for(tmp_path: Path, command: CommandLine) -> None:
-    path = figure_file(tmp_path)
-    cells = "[common.model]\nvariant = 'released'\n[[cells]]\nmethod = 'fedavg'\ntraining = { rounds = 1 }\n"
-    sweep = sweep_of(tmp_path, cells, f'plugins = ["{path.name}"]\nfigures = ["gap"]\n')
-    assert command("sweep", sweep, "--engine", "inline").code == 0
-    folder = tmp_path / "results" / "tiny" / "figures"
-    assert list(folder.glob("mine*")) == []
-    refused = command.refused("plot", sweep, "--figures", "levels,mnie")
-    assert refused.startswith("--figures: unknown figure 'mnie'; allowed: ") and "did you mean 'mine'?" in refused
-    assert command("plot", sweep, "--figures", "mine").code == 0
-    assert sorted(file.name for file in folder.iterdir()) == ["mine-all.pdf", "mine-all.png"]
-
-
 def test_the_documented_figure_is_drawn(tmp_path: Path, tables: dict[str, pd.DataFrame]) -> None:
     page = (Path(__file__).resolve().parents[2] / "docs" / "figures.md").read_text(encoding="utf-8")
     path = write(tmp_path / "mine.py", page.partition("```python\n")[2].partition("```")[0])
