@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from tiny import CNN, TRAINING, CommandLine, plugin, sweep_of, write
+from tiny import CNN, TRAINING, CommandLine, plugin, run_here, sweep_of, write
 
 import bench as package
 from bench.errors import BenchError
@@ -23,6 +23,7 @@ RUN = ("run", "--task", CNN, "--method", "mine", "--workers", 1, "--device", "cp
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> CommandLine:
     monkeypatch.chdir(tmp_path)
+    run_here(monkeypatch)
     return CommandLine(monkeypatch, capsys)
 
 

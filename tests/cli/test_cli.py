@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from patience import PATIENCE_S
-from tiny import CELLS, CNN, RESNET, TRAINING, CommandLine, cell_of, plugin, sentence, start, sweep_of, write
+from tiny import CELLS, CNN, RESNET, TRAINING, CommandLine, cell_of, plugin, run_here, sentence, start, sweep_of, write
 from typer.testing import CliRunner
 
 import methods
@@ -35,6 +35,11 @@ RUN = ("run", "--task", CNN, "--method", "orthdrop", "--keep", 0.5, "--workers",
 def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> CommandLine:
     monkeypatch.chdir(tmp_path)
     return CommandLine(monkeypatch, capsys)
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_here(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +152,7 @@ def test_run_leaves_a_result_and_goes_by_plugin(bench: CommandLine) -> None:
     assert (facts["status"], facts["cell"]["method"], facts["cell"]["keep"]) == ("done", "mine", 0.5)
 
 
+@pytest.mark.usefixtures("here")
 def test_run_of_mixed_keep_ratios(bench: CommandLine) -> None:
     result = bench(*RUN, "--keep", "0.25:0.5,0.75:0.5", "--alpha", 2, "--partition", "lda-prior")
     assert result.code == 0 and "orthdrop, keep 0.25:0.5,0.75:0.5, seed 0" in result.out
@@ -155,6 +161,7 @@ def test_run_of_mixed_keep_ratios(bench: CommandLine) -> None:
     assert facts["cell"]["partition"] == "lda-prior" and "concentration alpha times" in facts["alpha_convention"]
 
 
+@pytest.mark.usefixtures("here")
 def test_run_of_keep_ratios_that_are_drawn_anew(bench: CommandLine) -> None:
     result = bench(*RUN, "--keep", "b-c", "--capacity", "dynamic")
     assert result.code == 0 and "orthdrop, keep 0.25:0.5,0.5:0.5 dynamic, seed 0" in result.out
@@ -164,6 +171,7 @@ def test_run_of_keep_ratios_that_are_drawn_anew(bench: CommandLine) -> None:
     assert "did you mean 'dynamic'" in bench.refused(*RUN, "--keep", "b-c", "--capacity", "dynmic")
 
 
+@pytest.mark.usefixtures("here")
 def test_failed_run_ends_with_code_1_and_its_reason(bench: CommandLine) -> None:
     path = plugin(Path(), "bad", aggregate="raise ValueError('[/] no')")
     result = bench(*[{"orthdrop": "bad"}.get(str(word), word) for word in RUN], "--plugin", path)
@@ -341,7 +349,7 @@ def test_real_sweep_with_a_failing_plugin(tmp_path: Path) -> None:
     """One failed cell: exit code 1, its reason in the output, the other cell done, tables and figures of what is."""
     plugin(tmp_path, "bad", extract="raise ValueError('[/] no')")
     file = sweep_of(tmp_path, '[[cells]]\nmethod = ["bad", "orthdrop"]\nkeep = 0.5\n', "figures = []\n")
-    process = start(tmp_path, "sweep", file, "--plugin", "bad.py", "--device", "cpu", "--jobs", 1)
+    process = start(tmp_path, "sweep", file, "--plugin", "bad.py", "--device", "cpu", one_core=True)
     out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 1 and "Traceback" not in out + err
     assert "round 1: ValueError: [/] no" in out and "failed cells: 1" in out and "footprint of cnn-femnist, bad" in out
