@@ -63,6 +63,7 @@ def run(
     from bench.launch.running import run_cell
     from bench.numerics.runtime import device_named
     from bench.plugins import registry
+    from bench.plugins.asked import asked
     from bench.tasks.base import Recipe
     from bench.written import plain
 
@@ -83,8 +84,14 @@ def run(
     if not isinstance(workers, int) or isinstance(workers, bool) or workers < 1:
         raise BenchError(f"bench.run: workers = {workers!r} is not possible; allowed: a whole number from 1")
     place = device_named(device)
-    check_room(registry.task(cell.task, plugins).build(cell))
-    for line in (*slow_precisions([cell], place, plugins), *long_waits([cell], place, workers, plugins)):
+    of_task = registry.task(cell.task, plugins)
+    with asked(of_task):
+        check_room(of_task.build(cell))
+    for line in (
+        *registry.replaced(plugins),
+        *slow_precisions([cell], place, plugins),
+        *long_waits([cell], place, workers, plugins),
+    ):
         warnings.warn(line, stacklevel=2)
     if inline:
         outcome = run_cell(cell, plugins=plugins, device=place, workers=workers)

@@ -200,6 +200,7 @@ def run(
     from bench.launch.apart import Order, run_apart
     from bench.numerics import runtime
     from bench.numerics.runtime import cores, device_named
+    from bench.plugins import registry
     from bench.store.cells import Store
     from bench.store.leases import Leases
     from bench.store.wholeness import whole
@@ -216,7 +217,11 @@ def run(
     cell = make_cell(values, "command line", plugins)
     place, workers = device_named(device), workers or cores()
     check_possible([cell], place, plugins)
-    say(*slow_precisions([cell], place, plugins), *long_waits([cell], place, workers, plugins))
+    say(
+        *registry.replaced(plugins),
+        *slow_precisions([cell], place, plugins),
+        *long_waits([cell], place, workers, plugins),
+    )
     store = Store(results / "runs")
     store.prepare()
     title = f"{cell.task}, {cell.label}" if cell.capacities else f"{cell.task}, {cell.label}, keep ratio {cell.keep:g}"

@@ -14,13 +14,16 @@ from bench.figures.files import save_figure
 from bench.figures.partition import draw_partition
 from bench.figures.style import use_style
 from bench.plugins import registry
+from bench.plugins.asked import asked
 
 
 def draw(cell: Cell, folder: Path, plugins: Iterable[Path] = ()) -> tuple[str, list[Path]]:
     """Draw who holds what in a cell's federation and return its skew in words, and the files."""
-    task = registry.task(cell.task, plugins).build(cell)
-    dataset = task.data(cell.data)
-    partition = partition_of(cell, task, dataset)
+    entry = registry.task(cell.task, plugins)
+    with asked(entry):
+        task = entry.build(cell)
+        dataset = task.data(cell.data)
+        partition = partition_of(cell, task, dataset)
     spread = cell.partition if partition.alpha is None else f"{cell.partition}, alpha {partition.alpha:g}"
     labels = np.asarray(dataset.train.labels)
     title = f"{dataset.title}, seed {cell.seed}"

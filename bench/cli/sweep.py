@@ -120,11 +120,13 @@ def sweep(
     from bench.config.possible import check_possible, slow_precisions
     from bench.launch.interruption import Interruption
     from bench.numerics.runtime import cores
+    from bench.plugins import registry
     from bench.terminal.display import SweepDisplay
 
     failed = 0 if retry_failed else sweeps.counts(known).get("failed", 0)
     if cells:
         check_possible(cells, place, plugins)
+        say(*registry.replaced(plugins))
         if engine is not Engine.ray:  # whose nodes have processors of their own
             say(*slow_precisions(cells, place, plugins), *long_waits(cells, place, cores(), plugins))
         store.prepare()

@@ -60,6 +60,7 @@ def tune(
     from bench.config.possible import check_possible, slow_precisions
     from bench.launch.interruption import Interruption
     from bench.numerics.runtime import cores, device_named
+    from bench.plugins import registry
     from bench.tuning.crew import run_searches
     from bench.tuning.display import TuneDisplay
     from bench.tuning.held_out import few_lines, held_out
@@ -81,7 +82,7 @@ def tune(
     papers = [search.cell(search.paper, seed, share, plugins) for search in study.searches]
     check_possible(papers, place, plugins)
     waits = long_waits(papers * study.budget.trials, place, parallel, plugins)
-    say(*slow_precisions(papers, place, plugins), *waits)
+    say(*registry.replaced(plugins), *slow_precisions(papers, place, plugins), *waits)
     before = ended(trials_of(study, folder, storage, plugins))
     total = study.budget.trials * len(study.searches)
     spent = f"{several(len(study.searches), 'method')} of {several(study.budget.trials, 'trial')} each"

@@ -16,6 +16,7 @@ from bench.federation.holdout import hold_out
 from bench.numerics.limits import check_memory
 from bench.numerics.precision import check_precision, emulation
 from bench.plugins import registry
+from bench.plugins.asked import asked
 from bench.tasks.base import Task
 
 OF_THE_DATA = ("standin_train", "standin_test")
@@ -45,16 +46,16 @@ def check_possible(cells: Iterable[Cell], device: str, plugins: Iterable[Path] =
     tasks = registry.tasks(plugins)
     for cell in cells:
         if "cohort_rounds" in cell.training:
-            with at(f"cell {cell.folder}"):
+            with at(f"cell {cell.folder}"), asked(tasks[cell.task]):
                 method = registry.method(cell.method, plugins).build(cell)
                 rounds_of_a_cohort(tasks[cell.task].build(cell), method)
-        asked = _asked(cell, tasks[cell.task])
-        other = unlike.setdefault(asked, cell)
+        wanted = _asked(cell, tasks[cell.task])
+        other = unlike.setdefault(wanted, cell)
         if (cell.alpha or math.inf) < (other.alpha or math.inf):
-            unlike[asked] = cell
+            unlike[wanted] = cell
     for cell in unlike.values():
-        task = tasks[cell.task].build(cell)
-        with at(f"cell {cell.folder}"):
+        with at(f"cell {cell.folder}"), asked(tasks[cell.task]):
+            task = tasks[cell.task].build(cell)
             check_precision(task.recipe.precision, device)
             check_room(task)
             partition = partition_of(cell, task, task.data(cell.data))

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 from bench.api import Client, Cohort, Method, Selection, Server, Skip, Update
 from bench.config.cells import make_cell
+from bench.config.possible import check_room
 from bench.conformance.compare import Run, values_of
 from bench.conformance.outcome import Failure
 from bench.conformance.randomness import disturbed, global_states
 from bench.federation.federation import Federation
 from bench.plugins import registry
+from bench.plugins.asked import asked
 from bench.seeding import stream
 from bench.simulation.simulator import Simulation
 from bench.tasks.base import Task
@@ -123,7 +125,7 @@ class Subject:
         spawns: also look at worker processes, which take seconds to start.
 
     Raises:
-        BenchError: there is no such method or task, or a parameter is not possible.
+        BenchError: there is no such method or task, the task has no model or data, or a parameter is not possible.
     """
 
     def __init__(
@@ -139,7 +141,8 @@ class Subject:
         entry = registry.method(method, self.plugins)
         assert entry.kind is not None
         self.source, self.needs_full_clients = entry.source, entry.kind.needs_full_clients
-        self.federation()
+        with asked(registry.task(task, self.plugins)):  # what a task does wrong is not the method's
+            check_room(self.federation().task)
 
     def federation(
         self,

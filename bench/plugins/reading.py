@@ -17,6 +17,7 @@ from bench.api import Method
 from bench.errors import BenchError, words_of
 from bench.figure_spec import FigureSpec
 from bench.plugins import beside, faults
+from bench.plugins.living import living
 from bench.tasks.base import Task
 
 NOTHING = (
@@ -126,7 +127,8 @@ def _import(module_name: str, path: Path) -> ModuleType:
     # Registered before it runs, so that dataclasses and pickled sub-models find their module by name.
     sys.modules[module_name] = module
     try:
-        spec.loader.exec_module(module)
+        with living():
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[module_name]
         raise

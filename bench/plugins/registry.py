@@ -122,6 +122,21 @@ def broken_figures(plugins: Iterable[Path] = ()) -> list[Broken]:
     return _broken([*_of_packages("figure"), *files_of(plugins)])
 
 
+def replaced(plugins: Iterable[Path]) -> list[str]:
+    """Return a line for each method and task that is a user's file's and not the one of that name that is built in."""
+    lines = []
+    for word, built_in in (("method", methods()), ("task", tasks())):
+        named = {
+            kind.name: file for file in files_of(plugins) for kind in (file.methods if word == "method" else file.tasks)
+        }
+        lines += [
+            f"{word} {name!r} is that of {file.source}, not the built-in one"
+            for name, file in named.items()
+            if name in built_in
+        ]
+    return lines
+
+
 def check(plugins: Iterable[Path]) -> None:
     """Refuse files that the user named and that cannot be used; a BenchError says which and why."""
     for file in files_of(plugins):
