@@ -221,6 +221,7 @@ def test_failed_run_ends_with_code_1_and_its_reason(bench: CommandLine) -> None:
         (["--set", "rounds=two"], ["rounds = 'two'", "a whole number"]),
         (["--set", "drop_last=1"], ["drop_last = 1 ", "true or false"]),
         (["--set", "cohort=5"], ["cohort = 5 ", "clients = 4"]),
+        (["--set", "standin_train=10"], ["standin_train = 10 is not", "allowed: a whole number from 300, since"]),
         (["--set", "samples_per_client=400", "--partition", "iid"], ["need 1600 samples", "has 400"]),
         (["--device", "gpu"], ["--device 'gpu'", "'cuda'"]),
         (["--device", "cuda"], ["--device 'cuda' is not on this machine", "cpu"]),

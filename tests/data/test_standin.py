@@ -109,11 +109,12 @@ def test_without_a_writable_cache_the_arrays_stay_in_memory(
     ("name", "options", "sentence"),
     [
         ("cifar", {}, "none for 'cifar'; allowed: 'cifar10', 'femnist', 'imdb'; did you mean 'cifar10'"),
-        ("cifar10", {"train": 0}, "train=0 is not possible"),
+        ("cifar10", {"train": 0}, "standin_train = 0 is not possible; allowed: a whole number from 1$"),
+        ("cifar10", {"test": 0}, "standin_test = 0 is not possible"),
         ("cifar10", {"length": 5}, "unknown shape parameter 'length'; none is allowed"),
         ("femnist", {"writer": 5}, "allowed: 'writers'; did you mean 'writers'"),
-        ("femnist", {"writers": 101}, "writers=101 is not possible; allowed: up to train=100"),
-        ("imdb", {"length": 0}, "length=0 is not possible"),
+        ("femnist", {}, "standin_train = 100 is not possible; allowed: a whole number from 300, since each of its 300 w"),
+        ("imdb", {"length": 0}, "length = 0 is not possible"),
     ],
 )
 def test_impossible_requests_are_refused(name: str, options: dict[str, int], sentence: str) -> None:

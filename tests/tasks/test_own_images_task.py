@@ -137,7 +137,7 @@ def test_stand_in_data_have_the_shape_of_the_set_and_depend_on_the_seed_alone(im
     for path in (tmp_path / "cache" / "standin").glob("*/*"):
         path.unlink()
     assert load_like("pets", images, 300, 200).fingerprint == dataset.fingerprint
-    with pytest.raises(BenchError, match=r"stand-in data for 'pets': train=\d is not possible"):
+    with pytest.raises(BenchError, match=r"stand-in data 'pets': standin_train = \d is not possible; allowed"):
         load_like("pets", images, max(images.users - 1, 0), 5)
 
 

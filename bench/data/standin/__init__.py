@@ -80,9 +80,7 @@ def load_like(name: str, images: Images, train: int, test: int, seed: int = 0) -
     Raises:
         BenchError: a size below 1, more users than training samples, or more samples than this machine has room for.
     """
-    for part, value, least in (("train", train, max(images.users, 1)), ("test", test, 1)):
-        if value < least:
-            raise BenchError(f"stand-in data for {name!r}: {part}={value} is not possible; allowed: {least} or more")
+    _check_sizes(name, train, test, images.users, "users")
     shape = "x".join(map(str, (images.classes, images.channels, *images.size, images.users)))
     key = f"standin/{name}-like-{shape}-{train}-{test}-seed{seed}-v{GENERATOR}"
     size = (train + test) * (images.channels * images.height * images.width + 8)
@@ -139,14 +137,21 @@ def _complete_shape(name: str, train: int, test: int, shape: Mapping[str, int]) 
             allowed = choices(key, usual) if usual else "none is allowed here"
             raise BenchError(f"stand-in data {name!r}: unknown shape parameter {key!r}; {allowed}")
     sizes = {**usual, **shape}
-    for key, value in {"train": train, "test": test, **sizes}.items():
+    for key, value in sizes.items():
         if value < 1:
-            raise BenchError(f"stand-in data {name!r}: {key}={value} is not possible; allowed: 1 or more")
-    if sizes.get("writers", 0) > train:
-        raise BenchError(
-            f"stand-in data {name!r}: writers={sizes['writers']} is not possible; allowed: up to train={train}"
-        )
+            raise BenchError(f"stand-in data {name!r}: {key} = {value} is not possible; allowed: a whole number from 1")
+    _check_sizes(name, train, test, sizes.get("writers", 0), "writers")
     return sizes
+
+
+def _check_sizes(name: str, train: int, test: int, people: int, noun: str) -> None:
+    """Refuse splits that are too small, by the names that the settings of a task have for them."""
+    for setting, value, least in (("standin_train", train, max(people, 1)), ("standin_test", test, 1)):
+        if value < least:
+            why = f", since each of its {people} {noun} has a sample" if least > 1 else ""
+            raise BenchError(
+                f"stand-in data {name!r}: {setting} = {value} is not possible; allowed: a whole number from {least}{why}"
+            )
 
 
 def _generate(name: str, train: int, test: int, seed: int, sizes: Mapping[str, int]) -> tuple[Split, Split]:
