@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.errors import BenchError
+from bench.errors import BenchError, at
 
 DIGITS = 12
 """Significant digits that count of a number: 0.3 and 0.30000000000000004 are the same cell."""
@@ -32,10 +32,10 @@ def number_in(text: str) -> float | None:
 
 
 def whole_in(text: str) -> int | None:
-    """Return the whole number that a text is; None where it is none, or of more than 64 bits."""
+    """Return the whole number that a text is; None where it is none, or beyond 64 bits with a sign."""
     if not WHOLE.fullmatch(text) or len(text) > len(str(LARGEST_WHOLE)) + 1:
         return None
-    return int(text)
+    return int(text) if abs(int(text)) <= LARGEST_WHOLE else None
 
 
 def rounded(value: float) -> float:
@@ -62,9 +62,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, Mapping):
-        return {plain(name): plain(item) for name, item in value.items()}
+        return {plain(name): _named(name, item) for name, item in value.items()}
     if isinstance(value, int) and value.bit_length() > 64:
         raise BenchError(f"a whole number of {value.bit_length():,} bits is not possible; allowed: 64 bits at most")
     if isinstance(value, list | tuple):
         return type(value)(map(plain, value)) if type(value) in (list, tuple) else value
     return value
+
+
+def _named(name: Any, item: Any) -> Any:
+    """Return a value of a table in Python's own types; a mistake in it is said with its name."""
+    with at(str(name)):
+        return plain(item)

@@ -61,6 +61,48 @@ def test_a_home_that_is_not_there_is_a_sentence(bench: CommandLine, monkeypatch:
     assert "BENCH_DATA, the folder of data: ~nobody" in bench.refused("data", "verify", "femnist")
 
 
+TAKES_SWEEP = ("sweep", "status", "plot", "gc")
+
+
+@pytest.fixture
+def files(bench: CommandLine) -> Path:
+    """A folder with a project, a sweep and a study, and another sweep and study in the folders for them."""
+    study = 'trials = 2\n[common]\ntask = "cnn-femnist"\n[methods.prism]\n'
+    Path("sweeps/studies").mkdir(parents=True)
+    for folder, name in ((Path(), "mine"), (Path("sweeps"), "theirs")):
+        sweep_of(folder, name=name)
+    write(Path("my-study.toml"), study)
+    write(Path("sweeps/studies/their-study.toml"), study)
+    write(Path("pyproject.toml"), "[project]\nname = 'mine'\n")
+    write(Path("broken.toml"), "[")
+    return Path()
+
+
+@pytest.mark.parametrize("command", [*TAKES_SWEEP, "tune"])
+def test_a_missing_file_or_a_folder_is_said_with_the_files_that_there_are(
+    bench: CommandLine, files: Path, command: str
+) -> None:
+    near = (
+        "'my-study.toml', 'sweeps/studies/their-study.toml'"
+        if command == "tune"
+        else "'mine.toml', 'sweeps/theirs.toml'"
+    )
+    said = bench.refused(command, "missing.toml")
+    assert f"missing.toml: the {'study' if command == 'tune' else 'sweep'} file cannot be read (No such file" in said
+    assert f"; allowed: {near}" in said and "pyproject" not in said
+    of_folder = "'sweeps/studies/their-study.toml'" if command == "tune" else "'sweeps/theirs.toml'"
+    said = bench.refused(command, "sweeps")
+    assert said.startswith("sweeps: ") and said.endswith(f"cannot be read (it is a folder); allowed: {of_folder}")
+
+
+@pytest.mark.parametrize("command", [*TAKES_SWEEP, "tune"])
+def test_a_study_is_no_sweep_and_a_sweep_no_study(bench: CommandLine, files: Path, command: str) -> None:
+    if command == "tune":
+        assert bench.refused("tune", "mine.toml") == "mine.toml: this is a sweep: use 'bench sweep'"
+    else:
+        assert bench.refused(command, "my-study.toml") == "my-study.toml: this is a study: use 'bench tune'"
+
+
 def test_marks_in_names_of_files_are_printed_as_they_are(bench: CommandLine) -> None:
     folder = Path("[red]a[/]b")
     folder.mkdir(parents=True)

@@ -19,7 +19,7 @@ from bench.errors import BenchError
 from bench.launch.running import run_cell
 from bench.launch.sweep import only, records, write_tables
 from bench.store.cells import Store
-from bench.toml_files import read_toml
+from bench.toml_files import STUDY, read_toml
 from bench.written import number_in, plain, rounded, whole_in
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -164,13 +164,13 @@ def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
     loop.symlink_to(loop)
     for path, words in (
         (Path("/dev/zero"), "a device or a pipe"),
-        (tmp_path, "Is a directory"),
+        (tmp_path, "it is a folder"),
         (tmp_path / f"{'a' * 300}.toml", "File name too long"),
         (loop, "symbolic links"),
         (tmp_path / "a\0b", "null"),
     ):
         with pytest.raises(BenchError, match=f"the study file cannot be read \\(.*{words}"):
-            read_toml(path, "study file")
+            read_toml(path, STUDY)
 
 
 def test_numbers_of_few_bits_are_what_they_were_written_as() -> None:

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from bench.errors import BenchError
+from bench.errors import BenchError, one_line
 from bench.files import expanded
-from bench.written import IN_WORDS, number_in, whole_in
+from bench.written import IN_WORDS, WHOLE, number_in, whole_in
 
 OK, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -35,13 +35,15 @@ out = Console()
 
 
 def whole(option: str, least: int | None = None) -> dict[str, Any]:
-    """Return how an option is read that is a whole number; a BenchError where it is none, or less than the least."""
-    allowed = "a whole number, as 12" if least is None else f"a whole number from {least}, as 12"
+    """Return how an option is read that is a whole number; a BenchError where it is none, too small or too large."""
+    start = "" if least is None else f" from {least}"
 
     def read(text: Any) -> int:
         number = text if isinstance(text, int) else whole_in(str(text))
         if number is None or (least is not None and number < least):
-            raise BenchError(f"{option} {text!r}: it is not possible; allowed: {allowed}")
+            shown, large = one_line(str(text), 60), WHOLE.fullmatch(str(text)) and number is None
+            bounds = f"{start} to 2**63 - 1" if large and start else " up to 2**63 - 1" if large else f"{start}, as 12"
+            raise BenchError(f"{option} {shown!r}: it is not possible; allowed: a whole number{bounds}")
         return number
 
     return {"parser": read, "metavar": "INTEGER"}

@@ -18,7 +18,7 @@ from bench.federation.partition import CONCENTRATED, CONVENTIONS, LARGEST_ALPHA,
 from bench.federation.profiles import KEEP_RATIO, read_profile
 from bench.plugins import registry
 from bench.tasks.base import Task
-from bench.toml_files import check_keys, read_toml
+from bench.toml_files import SWEEP, check_keys, read_toml
 from bench.written import LARGEST_WHOLE, LEAST_KEEP, plain, rounded
 
 DATA = ("stand-in", "real")
@@ -76,9 +76,9 @@ def read_sweep(path: Path, plugins: Iterable[Path] = ()) -> Sweep:
     keep ratio). ``plugins`` names files of methods, tasks and figures, relative to the sweep file.
 
     Raises:
-        BenchError: the file is missing, not TOML, or names something that does not exist.
+        BenchError: the file is missing, not TOML, a study, or names something that does not exist.
     """
-    values = read_toml(path, "sweep file")
+    values = read_toml(path, SWEEP)
     check_keys(values, ("title", "common", "cells", "figures", "last", "plugins"), str(path))
     grids = values.get("cells")
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):

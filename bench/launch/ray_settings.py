@@ -107,7 +107,7 @@ def _environment(path: Path) -> dict[str, Any]:
     import yaml
 
     with at("--runtime-env"):
-        text = read_text(path, "runtime environment")
+        text = read_text(path, "runtime environment", lambda: _files_beside(path))
     try:
         values = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError: a date that is none
@@ -115,6 +115,15 @@ def _environment(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise BenchError(f"--runtime-env {path}: it holds no table, for example working_dir: dist/package")
     return values
+
+
+def _files_beside(path: Path) -> list[Path]:
+    """Return the files beside a path, or in it where it is a folder, that could be runtime environments."""
+    try:
+        folder = path if path.is_dir() else path.parent
+        return sorted(file for pattern in ("*.yaml", "*.yml", "*.json") for file in folder.glob(pattern))
+    except (OSError, ValueError):  # a name that cannot be
+        return []
 
 
 def connect(settings: Settings) -> None:

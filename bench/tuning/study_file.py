@@ -12,7 +12,7 @@ from bench.config.plugin_line import plugins_of
 from bench.config.validation import checked
 from bench.errors import BenchError, choices
 from bench.parameters import parameter
-from bench.toml_files import check_keys, read_toml
+from bench.toml_files import STUDY, check_keys, read_toml
 from bench.tuning.pruning import PRUNERS, PrunerSettings
 from bench.tuning.sampler import SamplerSettings
 from bench.tuning.space import Search, make_search
@@ -72,9 +72,9 @@ def read_study(path: Path, plugins: Iterable[Path] = ()) -> Study:
     """Read a study file.
 
     Raises:
-        BenchError: the file is missing, not TOML, or says something impossible.
+        BenchError: the file is missing, not TOML, a sweep, or says something impossible.
     """
-    values = read_toml(path, "study file")
+    values = read_toml(path, STUDY)
     keys = ("title", "seeds", "report_seeds", "common", "methods", "sampler", "pruner", "plugins")
     budget_keys = tuple(field.name for field in fields(Budget))
     check_keys(values, (*keys, *budget_keys), str(path))

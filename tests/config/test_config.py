@@ -125,13 +125,15 @@ def test_wrong_sweep_file_is_one_sentence(tmp_path: Path, text: str, words: list
     assert [word for word in words if word not in said] == [], said
 
 
-def test_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     with pytest.raises(BenchError, match=r"nowhere.toml: the sweep file cannot be read \(No such file or directory\)$"):
         read_sweep(tmp_path / "nowhere.toml")
     near = sweep_of(tmp_path)
     with pytest.raises(BenchError, match=rf"did you mean '{near}'\?$"):
         read_sweep(tmp_path / "tinny.toml")
-    with pytest.raises(BenchError, match="Is a directory"):
+    with pytest.raises(BenchError, match=rf"cannot be read \(it is a folder\); allowed: '{near}'$"):
         read_sweep(tmp_path)
     with pytest.raises(BenchError, match="No such file"):
         read_sweep(tmp_path / "no" / "folder" / "here.toml")

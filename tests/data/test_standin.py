@@ -113,7 +113,11 @@ def test_without_a_writable_cache_the_arrays_stay_in_memory(
         ("cifar10", {"test": 0}, "standin_test = 0 is not possible"),
         ("cifar10", {"length": 5}, "unknown shape parameter 'length'; none is allowed"),
         ("femnist", {"writer": 5}, "allowed: 'writers'; did you mean 'writers'"),
-        ("femnist", {}, "standin_train = 100 is not possible; allowed: a whole number from 300, since each of its 300 w"),
+        (
+            "femnist",
+            {},
+            "standin_train = 100 is not possible; allowed: a whole number from 300, since each of its 300 w",
+        ),
         ("imdb", {"length": 0}, "length = 0 is not possible"),
     ],
 )

@@ -77,6 +77,14 @@ def test_wrong_runtime_environment(text: str | None, tmp_path: Path) -> None:
     assert "\n" not in str(refused.value)
 
 
+def test_a_missing_runtime_environment_is_said_with_those_that_there_are(tmp_path: Path) -> None:
+    for name in ("nodes.yaml", "pyproject.toml"):
+        (tmp_path / name).touch()
+    for path, why in ((tmp_path / "node.yaml", "No such file"), (tmp_path, "it is a folder")):
+        with pytest.raises(BenchError, match=rf"cannot be read \({why}.*\); allowed: '\S+nodes.yaml'(; did|$)"):
+            settings_of("auto", "", path, "auto")
+
+
 def test_a_node_with_other_code_refuses_in_one_sentence_that_names_both(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     from bench.launch.ray_task import Order, _Run, made_with

@@ -149,9 +149,8 @@ def _check_sizes(name: str, train: int, test: int, people: int, noun: str) -> No
     for setting, value, least in (("standin_train", train, max(people, 1)), ("standin_test", test, 1)):
         if value < least:
             why = f", since each of its {people} {noun} has a sample" if least > 1 else ""
-            raise BenchError(
-                f"stand-in data {name!r}: {setting} = {value} is not possible; allowed: a whole number from {least}{why}"
-            )
+            allowed = f"allowed: a whole number from {least}{why}"
+            raise BenchError(f"stand-in data {name!r}: {setting} = {value} is not possible; {allowed}")
 
 
 def _generate(name: str, train: int, test: int, seed: int, sizes: Mapping[str, int]) -> tuple[Split, Split]:
