@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 LONGEST = 600
 """Characters of a reason; of a longer message the middle is left out."""
@@ -59,6 +60,21 @@ def words_of(error: BaseException) -> str:
     if isinstance(error, BaseExceptionGroup):
         parts += [words_of(inner) for inner in error.exceptions]
     return f"{type(error).__name__}: {one_line(' '.join(parts)) or 'no message'}"
+
+
+def step_in(steps: Iterable[tuple[str, int, str]], files: Iterable[Path]) -> str:
+    """Return the deepest step that lies in one of some files, as " (name.py, line 3, in select)"; empty if none does.
+
+    Args:
+        steps: file, line and function of each step, outermost first.
+        files: those of whoever is to mend it.
+    """
+    own = {file.resolve() for file in files}
+    for file, line, function in reversed(list(steps)):
+        if Path(file).resolve() in own:
+            within = "" if function == "<module>" else f", in {function}"
+            return f" ({Path(file).name}, line {line}{within})"
+    return ""
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:

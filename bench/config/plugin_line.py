@@ -38,6 +38,8 @@ def _file(name: str, folder: Path) -> Path:
     try:
         if place.is_file():
             return place
+        if place.is_dir():
+            raise BenchError(f"{str(place)!r} is a folder; name the files in it")
         near = sorted(str(file.relative_to(folder)) for file in folder.glob("*.py")) if place.suffix == ".py" else []
     except (OSError, ValueError):  # a name that cannot be
         near = []

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import re
 import typing
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -81,12 +82,14 @@ def _name(one: Any) -> str:
 
 
 def _same_name(ones: Sequence[Any]) -> str:
-    if len({one.name for one in ones}) == len(ones):
+    times = Counter(one.name for one in ones)
+    same = [one for one in ones if times[one.name] > 1]
+    if not same:
         return ""
-    if all(inspect.isclass(one) for one in ones):
-        names = ", ".join(one.__name__ for one in ones)
+    if all(inspect.isclass(one) for one in same):
+        names = ", ".join(one.__name__ for one in same)
         return f"{names} have the same name; give each its own as the class attribute 'name'"
-    names = ", ".join(repr(one.name) for one in ones)
+    names = ", ".join(repr(one.name) for one in same)
     return f"its figures {names} have the same name; give each its own"
 
 

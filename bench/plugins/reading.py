@@ -8,13 +8,15 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
 from bench.api import Method
-from bench.errors import BenchError, words_of
+from bench.errors import BenchError, step_in, words_of
 from bench.figure_spec import FigureSpec
 from bench.plugins import beside, faults
 from bench.plugins.living import living
@@ -79,7 +81,7 @@ def read_module(module_name: str, path: Path, helpers: tuple[Path, ...] = (), st
     try:
         module = _import(module_name, path)
     except (Exception, SystemExit) as error:
-        return Found(path, reason=beside.without_scope(_one_line(error)))
+        return Found(path, reason=beside.without_scope(_one_line(error, (path, *helpers))))
     path = Path(module.__file__ or path)
     methods, tasks = _classes(module, Method), _classes(module, Task)
     figures = list({id(one): one for one in vars(module).values() if isinstance(one, FigureSpec)}.values())
@@ -115,7 +117,7 @@ def _import(module_name: str, path: Path) -> ModuleType:
     if not module_name.startswith("bench_plugin_"):
         return importlib.import_module(module_name)
     if not path.is_file():
-        raise BenchError("there is no such file")
+        raise BenchError("it is a folder; name the files in it" if path.is_dir() else "there is no such file")
     if importlib.util.spec_from_file_location(module_name, path) is None:
         raise BenchError("it is not a Python file")
     scope = beside.Scope(path.resolve().parent, _short_hash(path))
@@ -149,6 +151,11 @@ def _short_hash(path: Path) -> str:
     return hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
 
 
-def _one_line(error: BaseException) -> str:
-    place = f"line {error.lineno}: " if isinstance(error, SyntaxError) and error.lineno else ""
-    return place + words_of(error)
+def _one_line(error: BaseException, files: Iterable[Path] = ()) -> str:
+    """Return what an error says, and in which line of some files it was raised."""
+    if isinstance(error, BenchError):  # already a sentence
+        return str(error)
+    if isinstance(error, SyntaxError) and error.lineno:
+        return f"line {error.lineno}: {words_of(error)}"
+    steps = [(step.filename, step.lineno or 0, step.name) for step in traceback.extract_tb(error.__traceback__)]
+    return words_of(error) + step_in(steps, files)

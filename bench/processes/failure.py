@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.errors import message_of, one_line, words_of
+from bench.errors import message_of, one_line, step_in, words_of
 
 LESS_AT_ONCE = "fewer cells at once (--jobs), a smaller batch or a smaller model need less"
 CORRUPTED = ("free()", "malloc", "corrupt", "munmap_chunk", "realloc()", "stack smashing", "calloc")
@@ -86,11 +86,7 @@ def reason_of(error: BaseException, sources: Iterable[Path] = ()) -> str:
 
 def place_in(error: BaseException, sources: Iterable[Path]) -> str:
     """Return the deepest line of these files that was at work, as " (name.py, line 3, in select)"; empty if none."""
-    files = {path.resolve() for path in sources}
-    for file, line, function in reversed(frames_of(error)):
-        if Path(file).resolve() in files:
-            return f" ({Path(file).name}, line {line}, in {function})"
-    return ""
+    return step_in(frames_of(error), sources)
 
 
 def frames_of(error: BaseException) -> list[Frame]:

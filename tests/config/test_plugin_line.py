@@ -72,7 +72,7 @@ def test_files_are_found_from_the_sweep_files_folder_and_those_of_the_option_cou
         ("plugins = 3", ["plugins = 3 is not possible"]),
         ("plugins = [3]", ["plugins = [3] is not possible"]),
         ('plugins = ["mien.py"]', ["plugins: there is no file '", "mien.py'; allowed: 'mine.py'; did you mean"]),
-        ('plugins = ["."]', [", plugins: there is no file"]),
+        ('plugins = ["."]', [", plugins: '", "' is a folder; name the files in it"]),
         ('plugins = ["a\\u0000b.py"]', [", plugins: there is no file"]),
         ('plugins = ["~nobody-of-this-name/a.py"]', [", plugins: ~nobody", "no home folder"]),
         ('plugins = ["tiny.toml"]', [", plugins: plugin ", "it cannot be used", "it is not a Python file"]),

@@ -47,17 +47,25 @@ BROKEN = {
     "summary": (GOOD.format(body="summary = None"), "summary = None of Mine is not possible"),
     "deviations": (GOOD.format(body="deviations = (3,)"), "deviations of Mine are no list of words"),
     "syntax": ("def f(:\n", "line 1: SyntaxError"),
-    "missing": ("import not_there_at_all\n", "ModuleNotFoundError: No module named 'not_there_at_all'"),
-    "raises": ("raise ValueError('two\\nlines')\n", "ValueError: two"),
-    "silent": ("raise ValueError\n", "ValueError: no message"),
-    "leaves": ("import sys; sys.exit(3)\n", "SystemExit"),
+    "missing": (
+        "\nimport not_there_at_all\n",
+        "ModuleNotFoundError: No module named 'not_there_at_all' (missing.py, line 2)",
+    ),
+    "raises": ("raise ValueError('two\\nlines')\n", "ValueError: two; lines (raises.py, line 1)"),
+    "deeper": ("def f():\n    return 1 / 0\nf()\n", "ZeroDivisionError: division by zero (deeper.py, line 2, in f)"),
+    "silent": ("raise ValueError\n", "ValueError: no message (silent.py, line 1)"),
+    "leaves": ("\n\nimport sys; sys.exit(3)\n", "SystemExit: 3 (leaves.py, line 3)"),
+    "says": ("from bench.errors import BenchError\nraise BenchError('its x is 3')\n", "its x is 3"),
     "nothing": ("x = 1\n", "it defines no subclass of bench.api.Method"),
     "imports": ("from methods.fedavg import FedAvg\n", "it defines no subclass"),
     "half": (
         "from bench.api import Method\nclass Half(Method):\n    def select(self, server, cohort, streams): ...\n",
         "Half lacks aggregate, extract",
     ),
-    "twins": (GOOD.format(body="pass") + "class Other(FedAvg): pass\n", "Mine, Other have the same name"),
+    "twins": (
+        GOOD.format(body="pass") + "class Third(FedAvg): name = 'third'\nclass Other(FedAvg): pass\n",
+        "Mine, Other have the same name",
+    ),
     "plain": (GOOD.format(body="class Params: a = 1"), "Params of Mine is not a dataclass"),
     "needy": (
         "import dataclasses\n@dataclasses.dataclass\nclass P:\n    a: int\n" + GOOD.format(body="Params = P"),
@@ -99,8 +107,11 @@ def test_broken_plugin_is_a_row_and_a_sentence(tmp_path: Path, name: str) -> Non
 
 
 def test_plugin_that_is_not_there(tmp_path: Path) -> None:
-    for path in (tmp_path / "nowhere.py", tmp_path):
-        with pytest.raises(BenchError, match="there is no such file"):
+    for path, reason in (
+        (tmp_path / "nowhere.py", "there is no such file"),
+        (tmp_path, "it is a folder; name the files"),
+    ):
+        with pytest.raises(BenchError, match=f"it cannot be used: {reason}"):
             registry.method("fedavg", [path])
     text = write(tmp_path / "notes.txt", "x")
     with pytest.raises(BenchError, match="it is not a Python file"):

@@ -153,7 +153,7 @@ BROKEN = {
     "draws": ("from bench.figure_spec import FigureSpec\nSPEC = FigureSpec('a', 'b', (), 3)\n", "draw = 3 of Figure"),
     "described": ("from bench.figure_spec import FigureSpec\nSPEC = FigureSpec('a', 3, (), print)\n", "description ="),
     "twins": (
-        "from bench.figure_spec import FigureSpec\nA, B = (FigureSpec('a', 'b', (), print) for _ in 'ab')\n",
+        "from bench.figure_spec import FigureSpec\nA, B, C = (FigureSpec(name, 'b', (), print) for name in 'aca')\n",
         "its figures 'a', 'a' have the same name",
     ),
 }  # fmt: skip
