@@ -118,6 +118,8 @@ def _pictures(data: Any, place: str) -> tuple[np.ndarray, np.ndarray]:
             raise ValueError(f"{len(values)} pictures and labels of {labels.dtype} {list(labels.shape)}")
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise BenchError(f"{place}: not {PIXELS} numbers a picture in 'x' and whole labels in 'y' ({error})") from error
+    if np.isnan(values).any():
+        raise BenchError(f"{place}: nan among the grey values, 0 to 1 expected")
     if not np.all((values >= 0) & (values <= 1)):
         raise BenchError(f"{place}: grey values from {values.min()} to {values.max()}, 0 to 1 expected")
     if len(labels) and not 0 <= labels.min() <= labels.max() < CLASSES:

@@ -140,8 +140,10 @@ def _whole(place: str, array: np.ndarray, scaled: bool) -> np.ndarray:
     pixels = np.empty(array.shape, dtype=np.uint8)
     for start in range(0, len(array), ROWS):
         part = array[start : start + ROWS]
+        if part.dtype.kind == "f" and np.isnan(part).any():
+            raise BenchError(f"{place}: it holds nan, which is no pixel; allowed: {PIXELS}")
         low, high = part.min(), part.max()
-        if not (low >= 0 and high <= 255):  # which nan is not either
+        if low < 0 or high > 255:
             raise BenchError(f"{place}: values from {low} to {high}; allowed: {PIXELS}")
         whole = np.rint(part.astype(np.float64) * (255 if scaled else 1)).astype(np.uint8)
         unlike = (

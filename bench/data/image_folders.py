@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -138,10 +138,9 @@ def _check_folders(tree: Tree, places: dict[str, _Place]) -> None:
             if entry.name.startswith(".") or not entry.is_dir():
                 continue
             if parent / entry.name not in folders:
-                raise BenchError(
-                    f"{Path(entry.path)}: no pictures ({', '.join(ENDINGS)}) of the class {entry.name!r} in it; a"
-                    " folder that several links name is read once"
-                )
+                empty = f"{Path(entry.path)}: no pictures ({', '.join(ENDINGS)}) of the class {entry.name!r} in it"
+                linked = _is_linked(Path(entry.path), (tree.path / folder for folder in folders))
+                raise BenchError(empty + ("; a folder that several links name is read once" if linked else ""))
     for folder in sorted(folders):
         for entry in os.scandir(tree.path / folder):
             name = str(folder / entry.name)
@@ -151,6 +150,12 @@ def _check_folders(tree: Tree, places: dict[str, _Place]) -> None:
                 and not entry.name.startswith(".")
             ):
                 raise BenchError(f"{tree.place(name)}: it is no file, or a link that leads nowhere; a picture expected")
+
+
+def _is_linked(folder: Path, others: Iterable[Path]) -> bool:
+    """Return whether a folder is also known by another name, or holds links."""
+    links = folder.is_symlink() or any(entry.is_symlink() for entry in folder.iterdir())
+    return links or any(other.samefile(folder) for other in others)
 
 
 def _decoded(tree: Tree, places: dict[str, _Place], report: Report) -> tuple[np.ndarray, np.ndarray]:

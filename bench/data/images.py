@@ -10,6 +10,7 @@ import numpy as np
 
 from bench.data import tables
 from bench.data.labels import ClassNames
+from bench.data.pixels import no_picture
 from bench.errors import BenchError
 
 _IMAGE_COLUMNS = ("image", "img")
@@ -77,7 +78,7 @@ def decode(content: bytes, mode: str, size: int, place: str) -> np.ndarray:
     Raises:
         BenchError: it cannot be decoded or has another size; that is seen in its header, before any room is made.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(content)) as picture:
@@ -85,6 +86,8 @@ def decode(content: bytes, mode: str, size: int, place: str) -> np.ndarray:
             if (height, width) != (size, size):
                 raise BenchError(f"{place}: picture of {height} x {width} pixels, {size} x {size} expected")
             pixels: np.ndarray = np.asarray(picture.convert(mode))
+    except UnidentifiedImageError as error:
+        raise no_picture(content, place) from error
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise BenchError(f"{place}: the picture cannot be decoded ({error})") from error
     return pixels.reshape(size, size, -1).transpose(2, 0, 1)

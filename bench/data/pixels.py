@@ -29,7 +29,7 @@ def pixels_of(content: bytes, place: str) -> np.ndarray:
     Raises:
         BenchError: it cannot be decoded, is too large, has several frames, transparent pixels or more than 8 bits.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
@@ -39,9 +39,16 @@ def pixels_of(content: bytes, place: str) -> np.ndarray:
                 return _decoded(picture, place)
     except BenchError:
         raise
+    except UnidentifiedImageError as error:
+        raise no_picture(content, place) from error
     except Exception as error:  # the decoders of damaged files raise almost anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BenchError(f"{place}: the picture cannot be decoded ({reason[:200]})") from error
+
+
+def no_picture(content: bytes, place: str) -> BenchError:
+    """Return what is said of a file that is no picture at all."""
+    return BenchError(f"{place}: it is no picture" + ("" if content else ", the file is empty"))
 
 
 def _check_header(picture: Picture, content: bytes, place: str) -> None:

@@ -216,7 +216,7 @@ def test_labels_do_not_follow_the_order_of_folders(tmp_path: Path, pictures: np.
         ("train/frog/x.jpg", r"x.jpg: JPEG changes the pixels, lossless pictures \(PNG\) expected"),
         ("copy/train/frog/1.png", r"pictures of train are in 'copy/train', 'train', name the folder of one set"),
         ("train/frog/again.png", r"are the same picture, each one once expected"),
-        ("train/frog/empty.png", r"empty.png: the picture cannot be decoded"),
+        ("train/frog/empty.png", r"empty.png: it is no picture, the file is empty"),
     ],
 )
 def test_pictures_that_are_not_the_set(extra: str, problem: str, tmp_path: Path, pictures: np.ndarray) -> None:
@@ -333,8 +333,8 @@ def read_small(path: Path) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray
     ("cell", "problem"),
     [
         (None, "no picture"),
-        (b"", "cannot be decoded"),
-        (b"not a picture", "cannot be decoded"),
+        (b"", "it is no picture, the file is empty$"),
+        (b"not a picture", "it is no picture$"),
         (encode(np.zeros((3, 32, 32), np.uint8))[:60], "cannot be decoded"),
         (encode(np.zeros((3, 31, 32), np.uint8)), "31 x 32 pixels, 32 x 32 expected"),
     ],

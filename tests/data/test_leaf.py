@@ -203,7 +203,7 @@ def changed(key: str, value: Any) -> str:
         (changed("x", [[0.5] * 783] * 2), "writer 'w': not 784 numbers a picture"),
         (changed("x", [["a"] * 784] * 2), "writer 'w': not 784 numbers a picture"),
         (changed("x", [[255] * 784] * 2), r"grey values from 255.0 to 255.0, 0 to 1 expected"),
-        (changed("x", [[float("nan")] * 784] * 2), r"grey values from nan to nan"),
+        (changed("x", [[float("nan")] * 784] * 2), "nan among the grey values, 0 to 1 expected"),
     ],
 )
 def test_damaged_files_are_one_sentence(content: str, problem: str, tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "normalised": (arrays(PIXELS / 127.5 - 1), r"x_train: values from -1\.0 to \d"),
     "too large": (arrays(odd(256, np.int64)), r"x_train: values from 0 to 256; allowed"),
     "negative": (arrays(odd(-1, np.int16)), r"x_train: values from -1 to 255; allowed"),
-    "not a number": (arrays(odd(np.nan, np.float64)), "x_train: values from nan to nan"),
+    "not a number": (arrays(odd(np.nan, np.float64)), "x_train: it holds nan, which is no pixel; allowed: uint8"),
     "infinite": (arrays(odd(np.inf, np.float64)), r"x_train: values from 0\.0 to inf"),
     "complex": (arrays(PIXELS.astype(complex)), "x_train: values of the type complex128"),
     "flat": (arrays(PIXELS.reshape(12, -1)), r"x_train: an array of 9 x 60; images x height x width expected"),
