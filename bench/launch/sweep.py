@@ -32,7 +32,8 @@ Hire = Callable[[Store, tuple[Path, ...], str, int | None, Sequence[Cell]], Crew
 
 
 def records(sweep: Sweep, store: Store, plugins: Iterable[Path] = ()) -> list[Record]:
-    """Return what is known of each cell of a sweep, in its order."""
+    """Return what is known of each cell of a sweep, in its order; a StorageError where its results cannot lie."""
+    store.check()
     plugins = tuple(plugins)
     codes = {of: code_of(cell, plugins) for of, cell in {_code(cell): cell for cell in sweep.cells}.items()}
     data = {of: data_of(cell, plugins) for of, cell in {_data(cell): cell for cell in sweep.cells}.items()}

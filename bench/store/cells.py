@@ -12,6 +12,7 @@ import contextlib
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,26 @@ class Store:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise StorageError(f"{self.folder}: results cannot be written here: {error.strerror or error}") from None
+            raise self._unwritable(error) from None
+
+    def check(self) -> None:
+        """Make sure that results can lie here, which needs no right to write: there is the folder, or room for it.
+
+        Raises:
+            StorageError: a file stands in its place or above it, or it cannot be looked at.
+        """
+        for place in (self.cells, *self.cells.parents):
+            try:
+                if not stat.S_ISDIR(place.stat().st_mode):
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+                return
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise self._unwritable(error) from None
+
+    def _unwritable(self, error: OSError) -> StorageError:
+        return StorageError(f"{self.folder}: results cannot be written here: {error.strerror or error}")
 
     def path(self, cell: Cell) -> Path:
         """Return the folder of a finished cell."""

@@ -283,6 +283,18 @@ def test_sweep_finds_out_before_it_runs(bench: CommandLine, monkeypatch: pytest.
     assert "cannot be written" in bench.refused("sweep", file)
 
 
+@pytest.mark.parametrize("command", [["sweep", "--dry-run"], ["status"], ["plot"], ["gc"]], ids=" ".join)
+@pytest.mark.parametrize("place", ["a-file", "a-file/x", "results"])
+def test_results_where_a_file_is_are_refused_by_those_who_only_look(
+    bench: CommandLine, command: list[str], place: str
+) -> None:
+    Path("a-file").touch()
+    Path("results").mkdir()
+    Path("results/tiny").touch()
+    said = bench.refused(*command, sweep_of(Path()), "--results", place)
+    assert said == f"{place}/tiny: results cannot be written here: Not a directory"
+
+
 @pytest.mark.parametrize("words", [["--jobs", "0"], ["--jobs", "two"], ["--stale", "maybe"], ["--speed"]])
 def test_wrong_options_end_with_code_2(bench: CommandLine, words: list[str]) -> None:
     result = bench("sweep", sweep_of(Path()), *words)
