@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from bench.cli.options import number
+from bench.cli.options import Verbs, number
 from bench.files import expanded
 
 if TYPE_CHECKING:
     from bench.data.dataset import Dataset
 
-data_app = typer.Typer(help="Data sets: list, download, import from a path, verify.", no_args_is_help=True)
+data_app = typer.Typer(cls=Verbs, help="Data sets: list, download, import from a path, verify.", no_args_is_help=True)
 out = Console()
 
 

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bench.cli.options import PATH
+from bench.cli.options import PATH, one_of
 from bench.errors import BenchError, choices
 
 Names = Annotated[
@@ -83,7 +83,10 @@ def new(
     what: Annotated[str, typer.Argument(metavar="[method|task|figure]", help="What to write; a method if left out.")],
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Its name, which is also its file's.")] = None,
     family: Annotated[
-        Family | None, typer.Option(help="What a method starts from; spectral if left out.", show_default=False)
+        Family | None,
+        typer.Option(
+            **one_of("--family", Family), help="What a method starts from; spectral if left out.", show_default=False
+        ),
     ] = None,
     folder: Annotated[
         Path, typer.Option(**PATH, help="Where the folders methods, tasks or figures, and tests are.")

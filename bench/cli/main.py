@@ -26,6 +26,7 @@ from bench.cli.options import (
     Device,
     Plugin,
     Results,
+    Verbs,
     number,
     out,
     say,
@@ -37,6 +38,7 @@ from bench.cli.tune import tune
 from bench.errors import BenchError, choices
 
 app = typer.Typer(
+    cls=Verbs,
     help="A benchmark of sub-model federated learning: interchangeable methods on shared tasks.",
     no_args_is_help=True,
     add_completion=False,

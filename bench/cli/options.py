@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
-from bench.errors import BenchError, one_line
+from bench.errors import BenchError, choices, one_line
 from bench.files import expanded
 from bench.written import IN_WORDS, WHOLE, number_in, whole_in
 
@@ -60,6 +62,28 @@ def number(option: str, least: float = -math.inf) -> dict[str, Any]:
         return found
 
     return {"parser": read, "metavar": "FLOAT"}
+
+
+def one_of(option: str, kind: type[StrEnum]) -> dict[str, Any]:
+    """Return how an option is read that is one of a few words; a BenchError with the nearest where it is none."""
+
+    def read(text: Any) -> StrEnum:
+        if str(text) not in list(kind):
+            raise BenchError(f"{option} {text!r}: it is not possible; {choices(text, kind)}")
+        return kind(str(text))
+
+    return {"parser": read, "metavar": f"[{'|'.join(kind)}]"}
+
+
+class Verbs(TyperGroup):
+    """Commands of which an unknown one is answered with those that there are."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name = args[0]
+        if name not in self.commands and not name.startswith("-"):
+            known = [known for known, command in self.commands.items() if not command.hidden]
+            raise BenchError(f"unknown command {name!r}; {choices(name, known)}")
+        return super().resolve_command(ctx, args)
 
 
 def say(*lines: str) -> None:

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from bench.cli.options import OK, SOME_FAILED, Plugin, Results, SweepFile, say
+from bench.cli.options import OK, SOME_FAILED, Plugin, Results, SweepFile, Verbs, say
 from bench.files import expanded
 
-results_app = typer.Typer(help="Folders of results.", no_args_is_help=True)
+results_app = typer.Typer(cls=Verbs, help="Folders of results.", no_args_is_help=True)
 
 
 @results_app.callback()

@@ -22,6 +22,7 @@ from bench.cli.options import (
     Results,
     SweepFile,
     number,
+    one_of,
     out,
     say,
     whole,
@@ -58,7 +59,11 @@ class Stale(StrEnum):
 def sweep(
     file: SweepFile,
     engine: Annotated[
-        Engine, typer.Option(help="Who runs the cells: local (processes), inline (this one) or ray (a cluster).")
+        Engine,
+        typer.Option(
+            **one_of("--engine", Engine),
+            help="Who runs the cells: local (processes), inline (this one) or ray (a cluster).",
+        ),
     ] = Engine.local,
     jobs: Annotated[
         int | None,
@@ -69,7 +74,10 @@ def sweep(
     ] = None,
     only: Annotated[list[str] | None, typer.Option(help="name=value: only the cells that have it.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and stop.")] = False,
-    stale: Annotated[Stale, typer.Option(help="Results of other code: run again, or leave as they are.")] = Stale.rerun,
+    stale: Annotated[
+        Stale,
+        typer.Option(**one_of("--stale", Stale), help="Results of other code: run again, or leave as they are."),
+    ] = Stale.rerun,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed/--leave-failed", help="Run failed cells again, or leave them.")
     ] = True,
@@ -208,7 +216,9 @@ def status(file: SweepFile, plugin: Plugin = None, results: Results = Path("resu
 
 def plot(
     file: SweepFile,
-    x: Annotated[Axis, typer.Option(help="Horizontal axis of the training curves.")] = Axis.round,
+    x: Annotated[
+        Axis, typer.Option(**one_of("--x", Axis), help="Horizontal axis of the training curves.")
+    ] = Axis.round,
     figures: Annotated[
         list[str] | None,
         typer.Option(help="Only these, as gap,levels; may be given repeatedly. Left out: those of the file, or all."),

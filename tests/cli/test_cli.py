@@ -62,7 +62,7 @@ def swept(finished: Path, bench: CommandLine, monkeypatch: pytest.MonkeyPatch, t
 COMMANDS = {
     (): ["list", "run", "sweep", "status", "plot", "partition", "perf", "check", "new", "data", "gc",
          "results"],
-    ("check",): ["METHOD", "--plugin", "--task", "--set"],
+    ("check",): ["NAME", "--plugin", "--task", "--set"],
     ("new",): ["NAME", "--family", "--folder", "spectral", "width", "plain"],
     ("list",): ["--plugin", "methods", "tasks", "sweeps", "figures", "profiles"],
     ("run",): ["--task", "--method", "--keep", "--capacity", "--alpha", "--partition", "--seed", "--rounds", "--tier",
@@ -299,6 +299,29 @@ def test_results_where_a_file_is_are_refused_by_those_who_only_look(
 def test_wrong_options_end_with_code_2(bench: CommandLine, words: list[str]) -> None:
     result = bench("sweep", sweep_of(Path()), *words)
     assert result.code == 2 and "Traceback" not in result.err and words[0] in result.err
+
+
+@pytest.mark.parametrize(
+    ("words", "allowed"),
+    [
+        ("sweep tiny.toml --engine rya", "'local', 'inline', 'ray'; did you mean 'ray'?"),
+        ("sweep tiny.toml --stale foo", "'rerun', 'keep'"),
+        ("plot tiny.toml --x byte", "'round', 'bytes', 'macs', 'seconds'; did you mean 'bytes'?"),
+        ("new mine --family widht", "'spectral', 'width', 'plain'; did you mean 'width'?"),
+    ],
+)
+def test_a_wrong_choice_is_one_sentence_with_the_nearest(bench: CommandLine, words: str, allowed: str) -> None:
+    *_, option, value = words.split()
+    assert bench.refused(*words.split()) == f"{option} {value!r}: it is not possible; allowed: {allowed}"
+
+
+def test_an_unknown_command_is_answered_with_those_that_there_are(bench: CommandLine) -> None:
+    said = bench.refused("sweap")
+    assert said.startswith("unknown command 'sweap'; allowed: 'list', 'run', 'sweep', 'tune', 'status', 'plot', ")
+    assert said.endswith("; did you mean 'sweep'?")
+    assert bench.refused("results", "x") == "unknown command 'x'; allowed: 'merge'"
+    assert bench.refused("data", "fech").startswith("unknown command 'fech'; allowed: 'list', 'fetch', 'import', ")
+    assert "--wrong" in bench("--wrong").err  # an option is none
 
 
 def test_dry_run_writes_nothing(bench: CommandLine) -> None:
