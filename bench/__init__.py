@@ -127,13 +127,15 @@ def load(folder: str | Path) -> dict[str, pd.DataFrame]:
         folder: the sweep's results, for example "results/quick".
 
     Raises:
-        bench.errors.BenchError: there are no tables.
+        bench.errors.BenchError: the folder is no path, or there are no tables.
     """
     import pandas as pd
 
     from bench.errors import BenchError, one_line
     from bench.files import expanded
 
+    if not isinstance(folder, str | Path):
+        raise BenchError(f"bench.load: folder = {folder!r} is not possible; allowed: the path of a folder")
     files = sorted((expanded(folder) / "tables").glob("*.parquet"))
     if not files:
         raise BenchError(f"{folder}: there are no tables here; run 'python -m bench sweep' or 'plot' first")

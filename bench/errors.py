@@ -49,7 +49,8 @@ def choices(value: object, allowed: Iterable[object]) -> str:
 
 def nearest(value: object, names: Iterable[str]) -> str:
     """Return the question after the nearest match to ``value``; empty where none is near."""
-    by_letters = {name.casefold(): name for name in names}
+    single = len(str(value)) == 1  # a name of one letter is near to a letter alone: "a" is not what "nan" means
+    by_letters = {name.casefold(): name for name in names if single or len(name) > 1}
     near = difflib.get_close_matches(str(value).casefold(), by_letters, n=1, cutoff=0.5)
     return f"; did you mean {by_letters[near[0]]!r}?" if near else ""
 

@@ -115,6 +115,12 @@ def test_load_of_a_folder_without_tables(tmp_path: Path) -> None:
         bench.load(str(tmp_path / "nowhere"))
 
 
+@pytest.mark.parametrize("folder", [3, None, ["results"]])
+def test_load_of_what_is_no_path(folder: Any) -> None:
+    with pytest.raises(BenchError, match=r"bench.load: folder = .* is not possible; allowed: the path of a folder$"):
+        bench.load(folder)
+
+
 def test_load_of_a_damaged_table(tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "rounds.parquet").write_bytes(b"PAR1 and no more")

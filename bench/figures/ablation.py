@@ -95,7 +95,7 @@ def _figure(task: str, method: str, rounds: pd.DataFrame, last: int) -> Figure:
     label_edges(axes, "test accuracy (%)", "")
 
     chance = draw_chance(axes.flat, rounds, axis="x")
-    note = f"Dot: mean of {evaluations(last)} on the whole test set."
+    note = f"Dot: mean of {evaluations(last, rounds)} on the whole test set."
     if (table["seeds"] > 1).any():
         note += " " + bars_note(table, "Bars: its 95 % t-interval over seeds, cut at the panel's edge")
     if table["diverged"].any():

@@ -18,6 +18,7 @@ from bench.figures.base import (
     Options,
     Tables,
     evaluated_tasks,
+    evaluations,
     of_partition,
     partition_title,
     partitions_of,
@@ -124,7 +125,7 @@ def _figure(task: str, rounds: pd.DataFrame, points: pd.DataFrame, styles: dict[
     keeps = sorted(of_figure.loc[sized, "keep"].unique())
     chance = draw_chance(axes.flat, rounds)
     note = joined(
-        points_note(of_figure[of_figure["mean"].notna()], last).replace("Bars and band", "Bars"),
+        points_note(of_figure[of_figure["mean"].notna()], evaluations(last, rounds)).replace("Bars and band", "Bars"),
         "Cost: of the whole run, all clients of all rounds, on logarithmic axes.",
         "Lines join keep ratios." if len(keeps) > 1 else "",
         "Clients of different capacity stand for their mean." if mixed_too else "",

@@ -17,6 +17,7 @@ from bench.figures.base import (
     Skip,
     Tables,
     evaluated_tasks,
+    evaluations,
     is_mixed,
     of_partition,
     partition_title,
@@ -79,7 +80,7 @@ def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle], las
 
     chance = draw_chance(axes.flat, rounds)
     title = f"Final accuracy against keep ratio: {task}"
-    note = points_note(points, last)
+    note = points_note(points, evaluations(last, rounds))
     if is_mixed(rounds):
         note += " Clients with different keep ratios are drawn at their mean."
     if left_out:

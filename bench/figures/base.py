@@ -73,9 +73,19 @@ def evaluated_tasks(rounds: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]
     return tasks
 
 
-def evaluations(last: int) -> str:
-    """Return the words for the evaluations that the final accuracy averages."""
-    return "the last evaluation" if last == 1 else f"the last {last} evaluations"
+def evaluations(last: int, rounds: pd.DataFrame, value: str = "test_acc") -> str:
+    """Return the words for the evaluations that the final accuracy averages, which a short run has fewer of.
+
+    Args:
+        last: how many are averaged where there are as many.
+        rounds: what is averaged, one or more rows per cell and round; that of diverged cells is not.
+        value: the column that an evaluation fills.
+    """
+    made = rounds[(rounds["round"] > 0) & rounds[value].notna() & (rounds["status"] != "diverged")]
+    counts = made.groupby("cell", observed=True)["round"].nunique().clip(upper=last)
+    most = last if counts.empty else int(counts.max())
+    words = "the last evaluation" if most == 1 else f"the last {most} evaluations"
+    return f"up to {words}" if (counts < most).any() else words
 
 
 def measured_tasks(

@@ -88,7 +88,7 @@ def _figure(task: str, rounds: pd.DataFrame, gaps: pd.DataFrame, last: int) -> F
     hidden = {row_noun: len(all_groups) - len(groups), "partition": len(all_partitions) - len(partitions)}
     words = ", ".join(counted(number, number, noun) for noun, number in hidden.items() if number)
     note = joined(
-        f"Mean of {evaluations(last)}, subtracted within each seed.",
+        f"Mean of {evaluations(last, rounds)}, subtracted within each seed.",
         _bars_note(points),
         *_notes(pd.concat(of_groups)),
         _without_full_model(rounds, gaps),

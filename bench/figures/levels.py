@@ -15,7 +15,17 @@ from bench.analysis.profiles import profiles_of, with_profiles
 from bench.analysis.series import SERIES
 from bench.analysis.summary import final_accuracy, over_seeds
 from bench.analysis.tables import FULL_MODEL
-from bench.figures.base import FigureSpec, Options, Skip, Tables, by_task, of_partition, partitions_of, spread
+from bench.figures.base import (
+    FigureSpec,
+    Options,
+    Skip,
+    Tables,
+    by_task,
+    evaluations,
+    of_partition,
+    partitions_of,
+    spread,
+)
 from bench.figures.chance import draw_chance
 from bench.figures.curve_panels import PARTITIONS, joined
 from bench.figures.panels import finish, grid, label_edges, method_entries, say_empty
@@ -100,7 +110,7 @@ def _figure(of: Found, styles: dict[str, SeriesStyle], last: int) -> Figure:
     hidden = {"profile": len(all_groups) - len(groups), "partition": len(all_partitions) - len(partitions)}
     words = ", ".join(counted(number, number, noun) for noun, number in hidden.items() if number)
     note = joined(
-        points_note(pd.concat(shown), last).replace("Bars and band", "Bars"),
+        points_note(pd.concat(shown), evaluations(last, of.rows, "level_acc")).replace("Bars and band", "Bars"),
         "Only methods with a nested sub-model for each keep ratio appear.",
         f"Not shown: {words}, see the numbers." if words else "",
         chance.note,

@@ -76,7 +76,8 @@ def _figure(task: str, rounds: pd.DataFrame, table: pd.DataFrame, last: int) -> 
         Line2D([], [], color=GREY, label="server's model", **RING),
         *chance.entries,
     ]
-    note = f"Dot: mean of {evaluations(last)} of the cohort's own models, each on the classes that its client has."
+    averaged = evaluations(last, rounds, "personal_acc")
+    note = f"Dot: mean of {averaged} of the cohort's own models, each on the classes that its client has."
     note += " Ring: the server's model on the same."
     if (table["seeds"] > 1).any():
         note += " " + bars_note(table, "Bars: 95 % t-interval of the dot over seeds, cut at the panel's edge")

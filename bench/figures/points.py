@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from bench.figures.base import evaluations
 from bench.figures.panels import full_model_line
 from bench.figures.style import SeriesStyle
 
@@ -114,9 +113,14 @@ def fit_height(panel: Axes, percent: pd.DataFrame, crosses: int) -> None:
     panel.set_ylim(bottom - (top - bottom) * foot, top)
 
 
-def points_note(points: pd.DataFrame, last: int, of: str = "") -> str:
-    """Return the words for what the points and bars are, and for the crosses where some run diverged."""
-    note = f"Mean of {evaluations(last)}{of} on the whole test set."
+def points_note(points: pd.DataFrame, averaged: str) -> str:
+    """Return the words for what the points and bars are, and for the crosses where some run diverged.
+
+    Args:
+        points: what is drawn.
+        averaged: the words of :func:`bench.figures.base.evaluations`.
+    """
+    note = f"Mean of {averaged} on the whole test set."
     if (points["seeds"] > 1).any():
         note += " " + bars_note(points, "Bars and band: 95 % t-interval over seeds, cut at the panel's edge")
     if (points["diverged"] > 0).any():

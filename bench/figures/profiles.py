@@ -17,6 +17,7 @@ from bench.figures.base import (
     Skip,
     Tables,
     evaluated_tasks,
+    evaluations,
     of_partition,
     partition_title,
     partitions_of,
@@ -82,7 +83,8 @@ def _figure(task: str, rounds: pd.DataFrame, points: pd.DataFrame, styles: dict[
     label_edges(axes, "share of the clients, and their keep ratio", "test accuracy (%)")
 
     chance = draw_chance(axes.flat, rounds)
-    note = f"{points_note(points, last)} Profiles stand in the order of their mean keep ratio, the largest first."
+    note = points_note(points, evaluations(last, rounds))
+    note += " Profiles stand in the order of their mean keep ratio, the largest first."
     if any(profile.endswith(DYNAMIC) for profile, _ in profiles):
         note += " Dynamic: every client draws its keep ratio anew in each round, by these shares."
     title = f"Final accuracy of clients of different capacity: {task}"

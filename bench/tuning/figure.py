@@ -59,8 +59,8 @@ def _figure(task: str, rows: pd.DataFrame, rounds: pd.DataFrame, last: int) -> F
     difference.set_xlabel("tuned minus paper (points)")
     chance = draw_chance([accuracy], rounds, axis="x")
     note = (
-        f"Accuracy: mean of {evaluations(last)} on the whole test set, without a validation split, on seeds that no "
-        "trial has seen. Bars: 95 % t-intervals over the seeds; at the right of the differences seed by seed."
+        f"Accuracy: mean of {evaluations(last, rounds)} on the whole test set, without a validation split, on seeds "
+        "that no trial has seen. Bars: 95 % t-intervals over the seeds; at the right of the differences seed by seed."
     )
     if set(labels) - set(rows.loc[rows["values"] == TUNED, "label"].astype(str)):
         note += " A method without a full marker: its best trial has the paper's values, or none is complete."

@@ -247,6 +247,12 @@ def test_wrong_run(
     assert not Path("results").exists()
 
 
+@pytest.mark.parametrize("keep", ["nan", "nan:1", "aa"])
+def test_a_level_of_one_letter_is_near_to_a_letter_alone(bench: CommandLine, keep: str) -> None:
+    said = bench.refused(*RUN, "--keep", keep)
+    assert f"keep = {keep!r}" in said and "did you mean" not in said
+
+
 def test_damaged_data_is_one_sentence(bench: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     (tmp_path / "femnist").mkdir()

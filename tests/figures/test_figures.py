@@ -25,6 +25,7 @@ from figure_tables import (
 
 from bench.errors import BenchError
 from bench.figures import BROKEN, FIGURES, Options, draw_all
+from bench.figures.base import evaluations
 from bench.figures.style import METHODS
 from bench.plugins import registry
 
@@ -138,6 +139,22 @@ def test_seconds_are_said_to_be_without_evaluations_and_diagnoses(tables: dict[s
     for x in ("seconds", "round"):
         [figure] = figures_of("training-curves", tables, Options(x=x)).values()
         assert (said in words(figure).replace("\n", " ")) == (x == "seconds")
+
+
+@pytest.mark.parametrize("name", ["accuracy-keep", "levels", "accuracy-cost", "gap"])
+def test_a_caption_says_no_more_evaluations_than_there_were(name: str) -> None:
+    short = make_tables(tasks=ONE_TASK, rounds=2)
+    for last, said in ((3, "of the last 2 evaluations"), (2, "of the last 2 ev"), (1, "of the last evaluation")):
+        figure = figures_of(name, short, Options(last=last)).popitem()[1]
+        assert said in words(figure).replace("\n", " ")
+
+
+def test_a_caption_says_up_to_how_many_evaluations_there_were() -> None:
+    uneven = pd.concat([make_rounds(ONE_TASK, rounds=2), make_rounds(ONE_TASK, seeds=(7,), rounds=5)])
+    of_levels = make_tables(tasks=ONE_TASK, rounds=4)["levels"]
+    assert evaluations(3, uneven) == "up to the last 3 evaluations"
+    assert evaluations(3, uneven.assign(status="diverged")) == "the last 3 evaluations"
+    assert evaluations(5, of_levels, "level_acc") == "the last 4 evaluations"
 
 
 def test_every_figure_is_explained() -> None:
