@@ -70,12 +70,18 @@ def step_in(steps: Iterable[tuple[str, int, str]], files: Iterable[Path]) -> str
         steps: file, line and function of each step, outermost first.
         files: those of whoever is to mend it.
     """
+    found = deepest(steps, files)
+    if found is None:
+        return ""
+    file, line, function = found
+    within = "" if function == "<module>" else f", in {function}"
+    return f" ({Path(file).name}, line {line}{within})"
+
+
+def deepest(steps: Iterable[tuple[str, int, str]], files: Iterable[Path]) -> tuple[str, int, str] | None:
+    """Return the deepest of an error's steps that lies in one of some files: its file, line and function."""
     own = {file.resolve() for file in files}
-    for file, line, function in reversed(list(steps)):
-        if Path(file).resolve() in own:
-            within = "" if function == "<module>" else f", in {function}"
-            return f" ({Path(file).name}, line {line}{within})"
-    return ""
+    return next((step for step in reversed(list(steps)) if Path(step[0]).resolve() in own), None)
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.conformance import aggregation, costs, device, expectation, runs, submodels
-from bench.conformance.outcome import Declared, Failure, Result, Status, Undefined, fault
+from bench.conformance.judged import judged
+from bench.conformance.outcome import Result, Status, fault
 from bench.conformance.subject import TASKS, Subject
-from bench.errors import BenchError
 from bench.numerics.runtime import prepared
-from bench.processes.tidiness import tidy
-from bench.training.local import Diverged
 
 Check = Callable[[Subject], None]
 
@@ -104,23 +102,12 @@ def results_of(
 
 def run_check(name: str, subject: Subject) -> Result:
     """Run one check; a method that raises has failed it."""
-
-    def result(status: Status, reason: str = "") -> Result:
-        return Result(subject.method, subject.task, name, status, reason)
-
     if subject.skipped:
-        return result(Status.undefined, subject.skipped)
-    try:
-        with tidy(subject.method):
-            CHECKS[name](subject)
-    except Failure as failure:
-        return result(Status.failed, str(failure))
-    except Declared as declared:
-        return result(Status.declared, str(declared))
-    except Undefined as undefined:
-        return result(Status.undefined, str(undefined))
-    except (BenchError, Diverged) as error:
-        return result(Status.failed, f"{error}; expected: a whole run; hint: bench/api says what each hook returns")
-    except (Exception, SystemExit) as error:  # a plugin may raise anything
-        return result(Status.failed, fault(error, subject.source))
-    return result(Status.ok)
+        return Result(subject.method, subject.task, name, Status.undefined, subject.skipped)
+    status, reason = judged(
+        lambda: CHECKS[name](subject),
+        subject.method,
+        "bench/api says what each hook returns",
+        lambda error: fault(error, subject.source),
+    )
+    return Result(subject.method, subject.task, name, status, reason)

@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.conformance import task_data, task_families, task_training
-from bench.conformance.outcome import Declared, Failure, Result, Status, Undefined, fault_of_task
+from bench.conformance.judged import judged
+from bench.conformance.outcome import Result, Status, Undefined, fault_of_task
 from bench.conformance.task_subject import TaskSubject
-from bench.errors import BenchError
 from bench.numerics.runtime import prepared
-from bench.processes.tidiness import tidy
-from bench.training.local import Diverged
 
 DATA = "data declared"
 TASK_CHECKS: dict[str, Callable[[TaskSubject], str | None]] = {
@@ -78,22 +76,15 @@ def task_results_of(
 def run_task_check(name: str, subject: TaskSubject) -> Result:
     """Run one check; a task that raises has failed it, and one without data fails the first check alone."""
 
-    def result(status: Status, reason: str = "") -> Result:
-        return Result("", subject.task, name, status, reason)
+    def check() -> str | None:
+        if name != DATA and subject.unavailable:
+            raise Undefined(subject.unavailable)
+        return TASK_CHECKS[name](subject)
 
-    try:
-        with tidy(subject.task):
-            if name != DATA and subject.unavailable:
-                raise Undefined(subject.unavailable)
-            return result(Status.ok, TASK_CHECKS[name](subject) or "")
-    except Failure as failure:
-        return result(Status.failed, str(failure))
-    except Declared as declared:
-        return result(Status.declared, str(declared))
-    except Undefined as undefined:
-        return result(Status.undefined, str(undefined))
-    except (BenchError, Diverged) as error:
-        hint = "bench/tasks/base.py says what each hook returns"
-        return result(Status.failed, f"{error}; expected: a whole run; hint: {hint}")
-    except (Exception, SystemExit) as error:  # a plugin may raise anything
-        return result(Status.failed, fault_of_task(error, subject.source))
+    status, reason = judged(
+        check,
+        subject.task,
+        "bench/tasks/base.py says what each hook returns",
+        lambda error: fault_of_task(error, subject.source),
+    )
+    return Result("", subject.task, name, status, reason)

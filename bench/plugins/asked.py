@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from bench.errors import BenchError, words_of
+from bench.errors import BenchError, deepest, words_of
 from bench.plugins.entries import MethodEntry, TaskEntry
 from bench.plugins.living import living
 
@@ -32,10 +32,11 @@ def asked(entry: TaskEntry | MethodEntry) -> Iterator[None]:
             raise BenchError(f"{word} {entry.name!r}: {words_of(error)}{place_in(error, files)}") from error
 
 
-def place_in(error: BaseException, files: Iterable[Path]) -> str:
-    """Return " (file, line, function)" of the last step of an error that lies in one of some files; empty for none."""
-    own = {file.resolve() for file in files}
-    steps = [step for step in traceback.extract_tb(error.__traceback__) if Path(step.filename).resolve() in own]
-    if not steps:
-        return f" ({', '.join(str(file) for file in files)})"
-    return f" ({steps[-1].filename}, line {steps[-1].lineno}, in {steps[-1].name})"
+def place_in(error: BaseException, files: Sequence[Path]) -> str:
+    """Return " (file, line, function)" of the last step of an error that lies in one of some files, or all of these."""
+    steps = [(step.filename, step.lineno or 0, step.name) for step in traceback.extract_tb(error.__traceback__)]
+    found = deepest(steps, files)
+    if found is None:
+        return f" ({', '.join(map(str, files))})"
+    file, line, function = found
+    return f" ({file}, line {line}, in {function})"

@@ -192,7 +192,7 @@ def test_a_folder_called_methods_where_the_user_stands_hides_nothing(tmp_path: P
     write(tmp_path / "methods" / "mine.py", "x = 1")
     write(tmp_path / "plugin.py", GOOD.format(body="summary = 'from here'"))
     script = (
-        "from pathlib import Path; from bench import registry; "
+        "from pathlib import Path; from bench.plugins import registry; "
         "found = registry.methods([Path('plugin.py')]); print(found['mine'].kind if 'mine' in found else None, "
         "found['fedavg'].kind.__module__, found['plugin'].kind.summary)"
     )
