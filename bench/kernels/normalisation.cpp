@@ -41,8 +41,10 @@ using Doubles = std::vector<double>;
 
 // Repeats the values of all channels for each row of a line.
 Floats tiled(const Shape& shape, Floats values) {
-    values.reserve(shape.lanes());
-    while (int64_t(values.size()) < shape.lanes()) values.push_back(values[values.size() - shape.channels]);
+    values.resize(shape.lanes());
+    for (int64_t row = shape.channels; row < shape.lanes(); row += shape.channels) {
+        std::copy_n(values.begin(), shape.channels, values.begin() + row);
+    }
     return values;
 }
 
@@ -57,9 +59,11 @@ void sums(const Shape& shape, Doubles& first, Doubles& second, Line line) {
         std::fill(a.begin(), a.end(), 0.0f);
         std::fill(b.begin(), b.end(), 0.0f);
         for (int64_t at = start; at < std::min(start + step, shape.size()); at += lanes) line(at, a.data(), b.data());
-        for (int64_t lane = 0; lane < lanes; ++lane) {
-            first[lane % shape.channels] += a[lane];
-            second[lane % shape.channels] += b[lane];
+        for (int64_t row = 0; row < lanes; row += shape.channels) {
+            for (int64_t c = 0; c < shape.channels; ++c) {
+                first[c] += a[row + c];
+                second[c] += b[row + c];
+            }
         }
     }
 }
@@ -101,10 +105,11 @@ struct Affine {
     Floats scale, shift;
     Affine(const Shape& shape, const float* mean, const float* inverse, const float* gain, const float* bias)
         : scale(shape.channels), shift(shape.channels) {
-        for (int64_t c = 0; c < shape.channels; ++c) {
-            const int64_t g = c / shape.per_group();
-            scale[c] = inverse[g] * gain[c];
-            shift[c] = bias[c] - mean[g] * scale[c];
+        for (int64_t g = 0, c = 0; g < shape.groups; ++g) {
+            for (const int64_t end = c + shape.per_group(); c < end; ++c) {
+                scale[c] = inverse[g] * gain[c];
+                shift[c] = bias[c] - mean[g] * scale[c];
+            }
         }
         scale = tiled(shape, scale);
         shift = tiled(shape, shift);
@@ -141,7 +146,7 @@ void backward(const Shape& shape, const T* dy, const T* z, const T* y, T* d_shor
     const int64_t lanes = shape.lanes();
     const float *scale = affine.scale.data(), *shift = affine.shift.data();
     Floats centre(shape.channels), along(shape.channels), constant(shape.channels);
-    for (int64_t c = 0; c < shape.channels; ++c) centre[c] = mean[c / shape.per_group()];
+    for (int64_t g = 0; g < shape.groups; ++g) std::fill_n(&centre[g * shape.per_group()], shape.per_group(), mean[g]);
     centre = tiled(shape, centre);
     Doubles sum, product;  // of the gradient g, and of g * (z - mean)
     sums(shape, sum, product, [&, middle = centre.data()](int64_t at, float* a, float* b) {
@@ -163,7 +168,8 @@ void backward(const Shape& shape, const T* dy, const T* z, const T* y, T* d_shor
             d_gain[c] += product[c] * inverse[group];
             d_bias[c] += sum[c];
         }
-        const double by_z = std::pow(double(inverse[group]), 3) * slope / shape.count();
+        const double narrowness = inverse[group];
+        const double by_z = narrowness * narrowness * narrowness * slope / shape.count();
         for (int64_t c = from; c < to; ++c) {
             along[c] = float(-by_z);
             constant[c] = float(by_z * mean[group] - inverse[group] * level / shape.count());

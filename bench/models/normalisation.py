@@ -130,6 +130,14 @@ class _Shape(ctypes.Structure):
     _fields_ = [(name, ctypes.c_int64) for name in ("segments", "rows", "channels", "groups")]
 
 
+_TENSOR = ctypes.c_void_p
+_SIGNATURES = {
+    "forward": [ctypes.POINTER(_Shape), *[_TENSOR] * 5, ctypes.c_float, ctypes.c_bool, *[_TENSOR] * 2],
+    "backward": [ctypes.POINTER(_Shape), *[_TENSOR] * 9, ctypes.c_bool, *[_TENSOR] * 2],
+}
+"""What the loops of the C++ source take, in its order."""
+
+
 class _Fused(torch.autograd.Function):
     """The compiled loops; ``groups`` is None for batch normalisation, whose statistics ``seen`` may collect."""
 
@@ -186,14 +194,6 @@ def _channels_last(tensor: Tensor) -> Tensor:
 def _call(pass_: str, like: Tensor, *arguments: Any) -> None:
     """Call the loop of a pass for a tensor's type; tensors go as pointers, None as a null pointer."""
     function = getattr(kernels.library(), f"{pass_}_{kernels.SUFFIXES[like.dtype]}")
-    function(*map(_argument, arguments))
-
-
-def _argument(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return ctypes.c_void_p(value.data_ptr())
-    if isinstance(value, bool):  # before float: ctypes would pass it as an int
-        return ctypes.c_bool(value)
-    if isinstance(value, float):
-        return ctypes.c_float(value)
-    return ctypes.byref(value) if isinstance(value, ctypes.Structure) else value
+    if function.argtypes is None:  # declared once: ctypes then converts in C what it would else ask Python for
+        function.argtypes, function.restype = _SIGNATURES[pass_], None
+    function(*[value.data_ptr() if isinstance(value, Tensor) else value for value in arguments])
