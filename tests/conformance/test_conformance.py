@@ -94,7 +94,9 @@ def test_a_setup_that_asks_nothing_of_its_base_conforms(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("method", NAMES)
 def test_methods_conform_in_worker_processes(method: str) -> None:
-    assert run_check(WORKERS, Subject(method, LSTM)).status is Status.ok
+    results = [run_check(WORKERS, Subject(method, task)) for task in (LSTM, CNN)]
+    assert {result.status for result in results} <= {Status.ok, Status.undefined}
+    assert any(result.status is Status.ok for result in results), "it is defined for one of the tasks"
 
 
 def test_what_a_method_says_of_itself_is_shown() -> None:
