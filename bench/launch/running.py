@@ -28,7 +28,8 @@ from bench.simulation.rows import client_rows, level_rows, rank_rows, round_row
 from bench.simulation.simulator import Simulation
 from bench.store.cells import Store
 from bench.store.checkpoint import Checkpoint, Journal, Stopped
-from bench.store.provenance import code_of, environment
+from bench.store.made import made
+from bench.store.provenance import environment
 from bench.training.engine import open_engine
 from bench.training.local import Diverged
 
@@ -137,7 +138,7 @@ class _Running:
         self.hooks, self.journal = hooks, Journal()
         self.start = time.perf_counter()
         self.about_data = ", stand-in data" if cell.data == "stand-in" else ""
-        self.facts: dict[str, Any] = {"code": code_of(cell, plugins), "data": None}
+        self.facts: dict[str, Any] = {**made(cell, plugins).facts(), "data": None}
         self.checkpoint: Checkpoint | None = None
         self._write(f"{cell.folder}: {cell.label}, {device}, {workers} worker(s){self.about_data}")
 
@@ -252,7 +253,7 @@ def record_failure(cell: Cell, store: Store, reason: str, plugins: Iterable[Path
         status="failed",
         reason=reason,
         tables={},
-        facts={"code": code_of(cell, plugins), "data": None, "seconds": 0.0},
+        facts={**made(cell, plugins).facts(), "data": None, "seconds": 0.0},
         environment=environment(device),
         log=[f"{_now()} failed {reason}" + (", stand-in data" if cell.data == "stand-in" else "")],
     )

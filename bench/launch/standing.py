@@ -92,6 +92,12 @@ def standing(known: Iterable[Record], store: Store, plugins: Iterable[Path]) -> 
         found[state] += 1
         if line:
             lines.append(f"{state}: {cell.folder}: {line}")
+    other = sum(record.state in FINISHED and not record.same_code for record in known)
+    if other:
+        lines.append(
+            f"{other} {'was' if other == 1 else 'were'} made by other code of the same revisions, which stands for the "
+            "same numbers: 'make test' says whether it does"
+        )
     counts = {state: found[state] for state in SHOWN if found[state]}
     return Standing(counts, lines, sum(left), max(left), unknown)
 

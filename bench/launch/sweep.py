@@ -21,8 +21,9 @@ from bench.launch.events import Ended, Event
 from bench.store import schema
 from bench.store.cells import FINISHED, Record, Store, write_table
 from bench.store.leases import Leases
+from bench.store.made import made
 from bench.store.placing import sweep_up
-from bench.store.provenance import code_of, data_of
+from bench.store.provenance import data_of
 from bench.store.wholeness import STATES
 from bench.written import number_in, rounded
 
@@ -35,13 +36,13 @@ def records(sweep: Sweep, store: Store, plugins: Iterable[Path] = ()) -> list[Re
     """Return what is known of each cell of a sweep, in its order; a StorageError where its results cannot lie."""
     store.check()
     plugins = tuple(plugins)
-    codes = {of: code_of(cell, plugins) for of, cell in {_code(cell): cell for cell in sweep.cells}.items()}
+    by = {of: made(cell, plugins) for of, cell in {_made(cell): cell for cell in sweep.cells}.items()}
     data = {of: data_of(cell, plugins) for of, cell in {_data(cell): cell for cell in sweep.cells}.items()}
-    return [store.record(cell, codes[_code(cell)], data[_data(cell)]) for cell in sweep.cells]
+    return [store.record(cell, by[_made(cell)], data[_data(cell)]) for cell in sweep.cells]
 
 
-def _code(cell: Cell) -> tuple[str, ...]:
-    """Return what cells of the same code have in common."""
+def _made(cell: Cell) -> tuple[str, ...]:
+    """Return what cells have in common that are made by the same."""
     return cell.task, cell.method, cell.diagnostics
 
 
@@ -131,7 +132,7 @@ def run(
     stamps = {cell.folder: store.stamp(cell) for cell in cells}
 
     def settled(cell: Cell) -> Record | None:
-        record = store.record(cell, code_of(cell, plugins), data_of(cell, plugins))
+        record = store.record(cell, made(cell, plugins), data_of(cell, plugins))
         fresh = record.state == "failed" and store.stamp(cell) != stamps[cell.folder]
         return record if record.state in FINISHED or fresh else None
 
@@ -152,7 +153,7 @@ def run(
 def write_tables(sweep: Sweep, store: Store, known: Iterable[Record]) -> dict[str, pa.Table]:
     """Assemble the finished cells of a sweep into ``tables/*.parquet`` and return them by name.
 
-    Only cells of the present code are taken ("done" and "diverged"; a stale cell is not mixed in).
+    Only cells of the present revisions are taken ("done" and "diverged"; a stale cell is not mixed in).
     """
     known = list(known)
     labels = series_labels([record.cell for record in known])

@@ -16,7 +16,7 @@ import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +28,9 @@ from bench.store.placing import replace_folder, scratch
 from bench.store.schema import OPTIONAL, TABLES, VERSION, table_of
 from bench.store.wholeness import OtherVersion, as_json, sealed, whole
 
+if TYPE_CHECKING:
+    from bench.store.made import Made
+
 FINISHED = ("done", "diverged", "skipped")
 
 
@@ -37,13 +40,16 @@ class Record:
 
     Attributes:
         cell: the configuration.
-        state: one of ``STATES``. "stale": finished under other code or data; "damaged": its files are not whole.
+        state: one of ``STATES``. "stale": finished under another revision or with other data; "damaged": its files
+            are not whole.
         facts: the contents of ``cell.json``; empty where there is none.
+        same_code: False where other code of the same revisions made it: its numbers are held to be the same.
     """
 
     cell: Cell
     state: str
     facts: Mapping[str, Any]
+    same_code: bool = True
 
     @property
     def reason(self) -> str:
@@ -111,12 +117,12 @@ class Store:
         except OSError:
             return None
 
-    def record(self, cell: Cell, code: str, data: str | None) -> Record:
+    def record(self, cell: Cell, made: Made, data: str | None) -> Record:
         """Return what is known of a cell.
 
         Args:
             cell: the configuration.
-            code: hash of the code that would run it now.
+            made: what would make its numbers now.
             data: fingerprint of the data it would read now; None if that is not known.
         """
         folder = self.path(cell)
@@ -129,11 +135,12 @@ class Store:
         except ValueError as damage:
             return Record(cell, "damaged", {"reason": str(damage)})
         state = facts["status"]
-        if state in FINISHED and facts["code"] != code:
-            return Record(cell, "stale", {**facts, "reason": "it was made by other code"})
+        changed = made.changes(facts) if state in FINISHED else ""
+        if changed:
+            return Record(cell, "stale", {**facts, "reason": changed})
         if state in FINISHED and data is not None and facts["data"] not in (None, data):
             return Record(cell, "stale", {**facts, "reason": "it was made from other data"})
-        return Record(cell, state, facts)
+        return Record(cell, state, facts, same_code=facts.get("code") == made.code)
 
     def write(
         self,

@@ -80,7 +80,9 @@ def _cells(store: Store, states: dict[str, str]) -> Iterator[Leftover]:
         if path.name not in states:
             yield Leftover(path, path.name, "it is no cell of the sweep")
         elif states[path.name] == "stale":
-            yield Leftover(path, path.name, "stale: made by other code or from other data")
+            yield Leftover(
+                path, path.name, "stale: made under another revision, by other files of yours or of other data"
+            )
 
 
 def _unfinished(store: Store, states: dict[str, str]) -> Iterator[Leftover]:

@@ -16,6 +16,7 @@ from bench.errors import BenchError, StorageError
 from bench.files import sync
 from bench.store.cells import FINISHED, Store
 from bench.store.leases import Leases
+from bench.store.made import changes
 from bench.store.placing import replace_folder, scratch
 from bench.store.wholeness import OtherVersion, whole
 
@@ -115,9 +116,11 @@ def _checked(folder: Path, name: str = "") -> dict[str, Any]:
 
 def _difference(place: Path, here: dict[str, Any], folder: Path, there: dict[str, Any]) -> str:
     """Return in words how two results of a cell differ, time and memory apart; empty if they do not."""
-    for name in ("code", "data"):
-        if here[name] != there[name]:
-            return f"the two were made with other {name} ({here[name]} and {there[name]})"
+    changed = changes(there, here)
+    if changed:
+        return changed
+    if here["data"] != there["data"]:
+        return f"the two were made with other data ({here['data']} and {there['data']})"
     if here["status"] != there["status"]:
         return f"one is {here['status']}, the other {there['status']}"
     for name in ("rounds", "ranks"):

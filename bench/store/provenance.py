@@ -1,4 +1,4 @@
-"""What a result depends on beside its configuration: the code that made it, and the machine it was made on."""
+"""Where a result comes from: the code that made it, the data it read, and the machine it was made on."""
 
 from __future__ import annotations
 
@@ -83,6 +83,9 @@ def simulation_code() -> str:
 def code_of(cell: Cell, plugins: Iterable[Path] = ()) -> str:
     """Return a hash of the code that a cell runs: the simulation path, the files of its method and of its task.
 
+    It says where a result comes from, and whether a checkpoint can be gone on from; what makes a finished result stale
+    is in :mod:`bench.store.made`.
+
     To these belong the files of what they inherit from and, for a plugin, what it imports from beside it; a built-in
     task is part of the simulation path. As this process has imported it: an edit that was made since changes nothing of
     what is run here.
@@ -91,7 +94,14 @@ def code_of(cell: Cell, plugins: Iterable[Path] = ()) -> str:
     entries: list[Entry] = [registry.method(cell.method, plugins), registry.task(cell.task, plugins)]
     if cell.diagnostics in ("cosine", "all"):
         entries.append(registry.method("fedavg"))
-    return f"{simulation_code()}-{_plugin_code(tuple(dict.fromkeys(entries)))}"
+    files = tuple(dict.fromkeys(file for entry in dict.fromkeys(entries) for file in entry.files()))
+    return f"{simulation_code()}-{files_code(files, tuple(entries))}"
+
+
+@functools.cache  # a plugin that was edited is read anew, and is another entry then
+def files_code(files: tuple[Path, ...], entries: tuple[Entry, ...]) -> str:
+    """Return a hash of the files that some methods and tasks come from, as this process has imported them."""
+    return _hash_of(_stripped(_installed().get(file) or _text_of(file)) for file in files)
 
 
 def data_of(cell: Cell, plugins: Iterable[Path] = ()) -> str | None:
@@ -125,12 +135,6 @@ def _own_data(entry: registry.TaskEntry, cell: Cell) -> str | None:
         return entry.build(cell).data("real").fingerprint
     except Exception:  # the user's code may raise anything; why is said where the cell is run
         return None
-
-
-@functools.cache  # a plugin that was edited is read anew, and is another entry then
-def _plugin_code(entries: tuple[Entry, ...]) -> str:
-    files = dict.fromkeys(file for entry in entries for file in entry.files())
-    return _hash_of(_stripped(_installed().get(file) or _text_of(file)) for file in files)
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-VERSION = 4
+VERSION = 5
 WORD = pa.dictionary(pa.int32(), pa.string())
 
 CELL_FIELDS = [

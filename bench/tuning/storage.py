@@ -16,7 +16,8 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from bench.errors import BenchError, StorageError, words_of
-from bench.store.provenance import code_of, data_of
+from bench.store.made import made
+from bench.store.provenance import data_of
 from bench.tuning.guard import storage_guarded
 from bench.tuning.pruning import options_of
 from bench.tuning.sampler import PerTrialSampler
@@ -141,11 +142,12 @@ def open_study(study: Study, search: Search, storage: BaseStorage, plugins: Iter
 def study_name(study: Study, search: Search, plugins: Iterable[Path]) -> str:
     """Return the name of a study: readable, and ending in a hash of all that its values depend on.
 
-    The number of trials is not in it, so that more can be added. A study file that was changed otherwise, other code or
-    other data have another name: their trials do not mix.
+    The number of trials is not in it, so that more can be added. A study file that was changed otherwise, other
+    revisions or other data have another name: their trials do not mix.
     """
     plugins = tuple(plugins)
     cell = search.cell(search.paper, study.seeds[0], study.budget.validation, plugins)
+    by = made(cell, plugins)
     depends = {
         "cell": cell.canonical(),
         "space": [vars(dimension) for dimension in search.space],
@@ -154,7 +156,8 @@ def study_name(study: Study, search: Search, plugins: Iterable[Path]) -> str:
         "last": study.budget.last,
         "sampler": vars(study.sampler),
         "pruner": options_of(study.pruner),
-        "code": code_of(cell, plugins),
+        "revisions": by.revisions,
+        "own_code": by.own_code,
         "data": data_of(cell, plugins),
     }
     digest = hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:8]

@@ -20,7 +20,8 @@ from bench.simulation.rows import round_row
 from bench.store.cells import FINISHED, Store
 from bench.store.checkpoint import Stopped
 from bench.store.leases import Lease, Leases
-from bench.store.provenance import code_of, data_of
+from bench.store.made import made
+from bench.store.provenance import data_of
 from bench.tuning.objective import DIVERGED, cell_accuracy, evaluated, rounds_so_far
 from bench.tuning.pruning import Judge
 
@@ -118,7 +119,7 @@ class Trialling:
     def _finished(self, cell: Cell) -> tuple[str, str, list[dict[str, Any]]] | None:
         """Return status, reason and rounds of a cell that has a result; None if it has to be run."""
         store, plugins = self.place.store, self.place.plugins
-        record = store.record(cell, code_of(cell, plugins), data_of(cell, plugins))
+        record = store.record(cell, made(cell, plugins), data_of(cell, plugins))
         if record.state not in FINISHED:
             return None
         rounds = store.read(cell, "rounds").to_pylist()
@@ -160,7 +161,7 @@ class Trialling:
             finished = self._finished(cell)
             assert finished is not None
             return finished
-        failure = place.store.record(cell, code_of(cell, place.plugins), data_of(cell, place.plugins))
+        failure = place.store.record(cell, made(cell, place.plugins), data_of(cell, place.plugins))
         self._count(cell, ended.rounds, float(failure.facts.get("seconds", 0.0)))
         return ended.status, ended.reason, ended.rounds
 

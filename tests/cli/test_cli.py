@@ -17,6 +17,7 @@ from tiny import CELLS, CNN, RESNET, TRAINING, CommandLine, cell_of, plugin, run
 from typer.testing import CliRunner
 
 import methods
+from bench import revisions
 from bench.cli.main import app
 from bench.cli.partition_picture import draw
 from bench.config.cells import read_sweep
@@ -359,6 +360,9 @@ def test_stale_and_damaged_cells_are_said(bench: CommandLine, swept: Path, monke
     assert "2 done, 1 damaged" in shown.out and "log.txt is not as it was written" in shown.out
     assert bench("sweep", "tiny.toml", "--dry-run").out.count("would run") == 1
     monkeypatch.setattr(provenance, "simulation_code", lambda: "changed")
+    shown = bench("status", "tiny.toml").out
+    assert "2 done, 1 damaged" in shown and "2 were made by other code of the same revisions" in shown
+    monkeypatch.setattr(revisions, "HARNESS", 2)
     assert "2 stale, 1 damaged" in bench("status", "tiny.toml").out
     assert bench("sweep", "tiny.toml", "--dry-run").out.count("would run") == 3
     assert bench("sweep", "tiny.toml", "--dry-run", "--stale", "keep").out.count("would run") == 1

@@ -22,7 +22,6 @@ from bench.config.cells import read_sweep
 from bench.data import cache
 from bench.data.dataset import Split
 from bench.launch import inline
-from bench.launch.running import code_of
 from bench.launch.sweep import records, run, write_tables
 from bench.store.cells import Store
 
@@ -175,7 +174,7 @@ def femnist(root: Path, seed: int) -> Path:
 
 def state(file: Path) -> tuple[str, str]:
     store = Store(file.parent / "results" / file.stem)
-    (record,) = (store.record(cell, code_of(cell), None) for cell in read_sweep(file).cells)
+    (record,) = (store.record(cell, made(cell), None) for cell in read_sweep(file).cells)
     return record.state, record.reason
 
 

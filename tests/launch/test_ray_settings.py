@@ -20,7 +20,7 @@ from bench.data.dataset import Split
 from bench.errors import BenchError
 from bench.launch.events import Again, Ended, Lost
 from bench.launch.ray_settings import Settings, settings_of
-from bench.launch.running import code_of, run_cell
+from bench.launch.running import run_cell
 from bench.store.cells import Store
 from bench.store.leases import Leases
 
@@ -162,7 +162,7 @@ def test_a_try_that_was_given_up_ends_as_lost_and_its_answer_is_not_taken(
     assert lease is not None
     event = crew._ended(whole, ray_cluster._Running(cell, lease))
     assert isinstance(event, Ended) and event.status == "failed" and f"{TRIES} times" in event.reason
-    assert crew.store.record(cell, code_of(cell), None).state == "failed"
+    assert crew.store.record(cell, made(cell), None).state == "failed"
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -183,7 +183,7 @@ def test_a_cell_from_elsewhere_is_taken_only_if_it_is_whole(tmp_path: Path) -> N
         here.adopt(other, files)
     assert list(here.cells.iterdir()) == []
     here.adopt(cell, files)
-    assert files_of(here.path(cell)) == files and here.record(cell, code_of(cell), None).state == "done"
+    assert files_of(here.path(cell)) == files and here.record(cell, made(cell), None).state == "done"
     assert [path.name for path in here.cells.iterdir()] == [cell.folder]
 
 

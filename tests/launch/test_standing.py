@@ -11,7 +11,7 @@ from bench.config.cells import read_sweep
 from bench.launch.running import run_cell
 from bench.launch.standing import standing
 from bench.store.cells import Store
-from bench.store.provenance import code_of
+from bench.store.made import made
 from bench.store.wholeness import sealed, whole
 
 
@@ -40,10 +40,10 @@ def test_the_time_left_comes_from_the_cells_most_alike(tmp_path: Path) -> None:
     ):
         cell = chosen[alike]
         shutil.copytree(model, store.path(cell))
-        own = {"cell": cell.canonical(), "identity": cell.identity, "code": code_of(cell)}
+        own = {"cell": cell.canonical(), "identity": cell.identity, **made(cell).facts()}
         facts = whole(model) | own | {"seconds": 2 * 60.0 * minutes}
         (store.path(cell) / "cell.json").write_bytes(sealed(facts))
-        known = [store.record(cell, code_of(cell), None) for cell in chosen.values()]
+        known = [store.record(cell, made(cell), None) for cell in chosen.values()]
         left = [record for record in known if record.state == "done" or record.cell == wanted]
         now = standing(left, store, ())
         assert (now.seconds, now.unknown) == (2 * 60.0 * minutes, 0), alike

@@ -19,6 +19,7 @@ import pytest
 from patience import PATIENCE_S, wait_until
 from tiny import TRAINING, cell_of, plugin, read, start, sweep_of
 
+from bench import revisions
 from bench.config.cells import Sweep, read_sweep
 from bench.data.standin import load_standin
 from bench.errors import BenchError
@@ -29,7 +30,7 @@ from bench.launch.events import Ended, Event
 from bench.launch.running import run_cell
 from bench.launch.standing import standing
 from bench.launch.sweep import counts, only, records, run, series_labels, to_run, write_tables
-from bench.store import provenance, schema
+from bench.store import schema
 from bench.store.cells import Record, Store
 
 FINISHED = '[[cells]]\nmethod = ["fedavg", "orthdrop"]\nkeep = [0.2, 0.5]\nseed = [0, 1]\n'
@@ -141,13 +142,13 @@ def test_a_finished_sweep_has_nothing_to_run(finished: tuple[Sweep, Store]) -> N
     assert counts(records(sweep, store)) == {"done": 6} and to_run(records(sweep, store)) == []
 
 
-def test_a_change_of_the_code_makes_it_stale(finished: tuple[Sweep, Store], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_raised_revision_makes_it_stale(finished: tuple[Sweep, Store], monkeypatch: pytest.MonkeyPatch) -> None:
     sweep, store = finished
-    monkeypatch.setattr(provenance, "simulation_code", lambda: "changed")
+    monkeypatch.setattr(revisions, "HARNESS", 2)
     known = records(sweep, store)
     assert counts(known) == {"stale": 6}
     assert to_run(known, "rerun") == list(sweep.cells) and to_run(known, "keep") == []
-    # Results of other code are not mixed in silently.
+    # Results of another revision are not mixed in silently.
     assert len(write_tables(sweep, store, known)["cells"]) == 0
 
 

@@ -16,6 +16,7 @@ from bench.launch.running import run_cell
 from bench.plugins import registry
 from bench.plugins.beside import helpers_of
 from bench.store.cells import Store
+from bench.store.made import made
 from bench.store.provenance import code_of
 
 PLUGIN = """
@@ -46,14 +47,14 @@ def test_an_edited_helper_makes_results_stale_and_is_read_anew(tmp_path: Path) -
     store, losses = Store(tmp_path / "results"), []
     for helper in (HELPER, FIRST):
         write(tmp_path / "my_helper.py", helper)  # within one second, in which Python would not look again
-        code = code_of(cell, (path,))
-        state = store.record(cell, code, None).state
+        by = made(cell, (path,))
+        state = store.record(cell, by, None).state
         assert state == ("stale" if losses else "to do")
         losses.append(run_cell(cell, store=store, plugins=(path,)).rounds[-1]["train_loss"])
-        assert store.record(cell, code, None).state == "done"
+        assert store.record(cell, by, None).state == "done"
     assert losses[0] != losses[1]
     write(tmp_path / "my_helper.py", "# What helps.\n" + FIRST)
-    assert store.record(cell, code_of(cell, (path,)), None).state == "done"
+    assert store.record(cell, made(cell, (path,)), None).state == "done"
     assert "my_helper" not in sys.modules and str(tmp_path) not in sys.path
 
 

@@ -22,6 +22,7 @@ from bench.launch.running import Hooks, run_cell
 from bench.store import checkpoint, provenance
 from bench.store.cells import Store
 from bench.store.checkpoint import Checkpoint, Journal, Stopped, reached
+from bench.store.made import made
 
 CELL = cell_of("prism", keep=0.5, training={"rounds": 3}, parameters={"client_momentum": "carry"}, diagnostics="all")
 STATE = {"round": 7, "model": {"w": torch.arange(6.0)}, "memory": {}, "seen": {}, "missed": {}}
@@ -85,7 +86,7 @@ def test_a_resumed_cell_is_the_whole_cell_to_the_bit(
 ) -> None:
     store = Store(tmp_path)
     interruption(store, after)
-    assert store.record(CELL, provenance.code_of(CELL), None).state == "to do"
+    assert store.record(CELL, made(CELL), None).state == "to do"
     assert reached(store.checkpoint(CELL))["round"] == reached_round
     assert resume(store) == [f"goes on after round {reached_round}"]
     assert timeless_tables(CELL, store) == whole

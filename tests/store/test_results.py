@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from tiny import CELLS, CommandLine, plugin, sweep_of, timeless
 
+from bench import revisions
 from bench.config.cells import read_sweep
 from bench.launch import running
 from bench.launch.running import Hooks, run_cell
 from bench.launch.sweep import counts, records, write_tables
-from bench.store import checkpoint, provenance
+from bench.store import checkpoint
 from bench.store.cells import Store
 from bench.store.leases import Leases
 from bench.store.origin import remember
@@ -179,8 +180,8 @@ def test_gc_shows_and_deletes_what_is_of_no_use(bench: CommandLine, monkeypatch:
     assert bench("gc", "tiny.toml", "--yes").code == 0
     assert not [path for path in gone if Path(path).exists()] and (place / "checkpoint.pt").exists()
     assert bench("gc", "tiny.toml").out == "nothing to delete in results/tiny\n"
-    monkeypatch.setattr(provenance, "simulation_code", lambda: "changed")
-    assert bench("gc", "tiny.toml", "--yes").out.count("stale: made by other code") == 2
+    monkeypatch.setattr(revisions, "HARNESS", 2)
+    assert bench("gc", "tiny.toml", "--yes").out.count("stale: made under another revision") == 2
     assert list(store().cells.iterdir()) == []
 
 
@@ -232,7 +233,7 @@ def test_merge_names_conflicts_and_keeps_what_is_here(
     bench: CommandLine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     other, cells = Store(tmp_path / "other"), list(read_sweep(Path("tiny.toml")).cells)
-    monkeypatch.setattr(provenance, "simulation_code", lambda: "changed")
+    monkeypatch.setattr(revisions, "HARNESS", 2)
     run_cell(cells[0], store=other)
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path / "work")
@@ -247,7 +248,7 @@ def test_merge_names_conflicts_and_keeps_what_is_here(
     joined = bench("results", "merge", "results/tiny", other.folder)
     lease.release()
     assert joined.code == 1 and joined.out.count("conflict: ") == 3
-    assert f"conflict: {cells[0].folder}: the two were made with other code (" in joined.out
+    assert f"conflict: {cells[0].folder}: harness is at revision 1 and was at revision 2 (" in joined.out
     assert f"conflict: {cells[1].folder}: the two have other rounds; the one in results/tiny is kept" in joined.out
     assert f"conflict: {cells[2].folder}: process {os.getpid()} runs it now" in joined.out
     assert {path: path.read_bytes() for path in store().cells.rglob("*") if path.is_file()} == before

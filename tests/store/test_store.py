@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from tiny import cell_of
 
+from bench import revisions
 from bench.errors import BenchError
 from bench.launch.running import run_cell
 from bench.launch.sweep import to_run
@@ -23,8 +24,8 @@ from bench.store import provenance
 from bench.store.cells import Store, write_table
 from bench.store.leases import LeaseLost, Leases
 from bench.store.leftovers import leftovers
+from bench.store.made import made
 from bench.store.placing import replace_folder, sweep_up
-from bench.store.provenance import code_of
 from bench.store.schema import RANKS, ROUNDS
 from bench.store.wholeness import STATES, sealed
 
@@ -45,7 +46,7 @@ def store(finished: Path, tmp_path: Path) -> Store:
 
 
 def state(store: Store) -> str:
-    return store.record(CELL, code_of(CELL), None).state
+    return store.record(CELL, made(CELL), None).state
 
 
 def flip(path: Path, place: int) -> None:
@@ -98,7 +99,7 @@ def test_any_flipped_byte_is_noticed(store: Store, name: str) -> None:
 )
 def test_damage_is_noticed_with_a_reason_and_mended(store: Store, name: str, spoil: Callable[[Path], object]) -> None:
     spoil(store.path(CELL) / name)
-    record = store.record(CELL, code_of(CELL), None)
+    record = store.record(CELL, made(CELL), None)
     assert record.state == "damaged" and name in record.reason and "\n" not in record.reason
 
 
@@ -116,19 +117,23 @@ def test_damaged_cell_is_replaced_by_a_new_run(store: Store) -> None:
     assert [path.name for path in store.cells.iterdir()] == [CELL.folder]
 
 
-def test_results_of_other_code_or_data_are_stale(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_results_of_another_revision_or_of_other_data_are_stale(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     data = json.loads((store.path(CELL) / "cell.json").read_text())["data"]
-    assert store.record(CELL, code_of(CELL), data).state == "done"
-    assert store.record(CELL, code_of(CELL), "f" * 64).state == "stale"
+    assert store.record(CELL, made(CELL), data).state == "done"
+    assert store.record(CELL, made(CELL), "f" * 64).state == "stale"
     monkeypatch.setattr(provenance, "simulation_code", lambda: "changed")
-    record = store.record(CELL, code_of(CELL), data)
-    assert record.state == "stale" and "code" in record.reason
+    record = store.record(CELL, made(CELL), data)
+    assert record.state == "done" and not record.same_code  # an edit is none of what its numbers depend on
+    monkeypatch.setitem(revisions.FAMILIES, "spectral", 7)
+    record = store.record(CELL, made(CELL), data)
+    assert record.state == "stale"
+    assert record.reason == "family spectral is at revision 7 and was at revision 1 (docs/revisions.md)"
 
 
 def test_unwritable_place_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = Store(tmp_path / "file" / "sweep")
-    assert store.record(CELL, "code", None).state == "to do"
+    assert store.record(CELL, made(CELL), None).state == "to do"
     for act in (store.prepare, lambda: write_table(store.folder / "t.parquet", pa.table({"a": [1]}))):
         with pytest.raises(BenchError, match=r"file/sweep.* cannot be written.*Not a directory"):
             act()
@@ -173,7 +178,7 @@ def other_version(folder: Path, **changes: object) -> None:
 
 def test_cells_of_another_version_are_stale_and_not_damaged(store: Store) -> None:
     other_version(store.path(CELL), files={})
-    record = store.record(CELL, code_of(CELL), None)
+    record = store.record(CELL, made(CELL), None)
     assert (record.state, record.reason) == ("stale", "it was written by another version")
     assert to_run([record], stale="keep") == [] and to_run([record]) == [CELL]
     flip(store.path(CELL) / "cell.json", 30)
@@ -210,7 +215,7 @@ def test_a_kill_between_two_renames_loses_no_result(store: Store, kept: str, tmp
     fresh.rename(store.cells / f".{CELL.folder}.{platform.node()}.{child}")
     assert not place.exists() and len(list(store.cells.iterdir())) == 2
     # What is found again is nothing that gc shows or deletes.
-    assert len(leftovers(store, [store.record(CELL, code_of(CELL), None)])) == (2 if kept == "none" else 0)
+    assert len(leftovers(store, [store.record(CELL, made(CELL), None)])) == (2 if kept == "none" else 0)
     lease = Leases(store.unfinished).take(CELL.folder, os.getpid())
     assert lease is not None
     sweep_up(store.cells, Leases(store.unfinished))
@@ -290,4 +295,4 @@ def test_a_lease_that_is_lost_while_the_folder_is_written_puts_nothing_in_place(
 
 def test_every_state_is_known(store: Store) -> None:
     assert {"done", "stale", "damaged", "to do", "failed"} < set(STATES)
-    assert store.record(cell_of("orthdrop", keep=0.2), "code", None).state == "to do"
+    assert store.record(cell_of("orthdrop", keep=0.2), made(CELL), None).state == "to do"

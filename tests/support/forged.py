@@ -12,7 +12,7 @@ from tiny import cell_of, sweep_of
 from bench.cell import Cell
 from bench.launch.running import run_cell
 from bench.store.cells import Store
-from bench.store.provenance import code_of
+from bench.store.made import made
 from bench.store.wholeness import sealed
 
 METHODS = ("fedavg", "origdrop", "orthdrop", "collective", "prism")
@@ -43,10 +43,10 @@ def finish_all(cells: Iterable[Cell], store: Store) -> None:
     assert run_cell(model, store=original).status == "done"
     facts = json.loads((original.path(model) / "cell.json").read_text())
     del facts["checksum"]
-    codes = {method: code_of(cell_of(method)) for method in METHODS}
+    by = {method: made(cell_of(method)).facts() for method in METHODS}
     for cell in cells:
         place = store.path(cell)
         shutil.copytree(original.path(model), place)
-        own = {"cell": cell.canonical(), "identity": cell.identity, "code": codes[cell.method]}
+        own = {"cell": cell.canonical(), "identity": cell.identity, **by[cell.method]}
         (place / "cell.json").write_bytes(sealed(facts | own))
     shutil.rmtree(original.folder)

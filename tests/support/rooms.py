@@ -12,7 +12,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- rooms: made by tests/support/rooms.py -->\n", "<!-- end of rooms -->\n"
-GROUND = ("errors", "written", "seeding", "files", "parameters", "cell", "toml_files", "figure_spec", "agg")
+GROUND = (
+    "errors",
+    "written",
+    "seeding",
+    "files",
+    "parameters",
+    "cell",
+    "revisions",
+    "toml_files",
+    "figure_spec",
+    "agg",
+)
 """Files that stand on the ground, outside all rooms."""
 
 

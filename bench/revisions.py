@@ -1,0 +1,35 @@
+"""Declared revisions: a finished cell stays valid until one of those that it ran under is raised.
+
+A revision is raised when what it stands for computes other numbers than before, and only then: moving code about, or
+naming it better, raises none. What changed in the numbers is written down in ``docs/revisions.md``, and golden cells
+(``tests/simulation/golden.json``) make sure that none is forgotten. Files of users have none: they count by their code.
+"""
+
+from __future__ import annotations
+
+HARNESS = 1
+"""What all cells share: streams, partitions, cohorts, local training, evaluation, stand-in data, models."""
+MEASURES = 1
+"""What is measured beside training: costs, diagnostics and columns. Raising it makes no cell stale."""
+FAMILIES = {"hadamard": 1, "spectral": 1, "width": 1}
+"""What methods of a family share, by :attr:`bench.api.Method.family`."""
+TASKS = {"cnn-femnist": 1, "lstm-imdb": 1, "resnet18-cifar10": 1}
+"""Data, model, loss and recipes of each task that is built in."""
+METHODS = {
+    "collective": 1,
+    "fedavg": 1,
+    "federated_dropout": 1,
+    "fedhm": 1,
+    "fedlama": 1,
+    "fedpara": 1,
+    "fedrolex": 1,
+    "fjord": 1,
+    "heterofl": 1,
+    "inclusivefl": 1,
+    "origdrop": 1,
+    "orthdrop": 1,
+    "pfedpara": 1,
+    "prism": 1,
+    "unbiased": 1,
+}
+"""The file of each method that is built in. A file that is not named here counts by its code, as a user's does."""
