@@ -24,6 +24,7 @@ from bench.data.dataset import Split
 from bench.launch import inline
 from bench.launch.sweep import records, run, write_tables
 from bench.store.cells import Store
+from bench.store.made import made
 
 TABLES = ("cells", "rounds", "ranks")
 

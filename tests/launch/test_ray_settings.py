@@ -23,6 +23,7 @@ from bench.launch.ray_settings import Settings, settings_of
 from bench.launch.running import run_cell
 from bench.store.cells import Store
 from bench.store.leases import Leases
+from bench.store.made import made
 
 
 def test_resources() -> None:
