@@ -148,7 +148,7 @@ class Store:
         *,
         status: str,
         reason: str,
-        tables: Mapping[str, list[dict[str, Any]]],
+        tables: Mapping[str, list[dict[str, Any]] | pa.Table],
         facts: Mapping[str, Any],
         environment: Mapping[str, Any],
         log: Iterable[str],
@@ -157,7 +157,8 @@ class Store:
         """Put a finished or failed cell in place; an older folder of the same cell is replaced.
 
         Args:
-            tables: rows by the name of their table, see :data:`bench.store.schema.TABLES`; a name left out has none.
+            tables: rows, or a table of them, by the name of their table, see :data:`bench.store.schema.TABLES`; a name
+                left out has none.
             guard: called last before that; raises if the cell has become somebody else's.
 
         Raises:
@@ -172,7 +173,7 @@ class Store:
             about_data = {"data_title": str(facts.get("data_title", "")), "stand_in": str(cell.data == "stand-in")}
             for name, schema in TABLES.items():
                 rows = tables.get(name, [])
-                if not rows and name in OPTIONAL:
+                if not len(rows) and name in OPTIONAL:
                     continue
                 table = table_of(rows, schema)
                 metadata = {**(table.schema.metadata or {}), **about_data}

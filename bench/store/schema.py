@@ -164,9 +164,9 @@ set, which is never the headline."""
 FOOTPRINT = pa.schema(FOOTPRINT_FIELDS, metadata=_METADATA)
 
 
-def table_of(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+def table_of(rows: list[dict[str, Any]] | pa.Table, schema: pa.Schema) -> pa.Table:
     """Return rows as a table of exactly this schema; a missing column or a wrong type is an error."""
-    table = pa.Table.from_pylist(rows, schema)
+    table = rows.cast(schema) if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows, schema)
     table.validate(full=True)
     for field in schema:
         if not field.nullable and table.column(field.name).null_count:

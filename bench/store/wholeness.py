@@ -27,7 +27,7 @@ def whole(folder: Path) -> dict[str, Any]:
         ValueError: one of its files is not as it was written, in words.
     """
     try:
-        facts = _unsealed(_content(folder, "cell.json"))
+        facts = unsealed(_content(folder, "cell.json"), "cell.json")
         if facts["schema"] != VERSION or facts["status"] not in STATES:
             raise OtherVersion("it was written by another version")
         for name, seal in facts["files"].items():
@@ -57,13 +57,13 @@ def _content(folder: Path, name: str) -> bytes:
         return file.read()
 
 
-def _unsealed(text: bytes) -> dict[str, Any]:
-    """Return the facts without their checksum; an error where they are not those that were sealed."""
+def unsealed(text: bytes, name: str) -> dict[str, Any]:
+    """Return the facts of a file without their checksum; an error where they are not those that were sealed."""
     facts: dict[str, Any] = json.loads(text)
     del facts["checksum"]
     head, _, seal = text.rpartition(_SEAL)
     if seal != checksum(head, _END).encode() + b'"' + _END:
-        raise ValueError("cell.json is not as it was written")
+        raise ValueError(f"{name} is not as it was written")
     return facts
 
 

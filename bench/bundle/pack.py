@@ -1,0 +1,164 @@
+"""Packing: the finished cells of a folder of results in one file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+import bench
+from bench.bundle.cleaned import cleaned, has_places, public
+from bench.bundle.thinning import LAYERS, thinned
+from bench.cell import Cell, from_canonical
+from bench.errors import BenchError, StorageError
+from bench.files import checksum, write_whole
+from bench.store.bundle import CELLS, FORMAT, LARGEST, MANIFEST, SUFFIX, TABLE_FILES, Bundle
+from bench.store.bundled_table import written
+from bench.store.cells import FINISHED, Store
+from bench.store.container import packed
+from bench.store.schema import TABLES, VERSION
+from bench.store.wholeness import sealed, whole
+
+LEFT_OUT = ("files", "claimed_by")
+"""Facts of a cell that are of its folder, or of the bundle that it came in, and not of the cell."""
+
+
+@dataclass
+class Packed:
+    """What became of a folder's cells.
+
+    Attributes:
+        cells: the names of the folders of those that are in the bundle.
+        size: bytes of the bundle, and of its parts by name.
+        left_out: cells that are not in it, with the reason.
+        notes: what whoever passes the bundle on should know.
+    """
+
+    cells: list[str] = field(default_factory=list)
+    size: int = 0
+    parts: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A finished cell of a folder."""
+
+    cell: Cell
+    facts: Mapping[str, Any]
+    environment: Mapping[str, Any]
+
+
+def pack(store: Store, path: Path, layers_every: int = 1) -> Packed:
+    """Write all finished cells of a folder to a bundle, in place of an older one.
+
+    The bytes depend on the cells alone: not on the folder, on the order in which the system lists it, or on the time.
+
+    Args:
+        store: the folder of results; its cells win over those of bundles that lie in it.
+        path: the bundle, ``NAME.bench``.
+        layers_every: tables by layer are kept at every so manieth evaluated round, the first and the last one.
+
+    Raises:
+        BenchError: the folder holds no finished cell, or they are more than a bundle can hold.
+        StorageError: the file cannot be written; what was there before is untouched.
+    """
+    if path.suffix != SUFFIX or path.name == SUFFIX:
+        raise BenchError(f"-o {path}: a bundle is called NAME{SUFFIX}")
+    done = Packed()
+    found = sorted(_finished(store, done), key=lambda one: one.cell.folder)
+    if not found:
+        raise BenchError(f"{store.folder}: there is no finished cell to pack; 'sweep' runs them")
+    content = _content(store, found, layers_every, done)
+    if len(content) > LARGEST:
+        raise BenchError(
+            f"{path}: {len(found)} cells would take {len(content) >> 20} MiB and a bundle holds {LARGEST >> 20}; "
+            "keep fewer rounds of the tables by layer with --layers-every, or pack fewer cells"
+        )
+    Bundle(path, content)  # what a reader would refuse is never written
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+    except OSError as error:
+        raise StorageError(f"{path}: the bundle cannot be written: {error.strerror or error}") from None
+    done.cells, done.size = [one.cell.folder for one in found], len(content)
+    return done
+
+
+def _finished(store: Store, done: Packed) -> Iterator[_Found]:
+    """Yield the finished cells of a folder, and note of the others why they are none."""
+    for folder in sorted(path for path in store.cells.glob("[!.]*") if path.is_dir()):
+        try:
+            facts = whole(folder)
+            cell = from_canonical(facts["cell"])
+            environment = json.loads((folder / "environment.json").read_bytes())
+            if cell.folder != folder.name:
+                raise ValueError(f"it is the cell {cell.folder}")
+        except (ValueError, TypeError, OSError) as damage:
+            done.left_out[folder.name] = str(damage)
+            continue
+        if facts["status"] in FINISHED:
+            yield _Found(cell, facts, environment)
+        else:
+            done.left_out[folder.name] = str(facts["status"])
+
+
+def _content(store: Store, found: list[_Found], layers_every: int, done: Packed) -> bytes:
+    """Return the bytes of the bundle."""
+    environments: list[dict[str, Any]] = []
+    entries = [_entry(one, environments, done) for one in found]
+    members: dict[str, bytes] = {}
+    about: dict[str, dict[str, Any]] = {}
+    for name, file in TABLE_FILES.items():
+        members[file], rows = written(_tables(store, found, entries, name, layers_every), TABLES[name])
+        about[file] = {"rows": rows}
+    members = {CELLS: _json({"environments": environments, "cells": entries}), **members}
+    about = {
+        name: {"size": len(member), **about.get(name, {"rows": len(found)}), "checksum": checksum(member)}
+        for name, member in members.items()
+    }
+    manifest = {
+        "format": FORMAT,
+        "schema": VERSION,
+        "written_by": f"submodel-bench {bench.__version__}, pyarrow {pa.__version__}",
+        "cells": len(found),
+        "members": about,
+    }
+    done.parts = {name: len(member) for name, member in members.items()}
+    return packed({MANIFEST: sealed(manifest), **members})
+
+
+def _entry(one: _Found, environments: list[dict[str, Any]], done: Packed) -> dict[str, Any]:
+    """Return what ``cells.json`` says of a cell, all but the numbers of its rows."""
+    facts = {name: value for name, value in one.facts.items() if name not in LEFT_OUT}
+    if has_places(facts["cell"]):
+        done.notes.append(f"{one.cell.folder}: its settings name a place on this machine, and the bundle does so too")
+    environment = public(one.environment)
+    if environment not in environments:
+        environments.append(environment)
+    kept = {name: value if name == "cell" else cleaned(value) for name, value in sorted(facts.items())}
+    return {"facts": kept, "environment": environments.index(environment), "rows": {}}
+
+
+def _tables(
+    store: Store, found: list[_Found], entries: list[dict[str, Any]], name: str, layers_every: int
+) -> Iterator[pa.Table]:
+    """Yield the tables of this name, one of each cell, and count their rows in its entry."""
+    for one, entry in zip(found, entries, strict=True):
+        table = store.read(one.cell, name)
+        if name == LAYERS and layers_every > 1:
+            fewer = thinned(table, layers_every)
+            if len(fewer) < len(table):
+                entry["facts"]["layers_every"] = layers_every * entry["facts"].get("layers_every", 1)
+            table = fewer
+        entry["rows"][name] = len(table)
+        yield table
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
