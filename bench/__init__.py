@@ -2,7 +2,7 @@
 
 >>> import bench
 >>> rounds = bench.run(task="cnn-femnist", method="prism", keep=0.2, rounds=5)
->>> tables = bench.load("results/quick")
+>>> tables = bench.load("results/quick")  # or of a bundle: bench.load("quick.bench")
 """
 
 from __future__ import annotations
@@ -120,25 +120,48 @@ def _paths(plugin: Any) -> tuple[Path, ...]:
     return tuple(map(expanded, files))
 
 
-def load(folder: str | Path) -> dict[str, pd.DataFrame]:
-    """Return the tables of a sweep by name: "cells", "rounds", "ranks" and "footprint".
+def load(folder: str | Path, *, last: int = 3) -> dict[str, pd.DataFrame]:
+    """Return the tables of a sweep by name: "cells", "rounds", "ranks", and of a folder "footprint".
 
     Args:
-        folder: the sweep's results, for example "results/quick".
+        folder: the sweep's results, for example "results/quick", or a bundle of them, "quick.bench", whose rows are in
+            the order of the names of its cells.
+        last: of a bundle: how many of the last evaluations make the headline accuracy; a folder's tables have that of
+            their sweep file.
 
     Raises:
-        bench.errors.BenchError: the folder is no path, or there are no tables.
+        bench.errors.BenchError: it is no path, or there are no tables, or the bundle is not as it was written.
     """
-    import pandas as pd
-
-    from bench.errors import BenchError, one_line
+    from bench.errors import BenchError
     from bench.files import expanded
 
     if not isinstance(folder, str | Path):
-        raise BenchError(f"bench.load: folder = {folder!r} is not possible; allowed: the path of a folder")
-    files = sorted((expanded(folder) / "tables").glob("*.parquet"))
+        raise BenchError(f"bench.load: folder = {folder!r} is not possible; allowed: the path of a folder or a bundle")
+    if isinstance(last, bool) or not isinstance(last, int) or last < 1:
+        raise BenchError(f"bench.load: last = {last!r} is not possible; allowed: a whole number from 1")
+    path = expanded(folder)
+    return _of_bundle(path, last) if path.suffix == ".bench" and not path.is_dir() else _of_folder(path, folder)
+
+
+def _of_bundle(path: Path, last: int) -> dict[str, pd.DataFrame]:
+    from bench.launch.tables import tables_of
+    from bench.store.bundle import Bundle
+    from bench.store.cells import Record
+
+    bundle = Bundle(path)
+    records = [Record(claim.cell, claim.facts["status"], claim.facts) for claim in bundle.claims.values()]
+    tables = tables_of(records, lambda record, name: bundle.table(record.cell, name), last)
+    return {name: table.to_pandas() for name, table in tables.items()}
+
+
+def _of_folder(folder: Path, given: str | Path) -> dict[str, pd.DataFrame]:
+    import pandas as pd
+
+    from bench.errors import BenchError, one_line
+
+    files = sorted((folder / "tables").glob("*.parquet"))
     if not files:
-        raise BenchError(f"{folder}: there are no tables here; run 'python -m bench sweep' or 'plot' first")
+        raise BenchError(f"{given}: there are no tables here; run 'python -m bench sweep' or 'plot' first")
     try:
         return {file.stem: pd.read_parquet(file) for file in files}
     except (OSError, ValueError) as error:  # pyarrow's errors are among them

@@ -10,7 +10,6 @@ from typing import Any
 
 import pyarrow as pa
 
-import bench
 from bench.bundle.cleaned import cleaned, has_places, public
 from bench.bundle.thinning import LAYERS, thinned
 from bench.cell import Cell, from_canonical
@@ -20,6 +19,7 @@ from bench.store.bundle import CELLS, FORMAT, LARGEST, MANIFEST, SUFFIX, TABLE_F
 from bench.store.bundled_table import written
 from bench.store.cells import FINISHED, Store
 from bench.store.container import packed
+from bench.store.provenance import version_of
 from bench.store.schema import TABLES, VERSION
 from bench.store.wholeness import sealed, whole
 
@@ -125,7 +125,7 @@ def _content(store: Store, found: list[_Found], layers_every: int, done: Packed)
     manifest = {
         "format": FORMAT,
         "schema": VERSION,
-        "written_by": f"submodel-bench {bench.__version__}, pyarrow {pa.__version__}",
+        "written_by": f"submodel-bench {version_of('submodel-bench')}, pyarrow {pa.__version__}",
         "cells": len(found),
         "members": about,
     }
@@ -161,4 +161,4 @@ def _tables(
 
 
 def _json(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    return json.dumps(value, separators=(",", ":")).encode()

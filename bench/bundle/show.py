@@ -59,10 +59,8 @@ def claimed(known: Iterable[Record], store: Store) -> list[str]:
 
 
 def _environment(record: Record, store: Store) -> Mapping[str, Any]:
-    bundle = store.claims.bundles.get(record.facts["claimed_by"])
-    claim = bundle.claims.get(record.cell.identity) if bundle else None
-    if claim is not None:
-        return claim.environment
+    if record.bundle is not None:
+        return record.bundle.claims[record.cell.identity].environment
     try:
         environment = json.loads((store.path(record.cell) / "environment.json").read_bytes())
     except (OSError, ValueError):

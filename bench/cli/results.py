@@ -1,14 +1,19 @@
-"""The commands that keep results in order: ``gc`` and ``results merge``."""
+"""The commands that keep results in order: ``gc`` and those of ``results``."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import OK, SOME_FAILED, Plugin, Results, SweepFile, Verbs, say
+from bench.cli.options import OK, PATH, SOME_FAILED, Plugin, Results, SweepFile, Verbs, say
+from bench.cli.options import whole as number_of
+from bench.errors import BenchError
 from bench.files import expanded
+
+if TYPE_CHECKING:
+    from bench.store.merge import Merged
 
 results_app = typer.Typer(cls=Verbs, help="Folders of results.", no_args_is_help=True)
 
@@ -47,6 +52,65 @@ def gc(
         say(f"{len(found)} in all, {size / 1e6:.1f} MB; delete them with --yes")
 
 
+Bundled = Annotated[Path, typer.Argument(metavar="NAME.bench", parser=expanded, help="A bundle of results.")]
+
+
+@results_app.command()
+def pack(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", parser=expanded, help="Results of a sweep, for example results/quick.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", **PATH, help="The bundle; left out: FOLDER/NAME.bench, NAME the folder's own."),
+    ] = None,
+    layers_every: Annotated[
+        int,
+        typer.Option(
+            **number_of("--layers-every", 1),
+            help="Keep the tables by layer at every so manieth evaluated round, the first and the last: most of a "
+            "bundle is theirs.",
+        ),
+    ] = 1,
+) -> None:
+    """Put all finished cells of a folder into one file for others: no paths, no names of machines or users."""
+    from bench.bundle.pack import pack as write
+    from bench.store.cells import Store
+
+    path = output or folder / f"{folder.resolve().name}.bench"
+    done = write(Store(folder), path, layers_every)
+    say(*(f"left out: {name}: {reason}" for name, reason in done.left_out.items()))
+    say(*(f"note: {note}" for note in done.notes))
+    parts = ", ".join(f"{name} {size / 1e6:.2f}" for name, size in done.parts.items() if size >= 5000)
+    say(f"{len(done.cells)} cells in {path}, {done.size / 1e6:.2f} MB" + (f" ({parts})" if parts else ""))
+
+
+@results_app.command()
+def unpack(
+    bundle: Bundled,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", **PATH, help="Folder of results; left out: results/NAME.")
+    ] = None,
+) -> None:
+    """Write the cells of a bundle as folders of their own; what is there already is left alone."""
+    from bench.bundle.unpack import unpack as put
+    from bench.store.bundle import Bundle
+    from bench.store.cells import Store
+
+    opened = Bundle(bundle)
+    into = Store(output or Path("results") / bundle.stem)
+    _say_merged(put(opened, into), bundle, into.folder)
+
+
+@results_app.command()
+def show(bundle: Bundled) -> None:
+    """Say what a bundle claims: its cells, their revisions, and by what and where they were made."""
+    from bench.bundle.show import described
+    from bench.store.bundle import Bundle
+
+    say(*described(Bundle(bundle)))
+
+
 @results_app.command()
 def merge(
     into: Annotated[
@@ -54,22 +118,37 @@ def merge(
         typer.Argument(metavar="A", parser=expanded, help="Results that take cells in, for example results/quick."),
     ],
     other: Annotated[
-        Path, typer.Argument(metavar="B", parser=expanded, help="Results of the same sweep from elsewhere.")
+        Path,
+        typer.Argument(metavar="B", parser=expanded, help="Results of the same sweep from elsewhere, or a bundle."),
     ],
 ) -> None:
     """Copy the finished cells of B that A lacks into A; what both have with other numbers is named and left alone."""
+    from bench.bundle.unpack import unpack as put
+    from bench.store.bundle import Bundle
     from bench.store.cells import Store
     from bench.store.merge import merge as join
     from bench.store.origin import shared_by
 
-    merged = join(Store(into), Store(other))
-    say(*shared_by(into, other))
+    if into.is_file():
+        raise BenchError(f"{into}: A takes cells in and must be a folder; 'results unpack' makes one of a bundle")
+    if other.is_file():
+        if not into.is_dir():
+            raise BenchError(f"{into}: there are no results here; 'results unpack {other} -o {into}' makes a folder")
+        merged = put(Bundle(other), Store(into))
+    else:
+        merged = join(Store(into), Store(other))
+        say(*shared_by(into, other))
+    _say_merged(merged, other, into)
+
+
+def _say_merged(merged: Merged, other: Path, into: Path) -> None:
+    """Say what became of the other's cells and end with the code for that."""
     for name, reason in merged.conflicts.items():
         say(f"conflict: {name}: {reason}")
     for name, reason in merged.damaged.items():
         say(f"damaged in {other}: {name}: {reason}")
     say(
         f"{len(merged.taken)} taken over, {len(merged.same)} the same in both, {len(merged.conflicts)} in conflict, "
-        f"{len(merged.damaged)} damaged; 'python -m bench plot' writes the tables and figures anew"
+        f"{len(merged.damaged)} damaged, in {into}; 'python -m bench plot' writes the tables and figures anew"
     )
     raise typer.Exit(SOME_FAILED if merged.conflicts or merged.damaged else OK)

@@ -197,7 +197,11 @@ def _crew_of(engine: Engine, device: str, address: str, resources: str, runtime_
 
 
 def status(file: SweepFile, plugin: Plugin = None, results: Results = Path("results")) -> None:
-    """Show how many cells of a sweep are done, running, failed, stale or to do, why, and how long the rest may take."""
+    """Show how many cells of a sweep are done, running, failed, stale or to do, why, and how long the rest may take.
+
+    Cells that come from others' bundles are told apart, with what those claim.
+    """
+    from bench.bundle.show import claimed
     from bench.config.cells import read_sweep
     from bench.launch import sweep as sweeps
     from bench.launch.standing import standing
@@ -207,11 +211,12 @@ def status(file: SweepFile, plugin: Plugin = None, results: Results = Path("resu
 
     chosen = read_sweep(file, plugin or [])
     plugins, store = chosen.plugins, Store(results / chosen.name)
-    now = standing(sweeps.records(chosen, store, plugins), store, plugins)
+    known = sweeps.records(chosen, store, plugins)
+    now = standing(known, store, plugins)
     _say_counts(chosen.title, now.counts)
     say(*shared_by(store.folder, file=file))
     time_left = now.time_left(now.counts.get("running") or cores())
-    say(*now.lines, *(line for line in (now.again, time_left) if line))
+    say(*claimed(known, store), *now.lines, *(line for line in (now.again, time_left) if line))
 
 
 def plot(

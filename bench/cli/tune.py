@@ -129,6 +129,7 @@ def _report(
     from bench.config.cells import read_sweep
     from bench.launch import sweep as sweeps
     from bench.launch.interruption import Interruption
+    from bench.launch.tables import USABLE
     from bench.report.plotting import write_results
     from bench.store.cells import Store
     from bench.terminal.display import SweepDisplay
@@ -153,7 +154,7 @@ def _report(
             say(f"stopped, {several(left, 'cell')} of the report left: the same command goes on from the checkpoints")
             return failed
     write_results(tuned, store, "round", out)
-    if any(record.state in sweeps.USABLE for record in sweeps.records(tuned, store, plugins)):
+    if any(record.state in USABLE for record in sweeps.records(tuned, store, plugins)):
         out.print(shown(write_report(study, choices, folder, storage, plugins).to_pandas(), len(study.report_seeds)))
         say(f"the comparison: {folder / 'tables' / 'report.parquet'}, figures tuned-vs-paper in {folder / 'figures'}")
     return failed

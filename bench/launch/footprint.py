@@ -17,9 +17,9 @@ from bench.cost.cost import Cost, bytes_of, capacity, cost_of
 from bench.models.base import blank
 from bench.plugins import registry
 from bench.seeding import Streams, key_of
-from bench.store.cells import write_table
 from bench.store.provenance import code_of
 from bench.store.schema import FOOTPRINT, table_of
+from bench.store.table_files import write_table
 from bench.tasks.base import Task
 
 KEEPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import statistics
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +17,17 @@ from bench.errors import BenchError, choices
 from bench.federation.profiles import DYNAMIC, in_numbers
 from bench.launch.dispatch import Crew, Dispatch
 from bench.launch.events import Ended, Event
+from bench.launch.tables import tables_of
 from bench.store import schema
-from bench.store.cells import FINISHED, Record, Store, write_table
+from bench.store.cells import FINISHED, Record, Store
 from bench.store.leases import Leases
 from bench.store.made import made
 from bench.store.placing import sweep_up
 from bench.store.provenance import data_of
+from bench.store.table_files import write_table
 from bench.store.wholeness import STATES
 from bench.written import number_in, rounded
 
-USABLE = ("done", "diverged")
 Hire = Callable[[Store, tuple[Path, ...], str, int | None, Sequence[Cell]], Crew]
 """Returns who runs the cells of a sweep, given the arguments of :func:`bench.launch.local.hire`."""
 
@@ -155,23 +155,7 @@ def write_tables(sweep: Sweep, store: Store, known: Iterable[Record]) -> dict[st
 
     Only cells of the present revisions are taken ("done" and "diverged"; a stale cell is not mixed in).
     """
-    known = list(known)
-    labels = series_labels([record.cell for record in known])
-    rows: list[dict[str, Any]] = []
-    parts: dict[str, list[pa.Table]] = {name: [] for name in schema.ALL_TABLES}
-    for record in known:
-        if record.state not in USABLE:
-            continue
-        about = _cell_columns(record, labels[record.cell.identity])
-        of_cell = {name: store.read(record.cell, name) for name in parts}
-        rows.append({**about, **_accuracies(of_cell["rounds"], record.state, sweep.last), "reason": record.reason})
-        for name, table in of_cell.items():
-            parts[name].append(_beside(about, table, schema.ALL_TABLES[name]))
-    tables = {"cells": schema.table_of(rows, schema.CELLS)}
-    for name, wanted in schema.ALL_TABLES.items():
-        table = _joined(parts[name], wanted)
-        if len(table) or name not in schema.OPTIONAL:
-            tables[name] = table
+    tables = tables_of(known, store.table, sweep.last)
     for name in ("cells", *schema.ALL_TABLES):
         place = store.folder / "tables" / f"{name}.parquet"
         if name in tables:
@@ -179,92 +163,6 @@ def write_tables(sweep: Sweep, store: Store, known: Iterable[Record]) -> dict[st
         else:
             place.unlink(missing_ok=True)
     return tables
-
-
-def _accuracies(rounds: pa.Table, state: str, last: int) -> dict[str, float | None]:
-    """Return the headline of a cell, which a diverged one has not, and the accuracy of its best round."""
-    numbers, accs = rounds["round"].to_pylist(), rounds["test_acc"].to_pylist()
-    evaluated = [acc for number, acc in zip(numbers, accs, strict=True) if number > 0 and acc is not None]
-    headline = statistics.fmean(evaluated[-last:]) if evaluated and state == "done" else None
-    return {"final_acc": headline, "oracle_acc": max(evaluated, default=None)}
-
-
-def series_labels(cells: Iterable[Cell]) -> dict[str, str]:
-    """Return the label of each cell by its identity.
-
-    The method, its parameters and the profile of mixed keep ratios, and such of tier, training and model as differ
-    between the sweep's cells of the same task and method, so that two cells that differ in more than the axes of a
-    figure never share a label. What is measured beside changes no result: diagnostics are in the label only where cells
-    differ in nothing else.
-    """
-    groups: dict[tuple[str, str], list[Cell]] = defaultdict(list)
-    for cell in cells:
-        groups[cell.task, cell.method].append(cell)
-    labels = {}
-    for group in groups.values():
-        twins = len({replace(cell, diagnostics="basic").identity for cell in group}) < len(group)
-        settings = [
-            _settings(cell) | ({"diagnostics": cell.diagnostics} if twins and cell.diagnostics != "basic" else {})
-            for cell in group
-        ]
-        varied = sorted(
-            {name for some in settings for name in some if any(some[name] != other.get(name) for other in settings)}
-        )
-        for cell, own in zip(group, settings, strict=True):
-            labels[cell.identity] = cell.label_with({name: own[name] for name in varied if name in own})
-    return labels
-
-
-def _settings(cell: Cell) -> dict[str, Any]:
-    diagnostics = {} if cell.diagnostics == "basic" else {"diagnostics": cell.diagnostics}
-    return {**cell.training, **cell.model, "tier": cell.tier, **diagnostics}
-
-
-def _cell_columns(record: Record, label: str) -> dict[str, Any]:
-    cell, facts = record.cell, record.facts
-    per_class, of_prior = _concentrations(cell, facts["classes"])
-    return {
-        "cell": cell.folder,
-        "task": cell.task,
-        "method": cell.method,
-        "label": label,
-        "keep": cell.keep,
-        "capacities": cell.profile,
-        "partition": cell.partition,
-        "alpha": cell.alpha,
-        "alpha_convention": facts["alpha_convention"],
-        "alpha_per_class": per_class,
-        "alpha_of_prior": of_prior,
-        "classes_per_client": facts.get("classes_per_client"),
-        "divergence_bits": facts.get("divergence_bits"),
-        "local_training": facts.get("local_training"),
-        "seed": cell.seed,
-        "tier": cell.tier,
-        "data_title": facts["data_title"],
-        "stand_in": facts["stand_in"],
-        "classes": facts["classes"],
-        "status": facts["status"],
-    }
-
-
-def _concentrations(cell: Cell, classes: int) -> tuple[float | None, float | None]:
-    """Return alpha in both conventions, per class and of Dir(alpha * prior), as for classes of equal size."""
-    if cell.alpha is None or cell.partition not in ("lda", "lda-prior"):
-        return None, None
-    return (cell.alpha, cell.alpha * classes) if cell.partition == "lda" else (cell.alpha / classes, cell.alpha)
-
-
-def _beside(about: Mapping[str, Any], table: pa.Table, wanted: pa.Schema) -> pa.Table:
-    """Return a cell's table with the cell's columns in front."""
-    columns = [
-        pa.array([about[field.name]] * len(table), field.type) if field.name in about else table.column(field.name)
-        for field in wanted
-    ]
-    return pa.Table.from_arrays(columns, schema=wanted)
-
-
-def _joined(tables: list[pa.Table], wanted: pa.Schema) -> pa.Table:
-    return pa.concat_tables(tables).unify_dictionaries().combine_chunks() if tables else wanted.empty_table()
 
 
 def _axis(cell: Cell, name: str) -> Any:

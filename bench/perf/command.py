@@ -21,7 +21,7 @@ from bench.perf import clients, clients_figure, keep, keep_figure, mixed, schema
 from bench.perf.machine import LoadMeter, facts_of, load_average
 from bench.perf.plan import Plan
 from bench.perf.report import Say
-from bench.store.cells import write_table
+from bench.store.table_files import write_table
 
 Rows = Sequence[Mapping[str, Any]]
 

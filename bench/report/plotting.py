@@ -9,6 +9,7 @@ from bench.config.cells import Sweep
 from bench.figures import Options, draw_all
 from bench.launch import sweep as sweeps
 from bench.launch.footprint import write_footprint
+from bench.launch.tables import USABLE
 from bench.report.figures import figures_with
 from bench.store.cells import Store
 
@@ -27,11 +28,11 @@ def write_results(sweep: Sweep, store: Store, x: str, console: Console) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
     known = sweeps.records(sweep, store, sweep.plugins)
-    if not any(record.state in sweeps.USABLE for record in known):
+    if not any(record.state in USABLE for record in known):
         found = ", ".join(f"{number} {state}" for state, number in sweeps.counts(known).items())
         say(f"no cell can be drawn ({found}): tables and figures are left as they are")
         return
-    left_out = [record for record in known if record.state not in sweeps.USABLE]
+    left_out = [record for record in known if record.state not in USABLE]
     if left_out:
         say(f"{len(left_out)} of {len(known)} cells are not in the tables: 'status' says why")
     store.prepare()

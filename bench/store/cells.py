@@ -8,27 +8,28 @@ interrupted.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bench.cell import Cell
-from bench.errors import BenchError, StorageError, one_line
+from bench.errors import StorageError
 from bench.files import checksum, write_synced
+from bench.store.claims import Claims
 from bench.store.placing import replace_folder, scratch
 from bench.store.schema import OPTIONAL, TABLES, VERSION, table_of
+from bench.store.table_files import table_in, write_parquet
 from bench.store.wholeness import OtherVersion, as_json, sealed, whole
 
 if TYPE_CHECKING:
+    from bench.store.bundle import Bundle
     from bench.store.made import Made
 
 FINISHED = ("done", "diverged", "skipped")
@@ -44,12 +45,14 @@ class Record:
             are not whole.
         facts: the contents of ``cell.json``; empty where there is none.
         same_code: False where other code of the same revisions made it: its numbers are held to be the same.
+        bundle: the file of others that says so, where the cell was not finished here.
     """
 
     cell: Cell
     state: str
     facts: Mapping[str, Any]
     same_code: bool = True
+    bundle: Bundle | None = None
 
     @property
     def reason(self) -> str:
@@ -61,13 +64,15 @@ class Store:
     """The results of one sweep.
 
     Args:
-        folder: ``results/<sweep>``; made when something is first written.
+        folder: ``results/<sweep>``; made when something is first written. Finished cells are also found in the bundles
+            ``NAME.bench`` that lie in it, see :mod:`bench.store.claims`; those that were finished here come first.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.cells = folder / "cells"
         self.unfinished = folder / "unfinished"
+        self.claims = Claims(folder)
 
     def prepare(self) -> None:
         """Make the folder.
@@ -124,23 +129,30 @@ class Store:
             cell: the configuration.
             made: what would make its numbers now.
             data: fingerprint of the data it would read now; None if that is not known.
+
+        Raises:
+            BenchError: a bundle in the folder cannot be used, or two of them disagree.
         """
+        here = self._record_here(cell, made, data)
+        if here.state in FINISHED:
+            return here
+        claimed = [
+            replace(_judged(cell, bundle.claims[cell.identity].facts, made, data), bundle=bundle)
+            for bundle in self.claims.of(cell)
+        ]
+        usable = [record for record in claimed if record.state in FINISHED]
+        return next(iter(usable or (claimed if here.state == "to do" else [])), here)
+
+    def _record_here(self, cell: Cell, made: Made, data: str | None) -> Record:
         folder = self.path(cell)
         if not folder.exists():
             return Record(cell, "to do", {})
         try:
-            facts = whole(folder)
+            return _judged(cell, whole(folder), made, data)
         except OtherVersion as reason:
             return Record(cell, "stale", {"reason": str(reason)})
         except ValueError as damage:
             return Record(cell, "damaged", {"reason": str(damage)})
-        state = facts["status"]
-        changed = made.changes(facts) if state in FINISHED else ""
-        if changed:
-            return Record(cell, "stale", {**facts, "reason": changed})
-        if state in FINISHED and data is not None and facts["data"] not in (None, data):
-            return Record(cell, "stale", {**facts, "reason": "it was made from other data"})
-        return Record(cell, state, facts, same_code=facts.get("code") == made.code)
 
     def write(
         self,
@@ -177,7 +189,7 @@ class Store:
                     continue
                 table = table_of(rows, schema)
                 metadata = {**(table.schema.metadata or {}), **about_data}
-                _write_parquet(fresh / f"{name}.parquet", table.replace_schema_metadata(metadata))
+                write_parquet(fresh / f"{name}.parquet", table.replace_schema_metadata(metadata))
             write_synced(fresh / "environment.json", as_json(environment))
             write_synced(fresh / "log.txt", "".join(f"{line}\n" for line in log).encode())
             checksums = {path.name: checksum(path.read_bytes()) for path in sorted(fresh.iterdir())}
@@ -227,40 +239,38 @@ class Store:
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
 
-    def read(self, cell: Cell, name: str) -> pa.Table:
-        """Return a cell's table, see :data:`bench.store.schema.TABLES`; empty where the cell has no such rows.
+    def table(self, record: Record, name: str) -> pa.Table:
+        """Return a table of a cell as a record tells of it: of the bundle that it comes from, or of its folder.
 
         Raises:
             BenchError: the file is damaged.
         """
-        path, schema = self.path(cell) / f"{name}.parquet", TABLES[name]
-        if name in OPTIONAL and not path.exists():
-            return schema.empty_table()
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise BenchError(
-                f"{path}: not a whole parquet file ({one_line(str(error))}); "
-                "delete the cell's folder and run the sweep again"
-            ) from None
-        return table.cast(schema)
+        return self.read(record.cell, name) if record.bundle is None else record.bundle.table(record.cell, name)
+
+    def read(self, cell: Cell, name: str) -> pa.Table:
+        """Return a cell's table, see :data:`bench.store.schema.TABLES`; empty where the cell has no such rows.
+
+        A cell that has no folder here is looked for in the bundles.
+
+        Raises:
+            BenchError: the file is damaged.
+        """
+        folder = self.path(cell)
+        if not folder.exists():
+            for bundle in self.claims.of(cell):
+                return bundle.table(cell, name)
+        return table_in(folder, name)
 
 
-def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a derived table atomically.
-
-    Raises:
-        StorageError: it cannot be written.
-    """
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write_parquet(fresh, table.replace_schema_metadata({**(table.schema.metadata or {}), **(metadata or {})}))
-        fresh.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
-        raise StorageError(f"{path}: the table cannot be written: {error.strerror or error}") from None
+def _judged(cell: Cell, facts: Mapping[str, Any], made: Made, data: str | None) -> Record:
+    """Return the record of a cell whose facts are whole: what it came to counts if it would come to the same now."""
+    state = facts["status"]
+    changed = made.changes(facts) if state in FINISHED else ""
+    if changed:
+        return Record(cell, "stale", {**facts, "reason": changed})
+    if state in FINISHED and data is not None and facts["data"] not in (None, data):
+        return Record(cell, "stale", {**facts, "reason": "it was made from other data"})
+    return Record(cell, state, facts, same_code=facts.get("code") == made.code)
 
 
 def _put_in_place(fresh: Path, place: Path) -> None:
@@ -272,10 +282,3 @@ def _put_in_place(fresh: Path, place: Path) -> None:
         from bench.store.leases import LeaseLost  # leases need more than training does
 
         raise LeaseLost("another process has put it in place") from None
-
-
-def _write_parquet(path: Path, table: pa.Table) -> None:
-    with path.open("wb") as file:
-        pq.write_table(table, file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())

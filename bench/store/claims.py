@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from bench.cell import Cell
 from bench.errors import BenchError
-from bench.store.difference import MADE_BY, Result, difference
+from bench.store.difference import Result, difference, of_making
 
 if TYPE_CHECKING:  # not read where there is none
     from bench.store.bundle import Bundle
@@ -45,7 +45,7 @@ class Claims:
         """Return the bundles that hold a cell, one of those that say the same.
 
         Raises:
-            BenchError: two of them say that it came from the same code and data, and give other numbers.
+            BenchError: two of them say that it came from the same revisions and data, and give other numbers.
         """
         return self._holders.get(cell.identity, [])
 
@@ -60,9 +60,9 @@ class Claims:
 
 
 def _same(cell: Cell, known: Bundle, other: Bundle) -> bool:
-    """Return whether two bundles say the same of a cell; False where they speak of other code or data."""
+    """Return whether two bundles say the same of a cell; False where they speak of other revisions or data."""
     first, second = (_result(bundle, cell) for bundle in (known, other))
-    if any(first.facts.get(name) != second.facts.get(name) for name in MADE_BY):
+    if of_making(first.facts, second.facts):
         return False
     words = difference(first, second)
     if words:
@@ -74,4 +74,3 @@ def _same(cell: Cell, known: Bundle, other: Bundle) -> bool:
 
 def _result(bundle: Bundle, cell: Cell) -> Result:
     return Result(bundle.claims[cell.identity].facts, lambda name: bundle.table(cell, name))
-

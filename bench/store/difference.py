@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-MADE_BY = ("revisions", "own_code", "data")
-"""Facts that say what a result's numbers depend on beside the configuration."""
+from bench.store.made import changes
+
 _COMPARED = ("rounds", "ranks", "levels", "clients")
 
 
@@ -32,9 +32,9 @@ def difference(here: Result, there: Result) -> str:
 
     Where one of them has its tables by layer at fewer rounds, the rounds that both have are compared.
     """
-    for name in MADE_BY:
-        if here.facts.get(name) != there.facts.get(name):
-            return f"the two were made with other {name} ({here.facts.get(name)} and {there.facts.get(name)})"
+    words = of_making(here.facts, there.facts)
+    if words:
+        return words
     if here.facts["status"] != there.facts["status"]:
         return f"one is {here.facts['status']}, the other {there.facts['status']}"
     fewer = "layers_every" in here.facts or "layers_every" in there.facts
@@ -45,6 +45,14 @@ def difference(here: Result, there: Result) -> str:
         if not one.equals(other):
             return f"the two have other {name}"
     return ""
+
+
+def of_making(here: Mapping[str, Any], there: Mapping[str, Any]) -> str:
+    """Return in words why the numbers of two results may differ, by their facts; empty if nothing says so."""
+    words = changes(there, here)
+    if not words and here["data"] != there["data"]:
+        return f"the two were made with other data ({here['data']} and {there['data']})"
+    return words
 
 
 def _of_rounds(table: pa.Table, other: pa.Table) -> pa.Table:

@@ -8,16 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from bench.cell import from_canonical
 from bench.errors import BenchError, StorageError
 from bench.files import sync
 from bench.store.cells import FINISHED, Store
+from bench.store.difference import Result, difference
 from bench.store.leases import Leases
-from bench.store.made import changes
 from bench.store.placing import replace_folder, scratch
+from bench.store.table_files import table_in
 from bench.store.wholeness import OtherVersion, whole
 
 
@@ -77,9 +75,9 @@ def _join(into: Store, folder: Path, facts: dict[str, Any], merged: Merged) -> N
     except ValueError:  # damaged or not there
         here = {"status": "to do"}
     if here["status"] in FINISHED:
-        difference = _difference(place, here, folder, facts)
-        if difference:
-            merged.conflicts[folder.name] = f"{difference}; the one in {into.folder} is kept"
+        words = difference(_result(place, here), _result(folder, facts))
+        if words:
+            merged.conflicts[folder.name] = f"{words}; the one in {into.folder} is kept"
         else:
             merged.same.append(folder.name)
         return
@@ -102,6 +100,10 @@ def _join(into: Store, folder: Path, facts: dict[str, Any], merged: Merged) -> N
     merged.taken.append(folder.name)
 
 
+def _result(folder: Path, facts: dict[str, Any]) -> Result:
+    return Result(facts, lambda name: table_in(folder, name))
+
+
 def _checked(folder: Path, name: str = "") -> dict[str, Any]:
     """Return the facts of a cell's folder; a ValueError says that they are not whole or another cell's."""
     facts = whole(folder)
@@ -112,26 +114,3 @@ def _checked(folder: Path, name: str = "") -> dict[str, Any]:
     if expected != (name or folder.name):
         raise ValueError(f"it is the cell {expected}")
     return facts
-
-
-def _difference(place: Path, here: dict[str, Any], folder: Path, there: dict[str, Any]) -> str:
-    """Return in words how two results of a cell differ, time and memory apart; empty if they do not."""
-    changed = changes(there, here)
-    if changed:
-        return changed
-    if here["data"] != there["data"]:
-        return f"the two were made with other data ({here['data']} and {there['data']})"
-    if here["status"] != there["status"]:
-        return f"one is {here['status']}, the other {there['status']}"
-    for name in ("rounds", "ranks"):
-        if not _numbers(place / f"{name}.parquet").equals(_numbers(folder / f"{name}.parquet")):
-            return f"the two have other {name}"
-    return ""
-
-
-def _numbers(path: Path) -> pa.Table:
-    """Return a table without the columns of time and memory, which differ from run to run."""
-    table = pq.read_table(path)
-    return table.select(
-        [name for name in table.column_names if not name.endswith("_s") and name != "peak_memory_bytes"]
-    )

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from bench.figures.files import save_figure
 from bench.figures.style import use_style
-from bench.store.cells import write_table
+from bench.store.table_files import write_table
 from bench.tuning import figure
 from bench.tuning.claims import counted
 from bench.tuning.guard import storage_guarded

@@ -29,7 +29,8 @@ from bench.launch import inline
 from bench.launch.events import Ended, Event
 from bench.launch.running import run_cell
 from bench.launch.standing import standing
-from bench.launch.sweep import counts, only, records, run, series_labels, to_run, write_tables
+from bench.launch.sweep import counts, only, records, run, to_run, write_tables
+from bench.launch.tables import series_labels
 from bench.store import schema
 from bench.store.cells import Record, Store
 

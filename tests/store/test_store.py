@@ -21,12 +21,13 @@ from bench.errors import BenchError
 from bench.launch.running import run_cell
 from bench.launch.sweep import to_run
 from bench.store import provenance
-from bench.store.cells import Store, write_table
+from bench.store.cells import Store
 from bench.store.leases import LeaseLost, Leases
 from bench.store.leftovers import leftovers
 from bench.store.made import made
 from bench.store.placing import replace_folder, sweep_up
 from bench.store.schema import RANKS, ROUNDS
+from bench.store.table_files import write_table
 from bench.store.wholeness import STATES, sealed
 
 CELL = cell_of("orthdrop", keep=0.5)

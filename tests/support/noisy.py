@@ -11,6 +11,7 @@ from tiny import cell_of
 
 from bench.cell import Cell
 from bench.store.cells import Store
+from bench.store.made import made
 from bench.store.schema import RANKS, ROUNDS, TABLES
 
 LAYERS = tuple(f"layer{stage}.{block}.conv{number}" for stage in (1, 2, 3, 4) for block in (0, 1) for number in (1, 2))
@@ -71,17 +72,13 @@ def finish(store: Store, cell: Cell, *, rounds: int = 3, layers: Iterable[str] =
     environment = ENVIRONMENT | changes.pop("environment", {})
     tables = {"rounds": rounds_of(rng, rounds), "ranks": ranks_of(rng, rounds, layers)}
     facts = FACTS | made_by(cell) | changes
-    store.write(
-        cell, status=status, reason=reason, tables=tables, facts=facts, environment=environment, log=["forged"]
-    )
+    store.write(cell, status=status, reason=reason, tables=tables, facts=facts, environment=environment, log=["forged"])
     return cell
 
 
 def made_by(cell: Cell) -> dict[str, Any]:
     """Return the facts by which a cell is known to be of the present code."""
-    from bench.store.provenance import code_of
-
-    return {"code": code_of(cell)}
+    return made(cell).facts()
 
 
 def cells(count: int, **values: Any) -> list[Cell]:

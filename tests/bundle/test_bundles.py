@@ -1,0 +1,245 @@
+"""Finished cells in one file: the same after packing and unpacking, the same bytes from the same cells."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import zipfile
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.compute as pc
+import pytest
+from noisy import ENVIRONMENT, FACTS, cells, finish, tables_of
+from tiny import CommandLine
+
+import bench as package
+from bench.bundle.cleaned import public, without_places
+from bench.bundle.pack import pack
+from bench.bundle.show import described
+from bench.bundle.unpack import unpack
+from bench.errors import BenchError
+from bench.launch import tables as launch_tables
+from bench.store.bundle import MEMBERS, Bundle
+from bench.store.cells import Store
+from bench.store.made import made
+from bench.store.wholeness import whole
+
+CELLS = cells(3)
+HOST = "pc-of-anna.example.org"
+REASON = "round 2: ValueError: '/home/anna smith/a b.npz' is no array (/home/anna/my_method.py, line 3, in select)"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three finished cells and a failed one."""
+    store = Store(tmp_path_factory.mktemp("finished") / "quick")
+    finish(store, CELLS[0])
+    finish(store, CELLS[1], status="diverged", reason=REASON, environment={"host": HOST, "kernels": "/opt/k/x.so"})
+    finish(store, CELLS[2], environment={"git_commit": "a" * 40, "git_changes": True})
+    finish(store, cells(4)[3], status="failed", reason="no")
+    return store.folder
+
+
+@pytest.fixture(scope="module")
+def path(folder: Path) -> Path:
+    path = folder.parent / "quick.bench"
+    pack(Store(folder), path)
+    return path
+
+
+def test_a_bundle_has_all_of_the_finished_cells(folder: Path, path: Path) -> None:
+    bundle, store = Bundle(path), Store(folder)
+    assert [claim.cell for claim in bundle.claims.values()] == sorted(CELLS, key=lambda cell: cell.folder)
+    for claim in bundle.claims.values():
+        facts = whole(store.path(claim.cell))
+        del facts["files"]
+        expected = {**facts, "claimed_by": "quick.bench"}
+        if facts["reason"]:
+            expected["reason"] = "round 2: ValueError: 'a b.npz' is no array (my_method.py, line 3, in select)"
+        assert claim.facts == expected
+        tables = {name: bundle.table(claim.cell, name).to_pylist() for name in claim.rows}
+        assert tables == tables_of(store, claim.cell) and len(tables["rounds"]) == 4 and len(tables["ranks"]) == 80
+    assert bundle.claims[CELLS[0].identity].environment == ENVIRONMENT
+    assert bundle.claims[CELLS[1].identity].environment == {**ENVIRONMENT, "kernels": "x.so"}
+
+
+def test_it_is_an_archive_that_others_can_open(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == list(MEMBERS) and archive.testzip() is None
+        with archive.open("rounds.parquet") as file:
+            rounds = pd.read_parquet(file)
+    assert len(rounds) == 12 and sorted(set(rounds["cell"])) == [0, 1, 2]
+
+
+def test_nothing_in_it_names_a_machine_a_user_or_a_place(path: Path) -> None:
+    content = path.read_bytes()
+    for word in (b"anna", HOST.encode(), b"/home", b"/opt", str(path.parent).encode(), platform.node().encode()):
+        assert word not in content, word
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    ("FileNotFoundError: /home/anna/x.py:3", "FileNotFoundError: x.py:3"),
+    ("in '/data/a b/c.npz' and \"/d/e\"", "in 'c.npz' and \"e\""),
+    (r"C:\Users\anna\x.py, line 3", "x.py, line 3"),
+    (r"'C:\\Users\\anna smith\\x.py'", "'x.py'"),
+    (r"\\server\share\x.py", "x.py"),
+    ("at ~/work/x.py and ~anna/y.py", "at x.py and y.py"),
+    ("file:///home/anna/x.py", "x.py"),
+    ("/home/anna: no, /Users/anna/: no", "~: no, ~: no"),
+    ("round 1/3, 5 / 7, test/acc, a/b.py, https://example.org/a/b", "round 1/3, 5 / 7, test/acc, a/b.py, https://example.org/a/b"),
+    ("one\x1b[31mtwo\nthree", "one [31mtwo three"),
+])  # fmt: skip
+def test_texts_keep_the_names_of_files_alone(text: str, expected: str) -> None:
+    assert without_places(text) == expected
+
+
+def test_environments_lose_what_is_private() -> None:
+    assert public(
+        {"Hostname": "a", "user": "b", "cwd": "c", "device": "cpu", "more": {"library": ["/opt/x/y.so"]}}
+    ) == {
+        "device": "cpu",
+        "more": {"library": ["y.so"]},
+    }
+
+
+def test_the_same_cells_give_the_same_bytes(path: Path, folder: Path, tmp_path: Path) -> None:
+    """In another folder, written in another order and at another time, and once unpacked."""
+    other = Store(tmp_path / "elsewhere")
+    other.prepare()
+    for place in sorted(Store(folder).cells.iterdir(), reverse=True):
+        shutil.copytree(place, other.cells / place.name)
+        for file in (other.cells / place.name).iterdir():
+            os.utime(file, (0, 0))
+    pack(other, tmp_path / "again.bench")
+    assert (tmp_path / "again.bench").read_bytes() == path.read_bytes()
+    unpack(Bundle(path), Store(tmp_path / "unpacked"))
+    pack(Store(tmp_path / "unpacked"), tmp_path / "third.bench")
+    assert (tmp_path / "third.bench").read_bytes() == path.read_bytes()
+
+
+def test_unpacked_cells_are_ordinary_ones(path: Path, folder: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "unpacked")
+    merged = unpack(Bundle(path), store)
+    assert sorted(merged.taken) == sorted(cell.folder for cell in CELLS)
+    for cell in CELLS:
+        record = store.record(cell, made(cell), None)
+        assert record.state == whole(Store(folder).path(cell))["status"] and record.bundle is None
+        assert record.facts["claimed_by"] == "quick.bench"
+        assert tables_of(store, cell) == tables_of(Store(folder), cell)
+    assert unpack(Bundle(path), store).same == merged.taken
+    (store.path(CELLS[0]) / "log.txt").write_text("damaged")
+    finish(store, CELLS[1], numbers="1", status="diverged")
+    finish(store, CELLS[2], data="f" * 64)
+    again = unpack(Bundle(path), store)
+    assert again.taken == [CELLS[0].folder] and set(again.conflicts) == {CELLS[1].folder, CELLS[2].folder}
+    assert "the two have other rounds" in again.conflicts[CELLS[1].folder]
+    assert "other data" in again.conflicts[CELLS[2].folder]
+
+
+def test_a_hundred_cells_of_300_rounds_take_less_than_10_mb(tmp_path: Path) -> None:
+    """Ten of them a tenth; each round evaluated, and seven numbers of 20 layers of which no two are alike."""
+    store = Store(tmp_path)
+    for cell in cells(10):
+        finish(store, cell, rounds=300)
+    assert pack(store, tmp_path / "all.bench").size < 3_500_000
+    assert pack(store, tmp_path / "fifth.bench", layers_every=5).size < 1_000_000
+
+
+def test_tables_by_layer_at_fewer_rounds(tmp_path: Path) -> None:
+    store = Store(tmp_path / "full")
+    cell = finish(store, CELLS[0], rounds=7)
+    pack(store, tmp_path / "thin.bench", layers_every=3)
+    bundle = Bundle(tmp_path / "thin.bench")
+    thin, full = bundle.table(cell, "ranks"), store.read(cell, "ranks")
+    assert sorted(set(thin["round"].to_pylist())) == [0, 3, 6, 7] and bundle.table(cell, "rounds").num_rows == 8
+    kept = full.filter(pc.is_in(full["round"], thin["round"].unique()))
+    assert thin.to_pylist() == kept.to_pylist() and bundle.claims[cell.identity].facts["layers_every"] == 3
+    assert "of every 3. evaluated round" in "\n".join(described(bundle))
+    # The same numbers as the whole table: nothing is in conflict, and the whole one is kept.
+    assert unpack(bundle, store).same == [cell.folder] and store.read(cell, "ranks").num_rows == 160
+    unpack(bundle, Store(tmp_path / "thin"))
+    pack(Store(tmp_path / "thin"), tmp_path / "thinner.bench", layers_every=2)
+    assert Bundle(tmp_path / "thinner.bench").claims[cell.identity].facts["layers_every"] == 6
+    pack(store, tmp_path / "same.bench", layers_every=1)
+    assert "layers_every" not in Bundle(tmp_path / "same.bench").claims[cell.identity].facts
+
+
+def test_rows_of_many_groups_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.store import bundled_table
+
+    monkeypatch.setattr(bundled_table, "GROUP_ROWS", 50)
+    store = Store(tmp_path)
+    for cell in CELLS:
+        finish(store, cell, rounds=4, layers=["a", "b"] if cell is CELLS[1] else ["c", "a", "d", *"efghijklm"])
+    pack(store, tmp_path / "all.bench")
+    bundle = Bundle(tmp_path / "all.bench")
+    for cell in CELLS:
+        assert bundle.table(cell, "ranks").to_pylist() == store.read(cell, "ranks").to_pylist()
+
+
+def test_load_gives_the_tables_of_the_folder(path: Path, folder: Path) -> None:
+    store = Store(folder)
+    records = [store.record(cell, made(cell), None) for cell in sorted(CELLS, key=lambda cell: cell.folder)]
+    expected = launch_tables.tables_of(records, store.table, 2)
+    loaded = package.load(path, last=2)
+    assert set(loaded) == set(expected) == {"cells", "rounds", "ranks"}
+    expected_cells = expected["cells"].to_pandas()
+    expected_cells.loc[expected_cells["reason"] != "", "reason"] = without_places(REASON)
+    pd.testing.assert_frame_equal(loaded["cells"], expected_cells)
+    for name in ("rounds", "ranks"):
+        pd.testing.assert_frame_equal(loaded[name], expected[name].to_pandas())
+    with pytest.raises(BenchError, match="last = 0 is not possible"):
+        package.load(path, last=0)
+
+
+def test_show_says_what_is_claimed(path: Path) -> None:
+    lines = described(Bundle(path))
+    assert "3 cells" in lines[0] and "rows: 12 rounds, 240 ranks" in lines[0] and "what it claims" in lines[0]
+    assert lines[1] == "cnn-femnist, orthdrop: 3 cells, seeds 0 to 2, keep 0.5"
+    for line in (
+        "states: done (2 cells); diverged (1 cell)",
+        "data: FEMNIST, stand-in (3 cells)",
+        "commits: aaaaaaaaaa with changes (1 cell)",
+        "processors: AMD EPYC (3 cells)",
+    ):
+        assert line in lines
+    assert any(line.startswith("revisions: harness ") for line in lines)
+
+
+def test_the_commands(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    bench = CommandLine(monkeypatch, capsys)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, "results/quick")
+    packed = bench("results", "pack", "results/quick")
+    assert packed.code == 0 and "3 cells in results/quick/quick.bench, 0.0" in packed.out
+    assert f"left out: {cells(4)[3].folder}: failed" in packed.out
+    assert bench("results", "pack", "results/quick", "-o", "q.bench", "--layers-every", 2).code == 0
+    assert bench("results", "show", "q.bench").out.startswith("q.bench: 3 cells")
+    unpacked = bench("results", "unpack", "q.bench")
+    assert unpacked.code == 0 and unpacked.out.startswith("3 taken over") and ", in results/q;" in unpacked.out
+    assert bench("results", "merge", "results/quick", "q.bench").out.startswith("0 taken over, 3 the same in both")
+    finish(Store(Path("results/q")), CELLS[0], numbers="1")
+    joined = bench("results", "merge", "results/q", "results/quick/quick.bench")
+    assert joined.code == 1 and "conflict: " in joined.out and "the two have other rounds" in joined.out
+    for words, sentence in (
+        (("merge", "q.bench", "results/quick"), "q.bench: A takes cells in and must be a folder"),
+        (("merge", "nowhere", "q.bench"), "nowhere: there are no results here; 'results unpack q.bench -o nowhere'"),
+        (("pack", "nowhere"), "nowhere: there is no finished cell to pack"),
+        (("pack", "results/quick", "-o", "x.zip"), "-o x.zip: a bundle is called NAME.bench"),
+        (("pack", "results/quick", "--layers-every", "0"), "--layers-every '0': it is not possible"),
+        (("show", "nowhere.bench"), "nowhere.bench: the bundle cannot be read: No such file or directory"),
+        (("unpack", "results"), "results: the bundle cannot be read: Is a directory"),
+    ):
+        assert sentence in bench.refused("results", *words)
+
+
+def test_facts_of_a_bundle_are_what_runs_write() -> None:
+    """Those that are checked by their types are those that a cell has, and the other way round."""
+    from bench.store.claimed import KINDS
+
+    written = {"schema", "status", "reason", "cell", "identity", *FACTS, *made(CELLS[0]).facts()}
+    assert written - set(KINDS) == set() and set(KINDS) - written == {"layers_every"}
