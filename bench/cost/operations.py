@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench.cost.shapes import result_of
 from bench.tasks.base import Task
 
 
@@ -72,30 +73,47 @@ def _counted(shadow: nn.Module, samples: Tensor) -> tuple[Operations, Operations
 
 @torch.enable_grad()
 def _count(shadow: nn.Module, samples: Tensor) -> Operations:
-    from torch.utils.flop_counter import FlopCounterMode  # heavy, and most commands count nothing
-
-    with FlopCounterMode(display=False) as counter:
-        with _AffineOutputs() as affine:
-            outputs = shadow(samples)
-        forward, kept = int(counter.get_total_flops()), affine.tracked()
-        if outputs.requires_grad:
+    with _Products() as products:
+        outputs = shadow(samples)
+    forward, kept = products.macs, products.tracked()
+    if outputs.requires_grad:
+        with products:
             outputs.sum().backward()
-    return Operations(forward // 2, int(counter.get_total_flops()) // 2, kept)
+    return Operations(forward, products.macs, kept)
 
 
-class _AffineOutputs(TorchDispatchMode):
-    """Remembers the outputs of all products and embeddings of a forward pass."""
+class _Products(TorchDispatchMode):
+    """Counts multiply-accumulates by PyTorch's own formulae, and remembers the outputs of products and embeddings.
+
+    This is what ``FlopCounterMode`` does, and what its first use brings along is left out: PyTorch's compiler, whose
+    import takes longer than a small run and which would stay in the memory of each process that trains.
+    """
 
     def __init__(self) -> None:
-        from torch.utils.flop_counter import flop_registry
+        from torch.utils.flop_counter import flop_registry  # heavy, and most commands count nothing
 
         super().__init__()
+        self.formulae = flop_registry
         self.kinds = {*flop_registry, torch.ops.aten.embedding}
+        self.flops = 0
         self.outputs: list[Tensor] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return False: else PyTorch wraps this class into something that imports the compiler."""
+        return False
+
+    @property
+    def macs(self) -> int:
+        return self.flops // 2
+
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = function(*args, **(kwargs or {}))
-        if function.overloadpacket in self.kinds:
+        kwargs = kwargs or {}
+        kind = function.overloadpacket
+        result = result_of(function, args, kwargs)
+        if kind in self.formulae:
+            self.flops += self.formulae[kind](*args, **kwargs, out_val=result)
+        if kind in self.kinds:
             self.outputs.append(result[0] if isinstance(result, tuple) else result)
         return result
 

@@ -112,7 +112,12 @@ def blank(model: nn.Module) -> nn.Module:
     Models are built under ``torch.device("meta")`` so that their constructors draw nothing from the global random
     state.
     """
-    return model.to_empty(device="cpu")
+
+    def memory(tensor: Tensor) -> Tensor:
+        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
+
+    # What 'to_empty' does, which asks for a tensor "like" one on the meta device and so imports a computer algebra.
+    return model._apply(memory)
 
 
 def matrix(weight: Tensor) -> Tensor:

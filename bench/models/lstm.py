@@ -29,7 +29,8 @@ class SentimentLSTM(Model):
 
     def __init__(self, hidden: int = 256, vocabulary: int = 1001, embedding: int = 64) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary, embedding)
+        # Its constructor draws normal numbers, which on the meta device takes PyTorch's compiler and comes to nothing.
+        self.embedding = nn.Embedding.from_pretrained(torch.empty(vocabulary, embedding), freeze=False)
         self.lstm = nn.LSTM(embedding, hidden, LAYERS, batch_first=True)
         self.classifier = nn.Linear(hidden, 1)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bench.data.transfer import to_device
 from bench.errors import BenchError
 from bench.numerics.precision import outputs_of, products_in
+from bench.training.descent import Descent
 
 if TYPE_CHECKING:
     from bench.api import Method
@@ -118,7 +119,7 @@ def local_batches(job: Job, federation: Federation) -> Iterator[tuple[float, Ten
 
 
 def local_step(
-    submodel: nn.Module, optimiser: torch.optim.SGD, samples: Tensor, targets: Tensor, task: Task, method: Method
+    submodel: nn.Module, optimiser: Descent, samples: Tensor, targets: Tensor, task: Task, method: Method
 ) -> Tensor:
     """Move a sub-model by one step of SGD on one batch; return the batch's mean loss, without the penalty."""
     precision = task.recipe.precision
@@ -162,7 +163,7 @@ def learning_rate_on(device: torch.device) -> Tensor:
 
 def optimiser_of(
     submodel: nn.Module, lr: Tensor, recipe: Recipe, method: Method, momentum: Mapping[str, Tensor] | None
-) -> torch.optim.SGD:
+) -> Descent:
     """Return SGD; parameters the method exempts are not decayed by it.
 
     Args:
@@ -173,25 +174,25 @@ def optimiser_of(
     """
     exempt = method.decay_free(submodel)
     trained = [(name, tensor) for name, tensor in submodel.named_parameters() if tensor.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [tensor for name, tensor in trained if name not in exempt]},
-        {"params": [tensor for name, tensor in trained if name in exempt], "weight_decay": 0.0},
+    groups = [
+        ({name: tensor for name, tensor in trained if name not in exempt}, recipe.weight_decay),
+        ({name: tensor for name, tensor in trained if name in exempt}, 0.0),
     ]
-    optimiser = torch.optim.SGD(groups, lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True)
+    optimiser = Descent(groups, lr, recipe.momentum)
     if momentum is not None:
         for name, tensor in trained:
             # The fused step wants a buffer for all parameters or none, laid out in memory as the parameter is: it
             # would silently take the entries of a transposed buffer in the wrong order.
-            buffer = optimiser.state[tensor]["momentum_buffer"] = torch.zeros_like(tensor, requires_grad=False)
+            buffer = optimiser.buffers[name] = torch.zeros_like(tensor, requires_grad=False)
             if name in momentum:
                 buffer.copy_(momentum[name])
     return optimiser
 
 
-def momentum_of(submodel: nn.Module, optimiser: torch.optim.SGD) -> dict[str, Tensor]:
+def momentum_of(submodel: nn.Module, optimiser: Descent) -> dict[str, Tensor]:
     """Return the momentum buffers by parameter name."""
-    buffers = {name: optimiser.state[tensor].get("momentum_buffer") for name, tensor in submodel.named_parameters()}
-    return {name: buffer for name, buffer in buffers.items() if buffer is not None}
+    buffers = optimiser.buffers
+    return {name: buffers[name] for name, _ in submodel.named_parameters() if name in buffers}
 
 
 def mean_loss(job: Job, total: float, passes: int) -> float:
