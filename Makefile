@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep tune status figures list test test-all lint perf constraints clean clean-results
+.PHONY: help setup sweep compare tune status figures list test test-all lint perf constraints clean clean-results
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -25,6 +25,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 sweep: $(STAMP)  ## run a sweep and draw its figures (SWEEP=sweeps/NAME.toml, JOBS=n)
 	@$(RUN) -m bench sweep $(SWEEP) $(if $(JOBS),--jobs $(JOBS))
+
+compare: $(STAMP)  ## compare a method with all others, paired by seed (METHOD=my_method.py, SWEEP=sweeps/NAME.toml, JOBS=n)
+	@test -n "$(METHOD)" || { echo "which method? for example 'make compare METHOD=my_method.py'"; exit 2; }
+	@$(RUN) -m bench compare $(METHOD) $(if $(filter file,$(origin SWEEP)),,--sweep $(SWEEP)) $(if $(JOBS),--jobs $(JOBS))
 
 tune: $(STAMP)  ## tune methods on held-out samples, compare with the papers' values (STUDY=sweeps/studies/NAME.toml, JOBS=n)
 	@$(RUN) -m bench tune $(STUDY) $(if $(JOBS),--jobs $(JOBS))

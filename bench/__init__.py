@@ -3,11 +3,12 @@
 >>> import bench
 >>> rounds = bench.run(task="cnn-femnist", method="prism", keep=0.2, rounds=5)
 >>> tables = bench.load("results/quick")  # or of a bundle: bench.load("quick.bench")
+>>> table = bench.compare("my_method.py")
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __version__ = "0.1.0"
-__all__ = ["load", "run"]
+__all__ = ["compare", "load", "run"]
 
 
 def run(
@@ -105,6 +106,86 @@ def run(
         "stand_in": cell.data == "stand-in",
     }
     return pd.DataFrame(outcome.rounds).assign(**about)
+
+
+def compare(
+    method: str | Path,
+    *,
+    sweep: str | Path = "sweeps/compare.toml",
+    against: str | Sequence[str] = (),
+    keep: float | str | Sequence[float | str] = (),
+    task: str | Sequence[str] = (),
+    seeds: int | None = None,
+    name: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    plugin: str | Path | Sequence[str | Path] | None = None,
+    run_missing: bool = False,
+    device: str = "cpu",
+    jobs: int | None = None,
+    results: str | Path = "results",
+) -> pd.DataFrame:
+    """Compare a method with all others of a sweep, paired by seed; what is missing of it is run.
+
+    Its cells, tables and figures go to ``results/<sweep>-with-<method>/``. The others' cells are those of
+    ``results/<sweep>/``, which is left as it is.
+
+    Args:
+        method: the file of a method, or the name of one.
+        sweep: the sweep file whose settings and methods it is compared on.
+        against: names of the methods it is compared with; all if left out.
+        keep: keep ratios or profiles of the sweep; all if left out.
+        task: names of the sweep's tasks; all if left out.
+        seeds: how many of the sweep's seeds; all if left out.
+        name: which method, where the file holds several.
+        parameters: of the method, where they differ from its defaults.
+        plugin: further files of methods and tasks, or a list of them.
+        run_missing: run cells of other methods too that are not there; they go to ``results/<sweep>/``.
+        device: "cpu", "cuda", "mps" or "auto".
+        jobs: cells run at once; as many as there is room for if left out.
+        results: folder of all results.
+
+    Returns:
+        One row for each other series that the method meets, see docs/compare.md: ``acc``, ``other_acc``,
+        ``difference`` and the ends of its 95 % t-interval ``low`` and ``high`` (fractions), ``pairs`` (seeds compared),
+        ``verdict`` ("ahead", "behind" or empty), and what names the two and the setting.
+
+    Warns:
+        UserWarning: cells are missing or cannot be paired, or come from another machine or revision.
+
+    Raises:
+        bench.errors.BenchError: something is not possible or not there, or the method has no result.
+    """
+    import warnings
+
+    from rich.console import Console
+
+    from bench.comparison import comparing
+    from bench.comparison.own_method import own_method
+    from bench.comparison.plan import Choice, plan_of
+    from bench.config.cells import read_sweep
+    from bench.config.possible import check_possible
+    from bench.files import expanded
+    from bench.launch.devices import sweep_device
+
+    read = read_sweep(expanded(sweep), _paths(plugin))
+    own = own_method(str(method), read, name, parameters or {})
+    choice = Choice(_listed(against), tuple(map(str, _listed(keep))), _listed(task), seeds)
+    plan, place = plan_of(read, own, choice, expanded(results)), sweep_device(device)
+    look = comparing.look_at(plan, place)
+    comparing.check(plan, look, run_missing, str(sweep))
+    cells = look.to_run(run_missing)
+    if cells:
+        check_possible(cells, place, plan.plugins)
+        comparing.run(plan, cells, device=place, jobs=jobs, on_event=lambda event: None)
+    made = comparing.compared(plan, comparing.look_at(plan, place), Console(quiet=True))
+    for line in made.lines:
+        warnings.warn(line, stacklevel=2)
+    return made.table
+
+
+def _listed(value: Any) -> tuple[Any, ...]:
+    """Return one value or several as several."""
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def _paths(plugin: Any) -> tuple[Path, ...]:

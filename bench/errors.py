@@ -55,6 +55,15 @@ def nearest(value: object, names: Iterable[str]) -> str:
     return f"; did you mean {by_letters[near[0]]!r}?" if near else ""
 
 
+def several(number: int, noun: str) -> str:
+    """Return a number of things in words.
+
+    >>> several(1, "trial"), several(2, "trial")
+    ('1 trial', '2 trials')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def words_of(error: BaseException) -> str:
     """Return an error's type and all that it says, in one line of bounded length."""
     parts = [message_of(error), *map(str, getattr(error, "__notes__", ()))]

@@ -27,12 +27,14 @@ class Options:
         last: how many evaluations the final accuracy averages.
         rank_method: whose cells the required kernels are drawn for.
         named: whether the reader asked for figures by name, and not for all that are worth drawing.
+        front: labels of series that stand first in legends and are drawn with more weight.
     """
 
     x: str = "round"
     last: int = 3
     rank_method: str = "fedavg"
     named: bool = False
+    front: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

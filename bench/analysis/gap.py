@@ -5,9 +5,10 @@ from __future__ import annotations
 import pandas as pd
 
 from bench.analysis.ablation import setting_of
+from bench.analysis.paired import seed_differences
 from bench.analysis.profiles import PLACE
 from bench.analysis.series import SERIES
-from bench.analysis.summary import final_accuracy, over_seeds
+from bench.analysis.summary import final_accuracy
 from bench.analysis.tables import FULL_MODEL
 
 
@@ -38,13 +39,11 @@ def gap_to_full(rounds: pd.DataFrame, last: int = 3) -> pd.DataFrame:
     full = cells.loc[cells["method"] == FULL_MODEL, [*PLACE, "label", "seed", "final_acc"]]
     full = full.rename(columns={"label": "against", "final_acc": "full"})
     cells = cells[cells["against"].notna()].merge(full, on=[*PLACE, "against", "seed"], how="left")
-    cells["gap"] = cells["final_acc"] - cells["full"]
-    compared = cells["gap"].notna()
-    result = over_seeds(cells, "gap").rename(columns={"seeds": "pairs"})
-    for name, of_pairs in (("final", "final_acc"), ("full", "full")):
-        result[name] = over_seeds(cells.assign(of_pairs=cells[of_pairs].where(compared)), "of_pairs")["mean"]
-    groups = cells.groupby(SERIES, dropna=False, observed=True)
+    pairs = cells.rename(columns={"final_acc": "own", "full": "other"})
+    result = seed_differences(pairs, SERIES).rename(columns={"own": "final", "other": "full"})
+    groups = cells.assign(hit=cells["status"] == "diverged").groupby(SERIES, dropna=False, observed=True)
     result["cells"], result["against"] = groups.size().to_numpy(), groups["against"].first().to_numpy()
+    result["diverged"] = groups["hit"].sum().to_numpy()
     order = ["mean", "low", "high", "by_seed", "std", "pairs", "cells", "final", "full", "against", "diverged"]
     return result[[*SERIES, *order]]
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bench.agg import use_agg
+from bench.cli.compare import compare
 from bench.cli.data import data_app
 from bench.cli.kit import check, new
 from bench.cli.options import (
@@ -247,6 +248,7 @@ app.command()(sweep)
 app.command()(tune)
 app.command()(status)
 app.command()(plot)
+app.command()(compare)
 app.command()(gc)
 
 

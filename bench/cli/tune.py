@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.options import OK, PATH, SOME_FAILED, Device, Plugin, Results, number, out, say, whole
+from bench.errors import several
 from bench.files import expanded
 
 if TYPE_CHECKING:
@@ -68,7 +69,6 @@ def tune(
     from bench.tuning.study_file import read_study
     from bench.tuning.tables import ended
     from bench.tuning.tuned_file import check_place, chosen, write_tuned
-    from bench.tuning.words import several
 
     study = read_study(file, plugin or [])
     plugins = study.plugins
@@ -134,7 +134,6 @@ def _report(
     from bench.store.cells import Store
     from bench.terminal.display import SweepDisplay
     from bench.tuning.results import shown, write_report
-    from bench.tuning.words import several
 
     tuned, store = read_sweep(path, plugins), Store(folder)
     plugins = tuned.plugins

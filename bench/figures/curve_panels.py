@@ -150,7 +150,7 @@ def draw_curves(
     for position, label in enumerate(labels):
         curve = means[means["label"] == label].sort_values("x")
         style = styles[label]
-        options = style.plot_options() | {"linewidth": 1.3, "markersize": 4}
+        options = {"linewidth": 1.3, "markersize": 4} | style.plot_options()
         if (curve["method"] == FULL_MODEL).all():
             options |= full_model_line(style) | {"zorder": 4, "marker": "o" if len(curve) == 1 else ""}
         elif not markers:

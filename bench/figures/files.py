@@ -40,14 +40,15 @@ def save_table(table: pd.DataFrame, folder: Path, stem: str) -> list[Path]:
         BenchError: the folder cannot be written.
     """
     if "by_seed" in table:
-        table = table.assign(by_seed=table["by_seed"].map(_in_words))
+        table = table.assign(by_seed=table["by_seed"].map(in_words))
     return [
         _write(folder / f"{stem}.csv", lambda path: table.to_csv(path, index=False)),
         _write(folder / f"{stem}.md", lambda path: path.write_text(markdown(table), encoding="utf-8")),
     ]
 
 
-def _in_words(values: tuple[float, ...]) -> str:
+def in_words(values: tuple[float, ...]) -> str:
+    """Return the values of seeds as one text."""
     return " ".join(f"{value:.6g}" for value in values)
 
 

@@ -60,17 +60,23 @@ class Standing:
         return "; ".join(parts)
 
 
-def standing(known: Iterable[Record], store: Store, plugins: Iterable[Path]) -> Standing:
+def standing(known: Iterable[Record], store: Store, plugins: Iterable[Path], any_family: bool = False) -> Standing:
     """Return where a sweep stands.
 
     The time left comes from the seconds per round of done cells that are as much alike as there are any, see
     :func:`_groups`.
+
+    Args:
+        known: what is known of its cells.
+        store: where its results are.
+        plugins: files of methods and tasks the user named.
+        any_family: whether cells of another family are taken where none of the same is done.
     """
     known, leases, plugins = list(known), Leases(store.unfinished), tuple(plugins)
     families = _families({record.cell.method for record in known}, plugins)
     begun = {path.name for path in store.unfinished.glob("[!.]*")}
     tasks = registry.tasks(plugins)
-    pace = _pace(known, families, tasks)
+    pace = _pace(known, families, tasks, any_family)
     found: Counter[str] = Counter()
     lines, left, unknown = [], [0.0], 0
     for record in known:
@@ -84,7 +90,7 @@ def standing(known: Iterable[Record], store: Store, plugins: Iterable[Path]) -> 
             state, rounds = "running" if holder else record.state, _rounds(cell, tasks)
             checkpoint = f"checkpoint after round {done}/{rounds}" if done else ""
             line = ", ".join(words for words in (holder or record.reason, checkpoint) if words)
-            seconds = next((pace[group] for group in _groups(cell, families) if group in pace), None)
+            seconds = next((pace[group] for group in _groups(cell, families, any_family) if group in pace), None)
             if seconds is None:
                 unknown += 1
             else:
@@ -108,23 +114,24 @@ def _families(methods: Iterable[str], plugins: tuple[Path, ...]) -> dict[str, st
 
 
 def _pace(
-    known: Iterable[Record], families: Mapping[str, str], tasks: Mapping[str, registry.TaskEntry]
+    known: Iterable[Record], families: Mapping[str, str], tasks: Mapping[str, registry.TaskEntry], any_family: bool
 ) -> dict[Group, float]:
     """Return the mean seconds per round of done cells by group."""
     seconds: dict[Group, list[float]] = defaultdict(list)
     for record in known:
         if record.state == "done":
             each = record.facts["seconds"] / _rounds(record.cell, tasks)
-            for group in _groups(record.cell, families):
+            for group in _groups(record.cell, families, any_family):
                 seconds[group].append(each)
     return {group: sum(values) / len(values) for group, values in seconds.items()}
 
 
-def _groups(cell: Cell, families: Mapping[str, str]) -> Iterator[Group]:
+def _groups(cell: Cell, families: Mapping[str, str], any_family: bool) -> Iterator[Group]:
     """Yield groups of cells whose rounds take alike long, the closest first.
 
     Cells of the same task, tier and family of methods; among them those whose other settings change no round's time;
-    among them those of the same keep ratios; and among them those of the same method.
+    among them those of the same keep ratios; and among them those of the same method. Last, if asked for, cells of the
+    same task, tier and such settings, whatever the family.
     """
     alike = cell.task, cell.tier, families[cell.method]
     timed = {name: value for name, value in cell.training.items() if name not in UNTIMED}
@@ -135,6 +142,8 @@ def _groups(cell: Cell, families: Mapping[str, str]) -> Iterator[Group]:
     yield (*alike, *settings, *keeps)
     yield (*alike, *settings)
     yield alike
+    if any_family:
+        yield (cell.task, cell.tier, *settings)
 
 
 def _rounds(cell: Cell, tasks: Mapping[str, registry.TaskEntry]) -> int:

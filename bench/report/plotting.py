@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from rich.console import Console
 
 from bench.analysis.chance import at_chance
@@ -11,10 +13,17 @@ from bench.launch import sweep as sweeps
 from bench.launch.footprint import write_footprint
 from bench.launch.tables import USABLE
 from bench.report.figures import figures_with
-from bench.store.cells import Store
+from bench.store.cells import Record, Store
 
 
-def write_results(sweep: Sweep, store: Store, x: str, console: Console) -> None:
+def write_results(
+    sweep: Sweep,
+    store: Store,
+    x: str,
+    console: Console,
+    known: Sequence[Record] | None = None,
+    front: Collection[str] = (),
+) -> None:
     """Write tables and figures of a sweep's finished cells and say where they are.
 
     Args:
@@ -22,12 +31,14 @@ def write_results(sweep: Sweep, store: Store, x: str, console: Console) -> None:
         store: where its results are.
         x: horizontal axis of the training curves: "round", "bytes", "macs" or "seconds".
         console: where to say what was written and what was left out.
+        known: what is known of its cells, where that is not to be looked up.
+        front: names of cells whose series stand first in legends and are drawn with more weight.
     """
 
     def say(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True, markup=False)
 
-    known = sweeps.records(sweep, store, sweep.plugins)
+    known = sweeps.records(sweep, store, sweep.plugins) if known is None else known
     if not any(record.state in USABLE for record in known):
         found = ", ".join(f"{number} {state}" for state, number in sweeps.counts(known).items())
         say(f"no cell can be drawn ({found}): tables and figures are left as they are")
@@ -43,11 +54,13 @@ def write_results(sweep: Sweep, store: Store, x: str, console: Console) -> None:
         sweep.plugins,
         on_skip=lambda label, reason: say(f"footprint of {label} is left out: {reason}"),
     )
+    labels = zip(tables["cells"]["cell"].to_pylist(), tables["cells"]["label"].to_pylist(), strict=True)
+    first = dict.fromkeys(label for cell, label in labels if cell in front)
     written = draw_all(
         {name: table.to_pandas() for name, table in tables.items()},
         store.folder / "figures",
         sweep.figures,
-        Options(x=x, last=sweep.last),
+        Options(x=x, last=sweep.last, front=tuple(first)),
         known=figures_with(sweep.plugins),
         on_skip=lambda name, reason: say(f"figure {name} is left out: {reason}"),
     )

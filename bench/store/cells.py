@@ -9,6 +9,7 @@ interrupted.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import stat
@@ -260,6 +261,16 @@ class Store:
             for bundle in self.claims.of(cell):
                 return bundle.table(cell, name)
         return table_in(folder, name)
+
+    def environment(self, record: Record) -> Mapping[str, Any]:
+        """Return the machine and the software that a cell was made with; empty where that is not known."""
+        if record.bundle is not None:
+            return record.bundle.claims[record.cell.identity].environment
+        try:
+            found = json.loads((self.path(record.cell) / "environment.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
 
 
 def _judged(cell: Cell, facts: Mapping[str, Any], made: Made, data: str | None) -> Record:

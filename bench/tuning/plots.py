@@ -16,13 +16,13 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna.visualization import matplotlib as optuna_plots
 
 from bench.analysis.series import SERIES
+from bench.errors import several
 from bench.figures.chance import draw_chance
 from bench.figures.curve_panels import joined
 from bench.figures.files import save_figure
 from bench.figures.style import RC, stamp, use_style
 from bench.tuning.held_out import in_words
 from bench.tuning.space import Search
-from bench.tuning.words import several
 
 TARGET = "validation accuracy (%)"
 SIZE = (5.2, 3.4)  # inches, of a plot with one panel

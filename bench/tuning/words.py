@@ -20,15 +20,6 @@ def in_words(values: Mapping[str, Any]) -> str:
     )
 
 
-def several(number: int, noun: str) -> str:
-    """Return a number of things in words.
-
-    >>> several(1, "trial"), several(2, "trial")
-    ('1 trial', '2 trials')
-    """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def ending(outcome: Outcome, steps: int) -> str:
     """Return how a trial ended as a line; ``steps`` are the rounds of one that is not pruned."""
     if outcome.state == "pruned":

@@ -1,0 +1,115 @@
+"""The command that compares one method with all others: ``compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.cli.options import OK, PATH, SOME_FAILED, Device, Plugin, Results, out, say, whole
+from bench.errors import several
+
+if TYPE_CHECKING:
+    from bench.cell import Cell
+    from bench.comparison.plan import Plan
+
+SWEEP = Path("sweeps") / "compare.toml"
+
+
+def compare(
+    method: Annotated[
+        str, typer.Argument(metavar="METHOD", help="The file of your method, as my_method.py, or the name of a method.")
+    ],
+    sweep: Annotated[
+        Path, typer.Option(**PATH, help="The sweep file whose settings and methods it is compared on.")
+    ] = SWEEP,
+    name: Annotated[str | None, typer.Option("--method", help="Which one, where the file holds several.")] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(help="Only these methods, as prism,heterofl; may be given repeatedly.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Only this keep ratio or profile; may be given repeatedly.")
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given repeatedly.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(**whole("--seeds", 1), help="So many of the sweep's seeds; all if left out.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="name=value: a parameter of the method; may be given repeatedly."),
+    ] = None,
+    run_missing: Annotated[
+        bool, typer.Option("--run-missing", help="Run cells of other methods too that are not there.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be run and how long it will take, and stop.")
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            **whole("--jobs", 1),
+            help="Cells run at once; if left out, all cores, or what fits an accelerator's memory.",
+        ),
+    ] = None,
+    plugin: Plugin = None,
+    device: Device = "auto",
+    results: Results = Path("results"),
+) -> None:
+    """Run a method on the settings of a sweep and compare it with all others there, paired by seed."""
+    from bench.comparison import comparing, shown
+    from bench.comparison.own_method import own_method
+    from bench.comparison.plan import Choice, plan_of
+    from bench.config.cells import read_sweep
+    from bench.launch import sweep as sweeps
+    from bench.launch.devices import sweep_device
+    from bench.numerics.runtime import cores
+
+    read = read_sweep(sweep, plugin or [])
+    own = own_method(method, read, name, set_ or [])
+    choice = Choice(_words(against), tuple(keep or []), tuple(task or []), seeds)
+    plan, place = plan_of(read, own, choice, results), sweep_device(device)
+    look = comparing.look_at(plan, place)
+    comparing.check(plan, look, run_missing, str(sweep))
+    cells = look.to_run(run_missing)
+    counts = ", ".join(f"{number} {state}" for state, number in sweeps.counts(look.mine).items())
+    say(
+        f"{own.name} on {read.title}: {counts}; to be paired with {len(look.pairable.records)} of "
+        f"{len(look.others)} cells of other methods"
+    )
+    left = comparing.standing_of(plan, look, run_missing).time_left(jobs or cores())
+    if dry_run:
+        say(*look.pairable.lines, *(f"would run {cell.folder}" for cell in cells), left or "nothing to run")
+        return
+    failed = _run(plan, cells, place, jobs, left) if cells else 0
+    made = comparing.compared(plan, comparing.look_at(plan, place), out)
+    say(*made.lines)
+    shown.show(made.table, out)
+    say(f"the comparison: compare.* in {plan.store.folder / 'tables'}, compare-* in {plan.store.folder / 'figures'}")
+    raise typer.Exit(SOME_FAILED if failed else OK)
+
+
+def _words(options: list[str] | None) -> tuple[str, ...]:
+    """Return names that may stand in one option with commas between, each once."""
+    return tuple(dict.fromkeys(name.strip() for words in options or [] for name in words.split(",")))
+
+
+def _run(plan: Plan, cells: list[Cell], device: str, jobs: int | None, left: str) -> int:
+    """Run cells with their progress on the screen, and return how many failed."""
+    from bench.comparison import comparing
+    from bench.config.duration import long_waits
+    from bench.config.possible import check_possible, slow_precisions
+    from bench.launch.interruption import Interruption
+    from bench.numerics.runtime import cores
+    from bench.terminal.display import SweepDisplay
+
+    check_possible(cells, device, plan.plugins)
+    say(*slow_precisions(cells, device, plan.plugins), *long_waits(cells, device, cores(), plan.plugins))
+    say(f"runs {several(len(cells), 'cell')}{f', {left}' if left else ''}")
+    with SweepDisplay(out, len(cells)) as display, Interruption() as interruption:
+        ended = comparing.run(
+            plan, cells, device=device, jobs=jobs, on_event=display.show, stop=interruption.wanted
+        )  # fmt: skip
+    if len(cells) > ended.total() and interruption.asked:
+        raise KeyboardInterrupt
+    return ended["failed"]

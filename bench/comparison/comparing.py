@@ -1,0 +1,208 @@
+"""Looking at a comparison, running what it lacks, and writing what came of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from bench.cell import Cell
+from bench.comparison.pairable import Pairable, pairable
+from bench.comparison.plan import Plan
+from bench.errors import BenchError, several
+from bench.launch import sweep as sweeps
+from bench.launch.events import Event
+from bench.launch.standing import Standing, standing
+from bench.launch.tables import USABLE
+from bench.store.cells import Record, Store
+from bench.store.made import made
+from bench.store.provenance import environment
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is known of a comparison's cells.
+
+    Attributes:
+        mine: of the method's cells.
+        others: of the others', as they are found.
+        pairable: which of the others' may be paired.
+    """
+
+    mine: list[Record]
+    others: list[Record]
+    pairable: Pairable
+
+    def to_run(self, run_missing: bool) -> list[Cell]:
+        """Return the cells that a comparison runs: the method's, then those of others that are missing, if asked."""
+        return sweeps.to_run(self.mine) + ([record.cell for record in self.pairable.missing] if run_missing else [])
+
+
+def look_at(plan: Plan, device: str) -> Look:
+    """Return what is known of a comparison's cells.
+
+    Raises:
+        StorageError: results cannot lie where they are to go.
+    """
+    known = sweeps.records(plan.sweep, plan.store, plan.plugins)
+    mine, others = known[: len(plan.mine)], known[len(plan.mine) :]
+
+    def now(cell: Cell) -> dict[str, int]:
+        return dict(made(cell, plan.plugins).revisions)
+
+    return Look(mine, others, pairable(others, mine, plan.store, environment(device), now))
+
+
+def check(plan: Plan, look: Look, run_missing: bool, file: str) -> None:
+    """Refuse a comparison with nothing, before anything is run.
+
+    Raises:
+        BenchError: no cell of another method is finished that could be paired, and none will be run.
+    """
+    if look.pairable.records or (run_missing and look.pairable.missing):
+        return
+    found = ", ".join(f"{number} {state}" for state, number in sweeps.counts(look.others).items())
+    why = f"; {look.pairable.lines[0]}" if look.pairable.lines[:1] and "not paired" in look.pairable.lines[0] else ""
+    raise BenchError(
+        f"{plan.store.behind.folder}: there is nothing to compare with: of {several(len(look.others), 'cell')} of "
+        f"other methods none can be paired ({found}){why}; 'python -m bench sweep {file}' runs them, and so does "
+        "--run-missing"
+    )
+
+
+def standing_of(plan: Plan, look: Look, run_missing: bool) -> Standing:
+    """Return how long a comparison will take, by the finished cells of the others."""
+    missing = look.pairable.missing if run_missing else []
+    again = [record if record.state != "stale" else replace(record, state="to do") for record in missing]
+    return standing([*look.mine, *again, *look.pairable.records], plan.store, plan.plugins, any_family=True)
+
+
+def run(
+    plan: Plan,
+    cells: Sequence[Cell],
+    *,
+    device: str,
+    jobs: int | None,
+    on_event: Callable[[Event], None],
+    stop: Callable[[], bool] = lambda: False,
+) -> Counter[str]:
+    """Run cells of a comparison and return how many ended with which status.
+
+    Those of the method go to the folder of one's own; those of others, of which a sweep has all, to the sweep's.
+
+    Args:
+        plan: what is compared.
+        cells: some of the plan's.
+        device, jobs, on_event, stop: see :func:`bench.launch.sweep.run`.
+
+    Raises:
+        BenchError: results cannot be written; finished cells are untouched.
+    """
+    ended: Counter[str] = Counter()
+    own = {cell.identity for cell in plan.mine}
+    for store, some in (
+        (plan.store, [cell for cell in cells if cell.identity in own]),
+        (plan.store.behind, [cell for cell in cells if cell.identity not in own]),
+    ):
+        if some and not stop():
+            ended += _run(store, some, plan, device, jobs, on_event, stop)
+    return ended
+
+
+def _run(
+    store: Store,
+    cells: list[Cell],
+    plan: Plan,
+    device: str,
+    jobs: int | None,
+    on_event: Callable[[Event], None],
+    stop: Callable[[], bool],
+) -> Counter[str]:
+    return sweeps.run(
+        cells, store, plugins=plan.plugins, device=device, jobs=jobs, on_event=on_event, stop=stop
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What came of a comparison.
+
+    Attributes:
+        table: a row for each other series that the method meets, see :data:`bench.comparison.table.ORDER`.
+        lines: what a reader has to know before it.
+    """
+
+    table: pd.DataFrame
+    lines: list[str]
+
+
+def compared(plan: Plan, look: Look, console: Console) -> Compared:
+    """Write tables and figures of a comparison, the method in front, and return the paired table.
+
+    Args:
+        plan: what is compared.
+        look: what is known of its cells after the run.
+        console: where to say what was written and what was left out.
+
+    Raises:
+        BenchError: the method has no result, or none of its cells meets one of another method.
+    """
+    from bench.comparison import figure, table
+    from bench.report.plotting import write_results
+
+    mine = [record for record in look.mine if record.state in USABLE]
+    _check_mine(plan, look, mine)
+    known = [*mine, *look.pairable.records]
+    used = replace(plan.sweep, cells=tuple(record.cell for record in known))
+    write_results(used, plan.store, "round", console, known, {record.cell.folder for record in mine})
+    tables = plan.store.folder / "tables"
+    rounds, cells = (_frame(tables / f"{name}.parquet") for name in ("rounds", "cells"))
+    rows = table.table_of(plan, cells)
+    if rows.empty:
+        raise BenchError(
+            f"{plan.store.folder}: no cell of {plan.own.name!r} shares its setting and keep ratio with a finished cell "
+            "of another method: nothing can be paired"
+        )
+    lines = [*_lines(look), *look.pairable.lines]
+    table.write(rows, lines, tables)
+    figure.write(rows, rounds, plan.store.folder / "figures", plan.sweep.last)
+    return Compared(rows, lines)
+
+
+def _frame(path: Path) -> pd.DataFrame:
+    import pyarrow.parquet as pq
+
+    frame: pd.DataFrame = pq.read_table(path).to_pandas()
+    return frame
+
+
+def _check_mine(plan: Plan, look: Look, mine: list[Record]) -> None:
+    """Refuse a comparison without a result of the method; a BenchError that says why there is none."""
+    if mine:
+        return
+    counts = ", ".join(f"{number} {state}" for state, number in sweeps.counts(look.mine).items())
+    reasons = dict.fromkeys(record.reason for record in look.mine if record.reason)
+    why = f": {'; '.join(reasons)}" if reasons else ""
+    if all(record.state == "skipped" for record in look.mine):
+        counts = f"it is not defined for any of the {several(len(look.mine), 'cell')}"
+    raise BenchError(f"{plan.own.name!r} on {plan.sweep.name}: there is nothing to compare: {counts}{why}")
+
+
+def _lines(look: Look) -> list[str]:
+    """Return a line for each way in which cells of the method have ended without an accuracy."""
+    lines = []
+    for state in ("skipped", "diverged", "failed"):
+        records = [record for record in look.mine if record.state == state]
+        tasks = Counter(record.cell.task for record in records)
+        words = ", ".join(f"{number} on {task}" for task, number in tasks.items())
+        if records:
+            label = records[0].cell.label
+            lines.append(f"{label}: {len(records)} of {len(look.mine)} cells {state} ({words}): {records[0].reason}")
+    return lines

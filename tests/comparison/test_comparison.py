@@ -1,0 +1,372 @@
+"""A comparison from the sweep to its table: which cells it takes, what it pairs, and what it says of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from compared import UNIFORM, finish, sweep_in
+from rich.console import Console
+from tiny import CNN, plugin, write
+
+from bench.cell import Cell
+from bench.comparison import comparing, figure, shown
+from bench.comparison.own_method import own_method
+from bench.comparison.pairable import pairable
+from bench.comparison.plan import Choice, Plan, plan_of, setting_of
+from bench.config.cells import Sweep
+from bench.errors import BenchError
+from bench.launch import inline, local
+from bench.report import plotting
+from bench.store.cells import Record, Store
+from bench.store.made import made
+from bench.store.schema import FOOTPRINT
+
+QUIET = Console(quiet=True)
+LIFT = {"fedavg": 0.3, "prism": 0.2, "orthdrop": 0.0, "uniform": 0.1}
+
+
+def acc_of(cell: Cell) -> float:
+    """Return an accuracy with what a method adds, what a keep ratio adds and what a seed does to all."""
+    keep = 0.5 if cell.method == "fedavg" else cell.keep
+    return (
+        0.3 + LIFT.get(cell.method, 0.15) + 0.1 * keep + 0.05 * cell.seed + 0.001 * (cell.seed * len(cell.method) % 3)
+    )
+
+
+@pytest.fixture
+def uniform(tmp_path: Path) -> Path:
+    return write(tmp_path / "uniform.py", UNIFORM)
+
+
+def planned(sweep: Sweep, given: Path | str, choice: Choice | None = None, **how: Any) -> Plan:
+    own = own_method(str(given), sweep, **how)
+    return plan_of(sweep, own, choice or Choice(), Path("results"))
+
+
+@pytest.fixture(autouse=True)
+def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in a folder of the test's own, train in this process, and count no footprint of models of full size."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(local, "hire", inline.hire)
+    monkeypatch.setattr(plotting, "write_footprint", lambda *some, **how: FOOTPRINT.empty_table())
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figure, "write", lambda *some: [])
+
+
+def compared(plan: Plan, console: Console = QUIET) -> comparing.Compared:
+    return comparing.compared(plan, comparing.look_at(plan, "cpu"), console)
+
+
+def finished(plan: Plan, mine: Any = acc_of, others: Any = acc_of, **facts: Any) -> Plan:
+    """Finish all cells of a plan."""
+    finish(plan.mine, plan.store, mine, plan.plugins)
+    finish(plan.others, plan.store.behind, others, plan.plugins, **facts)
+    return plan
+
+
+# Which cells
+
+
+def test_the_method_gets_the_settings_of_the_others_each_once(tmp_path: Path, uniform: Path) -> None:
+    sweep = sweep_in(tmp_path)
+    plan = planned(sweep, uniform)
+    prism = [cell for cell in sweep.cells if cell.method == "prism"]
+    assert list(plan.mine) == [replace(cell, method="uniform") for cell in prism]
+    assert plan.others == sweep.cells
+    assert plan.sweep.cells == (*plan.mine, *sweep.cells)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_method_without_keep_ratios_runs_once_a_seed(tmp_path: Path, uniform: Path) -> None:
+    full = write(
+        tmp_path / "full.py",
+        UNIFORM.replace("class Uniform(Spectral):", "class Full(Spectral):\n    uses_keep = False"),
+    )
+    plan = planned(sweep_in(tmp_path), full)
+    assert [(cell.keep, cell.seed) for cell in plan.mine] == [(1.0, 0), (1.0, 1), (1.0, 2)]
+    rows = compared(finished(plan)).table
+    assert sorted(zip(rows["other"], rows["other_keep"], strict=True)) == [
+        ("fedavg", 1.0), ("orthdrop", 0.2), ("orthdrop", 0.5), ("prism", 0.2), ("prism", 0.5)
+    ]  # fmt: skip
+
+
+def test_against_full_models_alone_there_is_a_full_keep_ratio(tmp_path: Path, uniform: Path) -> None:
+    plan = planned(sweep_in(tmp_path), uniform, Choice(against=("fedavg",), seeds=1))
+    assert [cell.keep for cell in plan.mine] == [1.0]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_what_is_measured_beside_is_measured_once_and_in_full(tmp_path: Path, uniform: Path) -> None:
+    grids = "".join(
+        f'[[cells]]\nmethod = "{method}"\nkeep = 0.5\ndiagnostics = "{word}"\n'
+        for method, word in (("prism", "errors"), ("orthdrop", "cosine"), ("unbiased", "basic"))
+    )
+    plan = planned(sweep_in(tmp_path, grids), uniform)
+    assert [cell.diagnostics for cell in plan.mine] == ["all"]
+    assert len(compared(finished(plan)).table) == 3
+
+
+def test_choices_narrow_what_is_run(tmp_path: Path, uniform: Path) -> None:
+    sweep = sweep_in(tmp_path)
+    plan = planned(sweep, uniform, Choice(against=("prism", "fedavg"), keep=("0.50",), seeds=2))
+    assert [(cell.keep, cell.seed) for cell in plan.mine] == [(0.5, 0), (0.5, 1)]
+    assert {(cell.method, cell.keep, cell.seed) for cell in plan.others} == {
+        ("prism", 0.5, 0), ("prism", 0.5, 1), ("fedavg", 1.0, 0), ("fedavg", 1.0, 1)
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_method_of_the_sweep_stands_beside_the_others_and_its_cells_are_taken_from_there(tmp_path: Path) -> None:
+    sweep = sweep_in(tmp_path)
+    finish(sweep.cells, Store(Path("results/tiny")), acc_of)
+    plan = planned(sweep, "prism")
+    assert {cell.method for cell in plan.others} == {"fedavg", "orthdrop"}
+    look = comparing.look_at(plan, "cpu")
+    assert look.to_run(run_missing=True) == []
+    assert set(compared(plan).table["other"]) == {"fedavg", "orthdrop"}
+    variant = planned(sweep, "prism", parameters=["kappa=4"])
+    assert {cell.method for cell in variant.others} == {"fedavg", "orthdrop", "prism"}
+    assert {cell.label for cell in variant.mine} == {"prism (kappa=4)"}
+    assert len(comparing.look_at(variant, "cpu").to_run(run_missing=False)) == 6
+
+
+# What comes of it
+
+
+def test_differences_are_those_of_the_cells_and_nothing_is_written_beside_the_others(
+    tmp_path: Path, uniform: Path
+) -> None:
+    plan = finished(planned(sweep_in(tmp_path), uniform))
+    before = sorted(path for path in Path("results/tiny").rglob("*"))
+    made = compared(plan)
+    assert sorted(path for path in Path("results/tiny").rglob("*")) == before
+    rows = {(row["other"], row["keep"]): row for row in made.table.to_dict("records")}
+    assert set(rows) == {(other, keep) for other in ("fedavg", "orthdrop", "prism") for keep in (0.2, 0.5)}
+    for (other, keep), row in rows.items():
+        theirs = [cell for cell in plan.others if cell.method == other and cell.keep in (keep, 1.0)]
+        mine = [cell for cell in plan.mine if cell.keep == keep]
+        pairs = [acc_of(a) - acc_of(b) for a, b in zip(mine, theirs, strict=True)]
+        assert row["by_seed"] == pytest.approx(tuple(pairs))
+    assert rows["orthdrop", 0.2]["verdict"] == "ahead" and rows["prism", 0.2]["verdict"] == "behind"
+    assert (made.table["label"] == "uniform").all() and (made.table["rounds"] == 2).all()
+    assert (made.table["model"].str.startswith("CNN of ")).all()
+    folder = Path("results/tiny-with-uniform")
+    kept = pd.read_parquet(folder / "tables" / "compare.parquet")
+    assert kept["difference"].tolist() == made.table["difference"].tolist()
+    assert [tuple(values) for values in kept["by_seed"]] == made.table["by_seed"].tolist()
+    text = (folder / "tables" / "compare.csv").read_text()
+    assert text.splitlines()[0].startswith("task,partition,alpha,data_title,stand_in,model,rounds,label")
+    assert "| orthdrop |" in (folder / "tables" / "compare.md").read_text()
+    labels = pd.read_parquet(folder / "tables" / "cells.parquet")["label"].astype(str)
+    assert labels.iloc[0] == "uniform"
+    assert (folder / "figures" / f"compare-{CNN}.png").stat().st_size > 10_000
+
+
+def test_finished_cells_are_not_run_again_and_a_changed_file_is(tmp_path: Path, uniform: Path) -> None:
+    plan = finished(planned(sweep_in(tmp_path), uniform))
+    assert comparing.look_at(plan, "cpu").to_run(run_missing=True) == []
+    write(uniform, UNIFORM.replace("np.sort(", "np.sort(1 * "))
+    again = planned(sweep_in(tmp_path), uniform)
+    assert comparing.look_at(again, "cpu").to_run(run_missing=True) == list(again.mine)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_one_common_seed_says_that_there_is_no_interval(tmp_path: Path, uniform: Path) -> None:
+    plan = finished(planned(sweep_in(tmp_path), uniform, Choice(seeds=1)))
+    table = compared(plan).table
+    assert (table["pairs"] == 1).all() and table["low"].isna().all() and (table["verdict"] == "").all()
+    words = shown.line_of(table.to_dict("records")[0])
+    assert words.endswith("one seed: no interval")
+    assert "One seed in common has no interval" in shown.foot(table)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_seeds_without_a_partner_are_said_to_be_so(tmp_path: Path, uniform: Path) -> None:
+    grid = '[[cells]]\nmethod = "prism"\nseed = [0, 1]\n[[cells]]\nmethod = "orthdrop"\nseed = 5\n'
+    plan = planned(sweep_in(tmp_path, grid), uniform)
+    finish(plan.mine[:2], plan.store, acc_of, plan.plugins)
+    finish(plan.others, plan.store.behind, acc_of)
+    rows = {row["other"]: row for row in compared(plan).table.to_dict("records")}
+    assert rows["prism"]["pairs"] == 2
+    assert shown.line_of(rows["orthdrop"]).endswith("no seed in common")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_method_that_diverges_everywhere_has_a_table_that_says_so(tmp_path: Path, uniform: Path) -> None:
+    plan = finished(planned(sweep_in(tmp_path), uniform), mine=lambda cell: None)
+    made = compared(plan)
+    assert len(made.table) == 6 and made.table["difference"].isna().all()
+    assert "uniform diverged in 3 of 3" in shown.line_of(made.table.to_dict("records")[0])
+    assert made.lines[0].startswith("uniform: 6 of 6 cells diverged (6 on cnn-femnist)")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_method_that_is_defined_nowhere_is_one_sentence(tmp_path: Path) -> None:
+    nowhere = plugin(tmp_path, "nowhere", select='raise Skip("it wants a Transformer")')
+    plan = planned(sweep_in(tmp_path), nowhere, Choice(seeds=1))
+    finish(plan.others, plan.store.behind, acc_of)
+    ended = comparing.run(plan, list(plan.mine), device="cpu", jobs=1, on_event=lambda event: None)
+    assert ended["skipped"] == 2
+    with pytest.raises(BenchError, match=r"'nowhere' on tiny: .*not defined for any of the 2 cells: it wants a Transf"):
+        compared(plan)
+
+
+def test_nothing_to_compare_with_is_said_before_anything_runs(tmp_path: Path, uniform: Path) -> None:
+    plan = planned(sweep_in(tmp_path), uniform)
+    look = comparing.look_at(plan, "cpu")
+    with pytest.raises(BenchError, match=r"nothing to compare with: of 15 cells of other methods none .*\(15 to do\)"):
+        comparing.check(plan, look, False, "sweeps/tiny.toml")
+    comparing.check(plan, look, True, "sweeps/tiny.toml")
+    assert look.to_run(run_missing=True) == [*plan.mine, *plan.others]
+
+
+# What may be paired
+
+
+def look_with(plan: Plan, **facts: Any) -> comparing.Look:
+    finish(plan.mine, plan.store, acc_of, plan.plugins)
+    for cell in plan.others:
+        finish([cell], plan.store.behind, acc_of, where=facts.get("where"), **facts.get(cell.method, {}))
+    return comparing.look_at(plan, "cpu")
+
+
+def revisions_of(cell: Cell, **changes: int) -> dict[str, Any]:
+    """Return the fact of a cell's revisions, some of which were others: ``method_prism=0``."""
+    return {"revisions": {**made(cell).revisions, **{name.replace("_", " ", 1): at for name, at in changes.items()}}}
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_another_revision_of_the_harness_is_not_paired_and_one_of_the_method_is(tmp_path: Path, uniform: Path) -> None:
+    plan = planned(sweep_in(tmp_path), uniform)
+    by = {cell.method: cell for cell in plan.others}
+    look = look_with(
+        plan,
+        prism=revisions_of(by["prism"], method_prism=0),
+        orthdrop=revisions_of(by["orthdrop"], harness=0),
+        fedavg={"revisions": None},
+    )
+    assert {record.cell.method for record in look.pairable.records} == {"prism"}
+    assert {record.state for record in look.pairable.records} == {"done"}
+    lines = look.pairable.lines
+    assert any(line.startswith("not paired: 6 cells (orthdrop): harness is at revision 1 and was at") for line in lines)
+    assert any(line.startswith("not paired: 3 cells (fedavg): it was made before results had rev") for line in lines)
+    assert any(line.startswith("paired all the same: 6 cells (prism): method prism is at revision") for line in lines)
+    assert set(compared(plan).table["other"]) == {"prism"}
+    assert {record.cell.method for record in look.pairable.missing} == {"orthdrop", "fedavg"}
+
+
+def test_a_task_of_another_revision_is_not_paired(tmp_path: Path, uniform: Path) -> None:
+    plan = planned(sweep_in(tmp_path), uniform, Choice(against=("prism",)))
+    look = look_with(plan, prism={"revisions": {**revisions_of(plan.others[0])["revisions"], f"task {CNN}": 0}})
+    assert look.pairable.records == []
+    with pytest.raises(BenchError, match=r"nothing to compare with: .*6 stale.*task cnn-femnist is at revision 1"):
+        comparing.check(plan, look, False, "sweeps/tiny.toml")
+
+
+def test_other_data_is_not_paired(tmp_path: Path, uniform: Path) -> None:
+    plan = planned(sweep_in(tmp_path), uniform)
+    look = comparing.look_at(finished(plan), "cpu")
+
+    def real(record: Record, data: str) -> Record:
+        return replace(record, cell=replace(record.cell, data="real"), facts={**record.facts, "data": data})
+
+    mine = [real(record, "a") for record in look.mine]
+    others = [real(record, "b" if record.cell.method == "prism" else "a") for record in look.others]
+    found = pairable(others, mine, plan.store, {}, lambda cell: {})
+    assert {record.cell.method for record in found.records} == {"fedavg", "orthdrop"}
+    assert "not paired: 6 cells (prism): it was made from other data than the method's cells" in found.lines
+    generated = [replace(record, facts={**record.facts, "data": "c"}) for record in look.others]
+    assert len(pairable(generated, look.mine, plan.store, {}, lambda cell: {}).records) == len(look.others)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_other_training_is_another_setting(tmp_path: Path, uniform: Path) -> None:
+    grid = '[[cells]]\nmethod = "prism"\nseed = [0, 1]\ntraining = { lr = [0.1, 0.2] }\n'
+    plan = planned(sweep_in(tmp_path, grid), uniform)
+    assert len(plan.mine) == 4 and len({setting_of(cell) for cell in plan.mine}) == 2
+    rows = compared(finished(plan)).table
+    assert [(row["label"], row["other"], row["pairs"]) for row in rows.to_dict("records")] == [
+        ("uniform", "prism", 2),
+        ("uniform (lr=0.2)", "prism (lr=0.2)", 2),
+    ]
+
+
+def test_other_processors_and_versions_are_named(tmp_path: Path, uniform: Path) -> None:
+    plan = planned(sweep_in(tmp_path), uniform)
+    where = {"processor": "Abacus 9", "packages": {"torch": "1.0", "numpy": "1.0"}}
+    lines = look_with(plan, where=where).pairable.lines
+    assert any("another processor: of 15 cells compared with, 15 with Abacus 9" in line for line in lines)
+    assert any("another torch: of 15 cells compared with, 15 with 1.0" in line for line in lines)
+    assert not any("kernels" in line for line in lines)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_missing_cells_are_named_with_their_number(tmp_path: Path, uniform: Path) -> None:
+    plan = planned(sweep_in(tmp_path), uniform)
+    finish(plan.mine, plan.store, acc_of, plan.plugins)
+    finish([cell for cell in plan.others if cell.method != "prism" and cell.seed], plan.store.behind, acc_of)
+    look = comparing.look_at(plan, "cpu")
+    [line] = [line for line in look.pairable.lines if line.startswith("missing")]
+    assert line == (
+        "missing: 9 of 15 cells of other methods: fedavg (1 to do); orthdrop (2 to do); prism (6 to do); "
+        "--run-missing runs them"
+    )
+    assert {record.cell.method for record in look.pairable.missing} == {"fedavg", "orthdrop", "prism"}
+    assert (compared(plan).table["pairs"] == 2).all()
+
+
+def test_claims_of_bundles_are_named(tmp_path: Path, uniform: Path) -> None:
+    plan = planned(sweep_in(tmp_path), uniform)
+    lines = look_with(plan, prism={"claimed_by": "compare.bench"}).pairable.lines
+    assert "6 of the cells compared with are what compare.bench claims; nobody has run them here" in lines
+
+
+# How long
+
+
+def test_the_estimate_comes_from_the_others_whatever_their_family(tmp_path: Path) -> None:
+    mine = plugin(tmp_path, "mine")  # of a family of its own
+    plan = planned(sweep_in(tmp_path), mine)
+    finish(plan.others, plan.store.behind, acc_of)  # 4 s each
+    look = comparing.look_at(plan, "cpu")
+    now = comparing.standing_of(plan, look, run_missing=False)
+    assert now.seconds == pytest.approx(6 * 4.0) and now.unknown == 0
+    assert now.time_left(2) == "about 12 s left with 2 at once"
+
+
+def test_no_estimate_where_nothing_is_finished(tmp_path: Path, uniform: Path) -> None:
+    plan = planned(sweep_in(tmp_path), uniform)
+    now = comparing.standing_of(plan, comparing.look_at(plan, "cpu"), run_missing=True)
+    assert now.unknown == 21 and now.time_left(2).startswith("no estimate for 21 cells")
+
+
+# One that is really run
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_from_a_file_to_a_table(tmp_path: Path, uniform: Path) -> None:
+    """The method's own cell and one of another that is missing are trained, and each lies in its own folder."""
+    grid = '[[cells]]\nmethod = ["orthdrop", "prism"]\nkeep = 0.5\n'
+    plan = planned(sweep_in(tmp_path, grid), uniform)
+    finish([plan.others[1]], plan.store.behind, acc_of)
+    look = comparing.look_at(plan, "cpu")
+    cells = look.to_run(run_missing=True)
+    assert [cell.method for cell in cells] == ["uniform", "orthdrop"]
+    ended = comparing.run(plan, cells, device="cpu", jobs=1, on_event=lambda event: None)
+    assert ended == {"done": 2}
+    assert [path.name for path in plan.store.cells.iterdir()] == [plan.mine[0].folder]
+    assert {path.name for path in plan.store.behind.cells.iterdir()} == {cell.folder for cell in plan.others}
+    mine, other = (json.loads((store.path(cell) / "cell.json").read_text()) for store, cell in (
+        (plan.store, plan.mine[0]), (plan.store.behind, plan.others[0])
+    ))  # fmt: skip
+    assert mine["data"] == other["data"] and mine["own_code"] and not other["own_code"]
+    table = compared(plan).table
+    assert table["other"].tolist() == ["orthdrop", "prism"] and (table["pairs"] == 1).all()
