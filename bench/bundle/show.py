@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -47,7 +46,7 @@ def claimed(known: Iterable[Record], store: Store) -> list[str]:
             records[str(record.facts["claimed_by"])].append(record)
     lines = []
     for name, some in sorted(records.items()):
-        environments = [_environment(record, store) for record in some]
+        environments = [store.environment(record) for record in some]
         parts = [
             _distinct(_revisions(record.facts) for record in some),
             _distinct(f"torch {_packages(environment).get('torch', 'unknown')}" for environment in environments),
@@ -56,16 +55,6 @@ def claimed(known: Iterable[Record], store: Store) -> list[str]:
         noun = "comes" if len(some) == 1 else "come"
         lines.append(f"{_cells(len(some))} {noun} from {name}, which claims: {'; '.join(parts)}")
     return lines
-
-
-def _environment(record: Record, store: Store) -> Mapping[str, Any]:
-    if record.bundle is not None:
-        return record.bundle.claims[record.cell.identity].environment
-    try:
-        environment = json.loads((store.path(record.cell) / "environment.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return environment if isinstance(environment, dict) else {}
 
 
 def _by_method(claims: Iterable[Claim]) -> Iterator[str]:

@@ -141,6 +141,24 @@ def merge(
     _say_merged(merged, other, into)
 
 
+@results_app.command()
+def upgrade(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", parser=expanded, help="Results of a sweep, for example results/quick.")
+    ],
+    plugin: Plugin = None,
+) -> None:
+    """Bring cells and tables of earlier versions to the present columns: recomputed where possible, else empty."""
+    from bench.launch.upgrade import upgrade as bring
+    from bench.store.cells import Store
+
+    done = bring(Store(folder), plugin or [])
+    say(*(f"{name}: {words}" for name, words in done.changed.items()))
+    say(*(f"left as it is: {name}: {reason}" for name, reason in done.left.items()))
+    say(f"{len(done.changed)} upgraded, {done.same} had all columns, {len(done.left)} left as they are, in {folder}")
+    raise typer.Exit(SOME_FAILED if done.left else OK)
+
+
 def _say_merged(merged: Merged, other: Path, into: Path) -> None:
     """Say what became of the other's cells and end with the code for that."""
     for name, reason in merged.conflicts.items():

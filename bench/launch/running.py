@@ -145,7 +145,7 @@ class _Running:
     def run(self) -> None:
         """Go through the rounds, from the checkpoint if there is one, and leave one now and then."""
         federation = Federation.build(self.cell, self.plugins, self.device)
-        self.facts |= _facts_of(federation)
+        self.facts |= facts_of(federation)
         state = self._resume() if self.store else None
         engine = open_engine(federation, self.plugins, self.workers)
         try:
@@ -273,7 +273,8 @@ def describe(this: Round, federation: Federation) -> str:
     return ", ".join(words)
 
 
-def _facts_of(federation: Federation) -> dict[str, Any]:
+def facts_of(federation: Federation) -> dict[str, Any]:
+    """Return what is written down with a result of its data, partition and method."""
     skew = skew_of(federation.partition, np.asarray(federation.dataset.train.labels))
     dataset, cell, labels = federation.dataset, federation.cell, np.asarray(federation.evaluated.labels)
     return {

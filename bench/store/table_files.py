@@ -42,7 +42,8 @@ def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str] | None 
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_parquet(fresh, table.replace_schema_metadata({**(table.schema.metadata or {}), **(metadata or {})}))
+        about = {name.encode(): value.encode() for name, value in (metadata or {}).items()}
+        write_parquet(fresh, table.replace_schema_metadata({**(table.schema.metadata or {}), **about}))
         fresh.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,18 @@ def whole(folder: Path) -> dict[str, Any]:
         OtherVersion: they are as another version wrote them.
         ValueError: one of its files is not as it was written, in words.
     """
+    return _whole(folder, (VERSION,))
+
+
+def whole_of_older(folder: Path) -> dict[str, Any]:
+    """Return the facts of a cell's folder that this or an earlier version wrote; raises as :func:`whole` does."""
+    return _whole(folder, range(1, VERSION + 1))
+
+
+def _whole(folder: Path, versions: Container[int]) -> dict[str, Any]:
     try:
         facts = unsealed(_content(folder, "cell.json"), "cell.json")
-        if facts["schema"] != VERSION or facts["status"] not in STATES:
+        if facts["schema"] not in versions or facts["status"] not in STATES:
             raise OtherVersion("it was written by another version")
         for name, seal in facts["files"].items():
             if checksum(_content(folder, name)) != seal:
