@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.options import OK, PATH, SOME_FAILED, Device, Plugin, Results, out, say, whole
-from bench.errors import several
+from bench.errors import BenchError, several
 
 if TYPE_CHECKING:
     from bench.cell import Cell
@@ -82,7 +82,13 @@ def compare(
         say(*look.pairable.lines, *(f"would run {cell.folder}" for cell in cells), left or "nothing to run")
         return
     failed = _run(plan, cells, place, jobs, left) if cells else 0
-    made = comparing.compared(plan, comparing.look_at(plan, place), out)
+    try:
+        made = comparing.compared(plan, comparing.look_at(plan, place), out)
+    except BenchError as error:
+        if not failed:
+            raise
+        out.print(str(error), style="red", highlight=False, soft_wrap=True, markup=False)
+        raise typer.Exit(SOME_FAILED) from None
     say(*made.lines)
     shown.show(made.table, out)
     say(f"the comparison: compare.* in {plan.store.folder / 'tables'}, compare-* in {plan.store.folder / 'figures'}")

@@ -154,7 +154,7 @@ def compared(plan: Plan, look: Look, console: Console) -> Compared:
     Raises:
         BenchError: the method has no result, or none of its cells meets one of another method.
     """
-    from bench.comparison import figure, table
+    from bench.comparison import figure, shown, table
     from bench.report.plotting import write_results
 
     mine = [record for record in look.mine if record.state in USABLE]
@@ -171,7 +171,7 @@ def compared(plan: Plan, look: Look, console: Console) -> Compared:
             "of another method: nothing can be paired"
         )
     lines = [*_lines(look), *look.pairable.lines]
-    table.write(rows, lines, tables)
+    table.write(rows, [*lines, *(heading for heading, _ in shown.parts(rows))], tables)
     figure.write(rows, rounds, plan.store.folder / "figures", plan.sweep.last)
     return Compared(rows, lines)
 

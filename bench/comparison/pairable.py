@@ -153,7 +153,7 @@ def _differences(own: Sequence[Record], usable: Sequence[Record], store: Store, 
             whose = ", ".join(f"{number} with {words}" for words, number in strange.items())
             lines.append(
                 f"another {name}: of {len(usable)} cells compared with, {whose}; the method's with "
-                f"{', '.join(sorted(mine))}: they round otherwise, and what a seed differs by is not the method's alone"
+                f"{', '.join(sorted(mine))}: rounding may differ, so that a difference of one seed may be the machine's"
             )
     return lines
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
+from rich.box import HORIZONTALS
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -66,13 +67,14 @@ def _heading(keep: str, rows: list[dict[Any, Any]]) -> str:
 
 
 def _grid(rows: list[dict[Any, Any]]) -> Table:
-    table = Table(show_edge=False, pad_edge=False)
-    table.add_column("against", overflow="fold", max_width=28)
+    # Without lines between its columns: a name, two accuracies, an interval and a word are to fit in 80 characters.
+    table = Table(box=HORIZONTALS, show_edge=False, pad_edge=False, collapse_padding=True)
+    table.add_column("against", overflow="fold", min_width=23)
     for name in ("own %", "its %"):
-        table.add_column(name, justify="right")
-    table.add_column("difference in points", overflow="fold")
-    table.add_column("seeds", justify="right")
-    table.add_column("")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("difference (points)", no_wrap=True)
+    table.add_column("seeds", justify="right", no_wrap=True)
+    table.add_column("", overflow="fold")
     for row in rows:
         word = row["verdict"]
         table.add_row(
@@ -99,13 +101,13 @@ def reason_of(row: Row) -> str:
     """Return why a row says no more than it does, in words; empty where there is an interval over all seeds."""
     words = []
     if row["diverged"]:
-        words.append(f"{own_name(row)} diverged in {row['diverged']} of {row['seeds']}")
+        words.append(f"own diverged in {row['diverged']} of {row['seeds']}")
     if row["other_diverged"]:
-        words.append(f"{other_name(row)} diverged in {row['other_diverged']} of {row['other_seeds']}")
+        words.append(f"it diverged in {row['other_diverged']} of {row['other_seeds']}")
     if not row["common"]:
         words.append("no seed in common")
     elif row["pairs"] == 1:
-        words.append("one seed: no interval")
+        words.append("no interval")
     return ", ".join(words)
 
 
@@ -113,8 +115,8 @@ def foot(table: pd.DataFrame) -> str:
     """Return how to read the table."""
     intervals = int(table["low"].notna().sum())
     lines = [
-        "Accuracy: mean of the last evaluations on the whole test set. Difference: the method's",
-        f"less the other's within each seed, their mean and its {CONFIDENCE:.0%} t-interval over the seeds.",
+        "Accuracy: mean of the last evaluations on the whole test set. Difference: that of the method less the other's "
+        f"within each seed, its mean and {CONFIDENCE:.0%} t-interval over the seeds."
     ]
     if intervals > 1:
         by_chance = max(1, round((1 - CONFIDENCE) * intervals))
@@ -123,7 +125,7 @@ def foot(table: pd.DataFrame) -> str:
         lines.append("One seed in common has no interval: its difference ranks nothing.")
     if table["stand_in"].any():
         lines.append("Stand-in data: it shows that all works, and ranks no method on real data.")
-    return "\n".join(lines)
+    return "\n".join(part for line in lines for part in textwrap.wrap(line, WIDTH))
 
 
 def own_name(row: Row) -> str:

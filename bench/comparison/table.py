@@ -31,6 +31,11 @@ ORDER = (
     *("seeds", "other_seeds", "common", "diverged", "other_diverged", "setting"),
 )
 """The columns: where, who against whom, the difference as :func:`bench.analysis.paired.versus` has it, and counts."""
+READ = (
+    *("task", "partition", "alpha", "label", "keep", "capacities", "other", "acc", "other_acc"),
+    *("difference", "low", "high", "by_seed", "pairs", "verdict", "diverged", "other_diverged"),
+)
+"""Those that are shown to readers of Markdown."""
 
 
 def table_of(plan: Plan, cells: pd.DataFrame) -> pd.DataFrame:
@@ -88,7 +93,7 @@ def write(table: pd.DataFrame, lines: Iterable[str], folder: Path) -> None:
     head = "".join(f"- {line}\n" for line in lines)
     for kind, text in (
         ("csv", plain.to_csv(index=False)),
-        ("md", f"{head}\n{markdown(plain.drop(columns='setting'))}".lstrip()),
+        ("md", f"{head}\n{markdown(plain[list(READ)])}".lstrip()),
     ):
         place = folder / f"{NAME}.{kind}"
         try:

@@ -184,7 +184,7 @@ def test_one_common_seed_says_that_there_is_no_interval(tmp_path: Path, uniform:
     table = compared(plan).table
     assert (table["pairs"] == 1).all() and table["low"].isna().all() and (table["verdict"] == "").all()
     words = shown.line_of(table.to_dict("records")[0])
-    assert words.endswith("one seed: no interval")
+    assert words.endswith("over 1 seed: no interval")
     assert "One seed in common has no interval" in shown.foot(table)
 
 
@@ -204,7 +204,7 @@ def test_a_method_that_diverges_everywhere_has_a_table_that_says_so(tmp_path: Pa
     plan = finished(planned(sweep_in(tmp_path), uniform), mine=lambda cell: None)
     made = compared(plan)
     assert len(made.table) == 6 and made.table["difference"].isna().all()
-    assert "uniform diverged in 3 of 3" in shown.line_of(made.table.to_dict("records")[0])
+    assert "own diverged in 3 of 3" in shown.line_of(made.table.to_dict("records")[0])
     assert made.lines[0].startswith("uniform: 6 of 6 cells diverged (6 on cnn-femnist)")
 
 

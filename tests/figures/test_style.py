@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -18,11 +19,13 @@ from bench.figures.style import (
     METHODS,
     OTHER_COLOURS,
     OTHER_MARKERS,
+    RC,
     method_look,
     provenance,
     series_styles,
     shaded,
     stamp,
+    use_style,
 )
 from bench.figures.units import duration, prefixed
 
@@ -185,3 +188,15 @@ def test_points_have_their_intervals() -> None:
         [[0.8, 33.0], [0.8, 47.0]],
     ]
     assert same_color(tuple(bars.get_color()[0][:3]), style.colour)
+
+
+def test_series_in_front_stand_first_with_more_weight_and_only_within_the_context() -> None:
+    table = pd.DataFrame({"method": ["fedavg", "prism", "mine"], "label": ["fedavg", "prism", "mine (a=1)"]})
+    with use_style(["mine (a=1)"]):
+        styles = series_styles(table)
+    assert list(styles) == ["mine (a=1)", "fedavg", "prism"]
+    assert styles["mine (a=1)"].plot_options()["linewidth"] > 1.5 * RC["lines.linewidth"]
+    assert "linewidth" not in styles["prism"].plot_options()
+    plain = series_styles(table)
+    assert list(plain) == ["fedavg", "prism", "mine (a=1)"]
+    assert replace(styles["mine (a=1)"], front=False) == plain["mine (a=1)"]
