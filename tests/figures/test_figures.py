@@ -43,7 +43,10 @@ def test_every_figure_of_a_sweep_is_written(tmp_path: Path) -> None:
     labels = METHOD_LABELS[:2]
     tables = make_tables(tasks=("lstm-imdb",), labels=labels, keeps=(0.2,), partitions=natural, seeds=(0,), rounds=1)
     skipped: list[str] = []
-    written = draw_all(tables, tmp_path / "new" / "figures", on_skip=lambda name, why: skipped.append(name))
+    front = Options(front=("prism",))
+    written = draw_all(
+        tables, tmp_path / "new" / "figures", None, front, on_skip=lambda name, why: skipped.append(name)
+    )
     assert skipped == ["ablation", "personal", "profiles"]
     assert sorted(path.name for path in (tmp_path / "new" / "figures").iterdir()) == sorted(p.name for p in written)
     drawn = {
