@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep compare tune status figures list test test-all lint perf constraints clean clean-results
+.PHONY: help setup sweep compare tune status figures list test test-all golden lint perf constraints clean clean-results
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -47,6 +47,9 @@ test: $(STAMP)  ## run the test suite without its slow tests
 
 test-all: $(STAMP)  ## run all tests, the slow ones too
 	$(RUN) -m pytest -n auto -m 'slow or not slow'
+
+golden: $(STAMP)  ## record the golden cells anew whose revisions were raised (docs/revisions.md)
+	@$(RUN) tests/support/golden.py
 
 lint: $(STAMP)  ## check style, types and which room imports which
 	$(VENV)/bin/ruff check .
