@@ -44,7 +44,7 @@ FEDAVG = "cnn-femnist-fedavg"
 MUTATIONS: dict[str, tuple[Callable[..., Any], str, str, str]] = {
     "the learning rate falls a round too early": (Recipe.lr_of, "(round_number - 1)", "round_number", FEDAVG),
     "a stream forgets its client": (seeding.key_of, "/{client}", "", FEDAVG),
-    "no weight decays": (local.optimiser_of, "recipe.weight_decay)", "0.0)", FEDAVG),
+    "no weight decays": (local.optimiser_of, "recipe.weight_decay)", "0.0)", "lstm-imdb-fedavg"),
     "no momentum": (local.optimiser_of, "recipe.momentum", "0.0", FEDAVG),
     "kernels drawn by their singular values, not by a power": (
         sampling.log_powers,

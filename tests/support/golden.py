@@ -43,8 +43,8 @@ NEAR: dict[str, dict[str, float]] = {
 Without the compiled loops and with the oldest instructions (``BENCH_KERNELS=off ONEDNN_MAX_CPU_ISA=SSE41
 ATEN_CPU_CAPABILITY=default``) losses moved by up to 8e-5, updates by up to 4e-5 (LSTM), 6e-4 (CNN) and 5e-2 (ResNet),
 diagnostics by 8e-6, 3e-3 and 1.4. Behind normalisation a rounding turns a ReLU now and then, which all later steps
-enlarge: at ResNet's usual learning rate updates moved by half, hence that of ``TRAINING``; its diagnostics, which rest on
-differences of nearly equal weights, are held by bits alone.
+enlarge: at ResNet's usual learning rate updates moved by half, hence that of ``TRAINING``; its diagnostics, which rest
+on differences of nearly equal weights, are held by bits alone.
 """
 TRAINING: dict[str, dict[str, Any]] = {RESNET: {"lr": 1e-3}, CNN: {}, LSTM: {}}
 MIXED = "0.2:0.5,0.6:0.25,1:0.25"
