@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from bench.store.cells import FINISHED, Store
 from bench.store.container import packed
 from bench.store.provenance import version_of
 from bench.store.schema import TABLES, VERSION
+from bench.store.table_files import table_in
 from bench.store.wholeness import sealed, whole
 
 LEFT_OUT = ("files", "claimed_by")
@@ -47,11 +49,17 @@ class Packed:
 
 @dataclass(frozen=True)
 class _Found:
-    """A finished cell of a folder."""
+    """A finished cell of a folder, or of a bundle that lies in it; ``read`` returns one of its tables."""
 
     cell: Cell
     facts: Mapping[str, Any]
     environment: Mapping[str, Any]
+    read: Callable[[str], pa.Table]
+
+    @property
+    def newness(self) -> int:
+        """How late the revisions are that it was made under."""
+        return sum((self.facts.get("revisions") or {}).values())
 
 
 def pack(store: Store, path: Path, layers_every: int = 1) -> Packed:
@@ -60,7 +68,8 @@ def pack(store: Store, path: Path, layers_every: int = 1) -> Packed:
     The bytes depend on the cells alone: not on the folder, on the order in which the system lists it, or on the time.
 
     Args:
-        store: the folder of results; its cells win over those of bundles that lie in it.
+        store: the folder of results. Cells of the bundles that lie in it are packed too, so that none is lost where one
+            of them is replaced; of one cell the result of the latest revisions counts, and of those the folder's own.
         path: the bundle, ``NAME.bench``.
         layers_every: tables by layer are kept at every so manieth evaluated round, the first and the last one.
 
@@ -71,10 +80,16 @@ def pack(store: Store, path: Path, layers_every: int = 1) -> Packed:
     if path.suffix != SUFFIX or path.name == SUFFIX:
         raise BenchError(f"-o {path}: a bundle is called NAME{SUFFIX}")
     done = Packed()
-    found = sorted(_finished(store, done), key=lambda one: one.cell.folder)
+    here = {one.cell.folder: one for one in _finished(store, done)}
+    for one in _claimed(store):
+        known = here.get(one.cell.folder)
+        if known is None or one.newness > known.newness:
+            here[one.cell.folder] = one
+            done.left_out.pop(one.cell.folder, None)
+    found = [here[name] for name in sorted(here)]
     if not found:
         raise BenchError(f"{store.folder}: there is no finished cell to pack; 'sweep' runs them")
-    content = _content(store, found, layers_every, done)
+    content = _content(found, layers_every, done)
     if len(content) > LARGEST:
         raise BenchError(
             f"{path}: {len(found)} cells would take {len(content) >> 20} MiB and a bundle holds {LARGEST >> 20}; "
@@ -103,19 +118,28 @@ def _finished(store: Store, done: Packed) -> Iterator[_Found]:
             done.left_out[folder.name] = str(damage)
             continue
         if facts["status"] in FINISHED:
-            yield _Found(cell, facts, environment)
+            yield _Found(cell, facts, environment, functools.partial(table_in, folder))
         else:
             done.left_out[folder.name] = str(facts["status"])
 
 
-def _content(store: Store, found: list[_Found], layers_every: int, done: Packed) -> bytes:
+def _claimed(store: Store) -> Iterator[_Found]:
+    """Yield the cells of the bundles that lie in a folder."""
+    every = [claim.cell for bundle in store.claims.bundles.values() for claim in bundle.claims.values()]
+    for cell in {cell.identity: cell for cell in every}.values():
+        for bundle in store.claims.of(cell):
+            claim = bundle.claims[cell.identity]
+            yield _Found(cell, claim.facts, claim.environment, functools.partial(bundle.table, cell))
+
+
+def _content(found: list[_Found], layers_every: int, done: Packed) -> bytes:
     """Return the bytes of the bundle."""
     environments: list[dict[str, Any]] = []
     entries = [_entry(one, environments, done) for one in found]
     members: dict[str, bytes] = {}
     about: dict[str, dict[str, Any]] = {}
     for name, file in TABLE_FILES.items():
-        members[file], rows = written(_tables(store, found, entries, name, layers_every), TABLES[name])
+        members[file], rows = written(_tables(found, entries, name, layers_every), TABLES[name])
         about[file] = {"rows": rows}
     members = {CELLS: _json({"environments": environments, "cells": entries}), **members}
     about = {
@@ -145,12 +169,10 @@ def _entry(one: _Found, environments: list[dict[str, Any]], done: Packed) -> dic
     return {"facts": kept, "environment": environments.index(environment), "rows": {}}
 
 
-def _tables(
-    store: Store, found: list[_Found], entries: list[dict[str, Any]], name: str, layers_every: int
-) -> Iterator[pa.Table]:
+def _tables(found: list[_Found], entries: list[dict[str, Any]], name: str, layers_every: int) -> Iterator[pa.Table]:
     """Yield the tables of this name, one of each cell, and count their rows in its entry."""
     for one, entry in zip(found, entries, strict=True):
-        table = store.read(one.cell, name)
+        table = one.read(name)
         if name == LAYERS and layers_every > 1:
             fewer = thinned(table, layers_every)
             if len(fewer) < len(table):

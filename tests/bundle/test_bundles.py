@@ -179,6 +179,23 @@ def test_rows_of_many_groups_are_found(tmp_path: Path, monkeypatch: pytest.Monke
         assert bundle.table(cell, "ranks").to_pylist() == store.read(cell, "ranks").to_pylist()
 
 
+def test_cells_of_a_bundle_that_lies_in_the_folder_are_packed_too(tmp_path: Path) -> None:
+    """Packing under its name would lose them else; what was finished here counts, unless it is of earlier revisions."""
+    theirs, here = Store(tmp_path / "theirs"), Store(tmp_path / "here")
+    for cell in CELLS:
+        finish(theirs, cell)
+    pack(theirs, here.folder / "here.bench")
+    finish(here, cells(4)[3])
+    finish(here, CELLS[0], numbers="1")
+    finish(here, CELLS[1], numbers="2", revisions={"harness": 0})
+    finish(here, CELLS[2], status="failed")
+    done = pack(here, here.folder / "here.bench")
+    assert len(done.cells) == 4 and not done.left_out
+    bundle = Bundle(here.folder / "here.bench")
+    for cell, source in ((CELLS[0], here), (CELLS[1], theirs), (CELLS[2], theirs), (cells(4)[3], here)):
+        assert bundle.table(cell, "rounds").to_pylist() == source.read(cell, "rounds").to_pylist()
+
+
 def test_load_gives_the_tables_of_the_folder(path: Path, folder: Path) -> None:
     store = Store(folder)
     records = [store.record(cell, made(cell), None) for cell in sorted(CELLS, key=lambda cell: cell.folder)]
