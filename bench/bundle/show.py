@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from bench.store.bundle import Bundle, Claim
+from bench.store.bundle import TABLE_FILES, Bundle, Claim
 from bench.store.cells import Record, Store
 
 PACKAGES = ("torch", "numpy", "pyarrow")
@@ -16,12 +16,8 @@ def described(bundle: Bundle) -> list[str]:
     """Return what a bundle claims, a line for each kind of thing."""
     claims = list(bundle.claims.values())
     facts, environments = [claim.facts for claim in claims], [claim.environment for claim in claims]
-    manifest, size = bundle.manifest, sum(about["size"] for about in bundle.manifest["members"].values())
-    rows = ", ".join(
-        f"{about['rows']} {name.removesuffix('.parquet')}"
-        for name, about in manifest["members"].items()
-        if name.endswith(".parquet")
-    )
+    manifest, size = bundle.manifest, bundle.path.stat().st_size
+    rows = ", ".join(f"{manifest['members'][file]['rows']} {name}" for name, file in TABLE_FILES.items())
     return [
         f"{bundle.path}: {_cells(len(claims))}, {size / 1e6:.1f} MB (rows: {rows}), format {manifest['format']}, "
         f"schema {manifest['schema']}, written by {manifest['written_by']}; all that follows is what it claims",

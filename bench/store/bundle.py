@@ -32,6 +32,8 @@ TABLE_FILES = {name: f"{name}.parquet" for name in TABLES}
 MEMBERS = (MANIFEST, CELLS, *TABLE_FILES.values())
 LARGEST = 1 << 30
 """Bytes of a bundle: it is held in memory while it is read. 10,000 cells of 300 rounds stay below with few layers."""
+_LARGEST_TEXT = {MANIFEST: 1 << 16, CELLS: 1 << 25}
+"""Bytes of the members that are read as a whole; a cell takes some 700."""
 _MANY_CELLS = 1_000_000
 _MEND = "; get the bundle anew, or delete it"
 
@@ -72,7 +74,7 @@ class Bundle:
             members = members_of(_read(path) if content is None else content, MEMBERS)
             self.manifest = _manifest(members)
             self.claims = _claims(members[CELLS], self.manifest["cells"], self.name)
-            self._tables = {name: _table(members[file], name, self.claims) for name, file in TABLE_FILES.items()}
+            self._tables = {name: _table(members[file], name, self) for name, file in TABLE_FILES.items()}
         except OSError as error:
             raise BenchError(f"{path}: the bundle cannot be read: {error.strerror or error}") from None
         except (ValueError, RecursionError) as error:
@@ -106,11 +108,12 @@ def _manifest(members: Mapping[str, bytes]) -> dict[str, Any]:
         raise ValueError(f"its tables have the schema {words!r}, and this version reads up to {VERSION}")
     try:
         unsealed(members[MANIFEST], MANIFEST)
+        checked_texts(manifest)
         for name in MEMBERS[1:]:
             about, member = manifest["members"][name], members[name]
             if about["size"] != len(member) or about["checksum"] != checksum(member):
                 raise ValueError(f"{name} is not as it was written")
-        if not (str(manifest["written_by"]).isprintable() and 0 <= manifest["cells"] <= _MANY_CELLS):
+        if not isinstance(manifest["written_by"], str) or not 0 <= manifest["cells"] <= _MANY_CELLS:
             raise ValueError(f"{MANIFEST} is not what it should be")
     except (KeyError, TypeError):
         raise ValueError(f"{MANIFEST} is not what it should be") from None
@@ -157,8 +160,10 @@ def _read(path: Path) -> bytes:
     return content
 
 
-def _table(content: bytes, name: str, claims: Mapping[str, Claim]) -> BundledTable:
-    rows = max((claim.rows[name][1] for claim in claims.values()), default=0)
+def _table(content: bytes, name: str, bundle: Bundle) -> BundledTable:
+    rows = max((claim.rows[name][1] for claim in bundle.claims.values()), default=0)
+    if bundle.manifest["members"][TABLE_FILES[name]].get("rows") != rows:
+        raise ValueError(f"{name} has other rows by its manifest than by its cells ({rows})")
     return BundledTable(content, TABLES[name], rows, name)
 
 
@@ -174,6 +179,8 @@ def _counts(entry: Any, number: int) -> dict[str, int]:
 
 
 def _json(text: bytes, name: str, kind: type) -> Any:
+    if len(text) > _LARGEST_TEXT[name]:
+        raise ValueError(f"{name} has {len(text)} bytes, more than the {_LARGEST_TEXT[name]} that it may have")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

@@ -115,6 +115,8 @@ def _check(about: pq.FileMetaData, content: bytes, schema: pa.Schema, rows: int,
     if strange or missing or len(found) != about.num_columns:
         words = f"column {(strange or missing or ['one twice'])[0][:60]!r}"
         raise ValueError(f"{name} has other columns than such a table ({words})")
+    if about.num_row_groups > rows // GROUP_ROWS + 1:
+        raise ValueError(f"{name} has {about.num_row_groups} groups of rows, more than {rows} rows need")
     for number in range(about.num_row_groups):
         _check_group(content, about.row_group(number), name)
 

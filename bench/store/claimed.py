@@ -79,6 +79,8 @@ def checked(facts: Any) -> Cell:
         raise ValueError(f"its status is {facts['status']!r}, and not one of {', '.join(FINISHED)}")
     if not (math.isfinite(facts["seconds"]) and facts["seconds"] >= 0) or not 0 < facts.get("classes", 1) < 1 << 31:
         raise ValueError("its seconds or classes are no possible number")
+    if not facts.get("evaluated_samples", 0) >= 0 or not 0 <= facts.get("commonest_class", 0) <= 1:
+        raise ValueError("its evaluated samples or commonest class are no possible number")
     for name, revision in facts.get("revisions", {}).items():
         if isinstance(revision, bool) or not isinstance(revision, int):
             raise ValueError(f"its revision of {name!r} is no whole number")

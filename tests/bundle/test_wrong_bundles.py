@@ -140,11 +140,17 @@ def test_a_file_of_any_size_is_not_read_into_memory(path: Path, monkeypatch: pyt
     ({"cells": "2"}, "manifest.json is not what it should be"),
     ({"members": []}, "manifest.json is not what it should be"),
     ({"members": {}}, "manifest.json is not what it should be"),
-    ({"written_by": "\x1b[2J"}, "manifest.json is not what it should be"),
+    ({"written_by": "\x1b[2J"}, "cannot be shown"),
+    ({"written_by": 3}, "manifest.json is not what it should be"),
 ])  # fmt: skip
 def test_what_a_manifest_may_not_say(path: Path, changes: dict[str, Any], words: str) -> None:
     reseal(path, id, lambda manifest: manifest.update(changes))
     assert words in refusal(path)
+
+
+def test_rows_of_the_manifest_are_those_of_the_cells(path: Path) -> None:
+    reseal(path, id, lambda manifest: manifest["members"]["ranks.parquet"].update(rows=7))
+    assert "ranks has other rows by its manifest than by its cells (160)" in refusal(path)
 
 
 def twice(content: dict[str, Any]) -> None:
@@ -169,8 +175,7 @@ def rows(count: Any) -> Callable[[dict[str, Any]], None]:
     (of_cells(lambda content: content["cells"][0].update(rows={})), "cell 0 of it is not what it should be"),
     (of_cells(rows(-1)), "cell 0 of it has an impossible number of rows"),
     (of_cells(rows(True)), "cell 0 of it has an impossible number of rows"),
-    (of_cells(rows(5)), "rounds has 8 rows where its cells have 9"),
-    (of_cells(rows(10**11)), "rounds has 8 rows where its cells have"),
+    (of_cells(rows(5)), "rounds has other rows by its manifest than by its cells (9)"),
     (lambda members: members.update({CELLS: b"[1, 2]"}), "cells.json is not what it should be"),
     (lambda members: members.update({CELLS: b"\x80\x04K\x01."}), "cells.json is not whole"),
     (deep, "cells.json is not whole"),
@@ -205,6 +210,8 @@ def configured(**changes: Any) -> dict[str, Any]:
     ({"classes": None}, "its fact 'classes' is missing"),
     ({"seconds": -1.0}, "its seconds or classes are no possible number"),
     ({"seconds": float("nan")}, "its seconds or classes are no possible number"),
+    ({"evaluated_samples": -3}, "its evaluated samples or commonest class are no possible number"),
+    ({"commonest_class": float("nan")}, "its evaluated samples or commonest class are no possible number"),
     ({"revisions": {"harness": "new"}}, "its revision of 'harness' is no whole number"),
     ({"more": 10**30}, "more than 64 bits"),
     ({"more": [[[[[[[[[[1]]]]]]]]]]}, "its facts are nested too deeply"),
@@ -252,7 +259,7 @@ def with_rows(path: Path, count: int, **how: Any) -> None:
         of_table(grown(count), **how)(members)
         of_cells(count_them)(members)
 
-    reseal(path, both)
+    reseal(path, both, lambda manifest: manifest["members"]["ranks.parquet"].update(rows=count))
 
 
 def test_rows_that_unfold_from_nothing_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,6 +270,16 @@ def test_rows_that_unfold_from_nothing_are_refused(path: Path, monkeypatch: pyte
     assert "ranks would become 100000 rows from " in refusal(path)
     with_rows(path, 5_000)
     read(path)
+
+
+def test_thousands_of_groups_are_refused(path: Path) -> None:
+    reseal(path, of_table(lambda table: table, row_group_size=1))
+    assert "ranks has 160 groups of rows, more than 160 rows need" in refusal(path)
+
+
+def test_long_texts_are_not_read(path: Path) -> None:
+    reseal(path, lambda members: members.update({CELLS: members[CELLS] + b" " * (1 << 25)}))
+    assert "cells.json has " in refusal(path) and "more than the 33554432 that it may have" in refusal(path)
 
 
 def test_groups_of_many_rows_are_refused(path: Path) -> None:
