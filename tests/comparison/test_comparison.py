@@ -13,6 +13,7 @@ from compared import UNIFORM, finish, sweep_in
 from rich.console import Console
 from tiny import CNN, plugin, write
 
+from bench.bundle.pack import pack
 from bench.cell import Cell
 from bench.comparison import comparing, figure, shown
 from bench.comparison.own_method import own_method
@@ -323,10 +324,24 @@ def test_missing_cells_are_named_with_their_number(tmp_path: Path, uniform: Path
     assert (compared(plan).table["pairs"] == 2).all()
 
 
-def test_claims_of_bundles_are_named(tmp_path: Path, uniform: Path) -> None:
+@pytest.mark.usefixtures("undrawn")
+def test_a_bundle_stands_for_the_cells_that_nobody_has_run_here(tmp_path: Path, uniform: Path) -> None:
+    """As in a fresh clone: the others' cells are in one file, and their processor is known from it."""
     plan = planned(sweep_in(tmp_path), uniform)
-    lines = look_with(plan, prism={"claimed_by": "compare.bench"}).pairable.lines
-    assert "6 of the cells compared with are what compare.bench claims; nobody has run them here" in lines
+    elsewhere = Store(tmp_path / "elsewhere")
+    finish(plan.others, elsewhere, acc_of, where={"processor": "Abacus 9"})
+    plan.store.behind.folder.mkdir(parents=True)
+    pack(elsewhere, plan.store.behind.folder / "tiny.bench")
+    finish(plan.mine, plan.store, acc_of, plan.plugins)
+    plan = planned(sweep_in(tmp_path), uniform)
+    look = comparing.look_at(plan, "cpu")
+    assert look.to_run(run_missing=True) == []
+    assert "15 of the cells compared with are what tiny.bench claims; nobody has run them here" in look.pairable.lines
+    assert any("another processor: of 15 cells compared with, 15 with Abacus 9" in line for line in look.pairable.lines)
+    table = compared(plan).table
+    assert (table["pairs"] == 3).all() and len(table) == 6
+    assert table.loc[table["other"] == "orthdrop", "difference"].tolist() == pytest.approx([0.1, 0.1], abs=0.01)
+    assert [path.name for path in plan.store.behind.folder.iterdir()] == ["tiny.bench"]
 
 
 # How long
