@@ -9,7 +9,7 @@ import typer
 
 from bench.cli.options import OK, PATH, SOME_FAILED, Plugin, Results, SweepFile, Verbs, say
 from bench.cli.options import whole as number_of
-from bench.errors import BenchError
+from bench.errors import BenchError, several
 from bench.files import expanded
 
 if TYPE_CHECKING:
@@ -50,6 +50,32 @@ def gc(
         say(f"nothing to delete in {store.folder}")
     elif not yes:
         say(f"{len(found)} in all, {size / 1e6:.1f} MB; delete them with --yes")
+
+
+@results_app.command()
+def check(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", parser=expanded, help="A folder of results, as results/quick.")
+    ],
+) -> None:
+    """Say what the tables and figures of a folder were made of, and which of them are not as they were written."""
+    from bench.report.manifest import differences, read_manifest
+
+    manifest = read_manifest(folder)
+    lines, cells, environments = differences(folder), manifest["cells"], manifest["environments"]
+    revisions = {
+        f"{name} {number}" for cell in cells.values() for name, number in dict(cell.get("revisions") or {}).items()
+    }
+    say(f"{manifest.get('title', folder)}: {several(len(cells), 'cell')} in {several(len(manifest['files']), 'file')}")
+    say(f"revisions: {', '.join(sorted(revisions))}")
+    for environment in environments:
+        packages = dict(environment.get("packages") or {})
+        say(
+            f"made on {environment.get('processor')} with torch {packages.get('torch')}, "
+            f"commit {str(environment.get('git_commit'))[:10]}"
+        )
+    say(*lines or ["all of them are as they were written"])
+    raise typer.Exit(SOME_FAILED if lines else OK)
 
 
 Bundled = Annotated[Path, typer.Argument(metavar="NAME.bench", parser=expanded, help="A bundle of results.")]

@@ -155,6 +155,7 @@ def compared(plan: Plan, look: Look, console: Console) -> Compared:
         BenchError: the method has no result, or none of its cells meets one of another method.
     """
     from bench.comparison import figure, shown, table
+    from bench.report.manifest import include
     from bench.report.plotting import write_results
 
     mine = [record for record in look.mine if record.state in USABLE]
@@ -173,6 +174,7 @@ def compared(plan: Plan, look: Look, console: Console) -> Compared:
     lines = [*_lines(look), *look.pairable.lines]
     table.write(rows, [*lines, *(heading for heading, _ in shown.parts(rows))], tables)
     figure.write(rows, rounds, plan.store.folder / "figures", plan.sweep.last)
+    include(plan.store.folder, plan.store.folder.glob("*/compare[.-]*"))
     return Compared(rows, lines)
 
 

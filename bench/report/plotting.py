@@ -13,6 +13,7 @@ from bench.launch import sweep as sweeps
 from bench.launch.footprint import write_footprint
 from bench.launch.tables import USABLE
 from bench.report.figures import figures_with
+from bench.report.manifest import write_manifest
 from bench.store.cells import Record, Store
 
 
@@ -64,6 +65,9 @@ def write_results(
         known=figures_with(sweep.plugins),
         on_skip=lambda name, reason: say(f"figure {name} is left out: {reason}"),
     )
+    in_tables = [record for record in known if record.state in USABLE]
+    of_tables = [store.folder / "tables" / f"{name}.parquet" for name in tables]
+    write_manifest(store, sweep.title, in_tables, [*of_tables, *written])
     say(f"{len(tables)} tables and {len(written)} figure files in {store.folder}")
     facts = {record.cell.folder: record.facts for record in known}
     rows = tables["cells"].select(["cell", "task", "final_acc"]).to_pylist()

@@ -73,6 +73,7 @@ COMMANDS = {
     ("status",): ["FILE", "--plugin", "--results"],
     ("gc",): ["FILE", "--yes", "--plugin", "--results"],
     ("results", "merge"): ["A", "B"],
+    ("results", "check"): ["FOLDER"],
     ("plot",): ["FILE", "--x", "round", "bytes", "--results"],
     ("partition",): ["--task", "--alpha", "--partition", "--seed", "--tier", "--data", "--results"],
     ("perf",): ["--device", "--repetitions", "--part", "--task", "--precision", "--samples", "--results"],
@@ -352,6 +353,13 @@ def test_relaunch_does_nothing_but_draw(bench: CommandLine, swept: Path) -> None
     assert len(pd.read_parquet("results/tiny/tables/cells.parquet")) == 3
     again = bench("plot", "tiny.toml", "--x", "bytes")
     assert again.code == 0 and "4 tables" in again.out
+    checked = bench("results", "check", "results/tiny")
+    assert checked.code == 0 and checked.out.startswith("Tiny: 3 cells in ")
+    assert "harness 1" in checked.out and checked.out.endswith("all of them are as they were written\n")
+    table = Path("results/tiny/tables/cells.parquet")
+    table.write_bytes(table.read_bytes() + b" ")
+    checked = bench("results", "check", "results/tiny")
+    assert checked.code == 1 and "tables/cells.parquet: it was changed since it was written" in checked.out
 
 
 def test_stale_and_damaged_cells_are_said(bench: CommandLine, swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:

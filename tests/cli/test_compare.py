@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from compared import GRID, UNIFORM, finish, sweep_in
+from compared import GRID, UNIFORM, finish, no_footprint, sweep_in
 from rich.console import Console
 from tiny import CommandLine, write
 
@@ -21,7 +21,6 @@ from bench.errors import BenchError
 from bench.launch import inline, local
 from bench.report import plotting
 from bench.store.cells import Store
-from bench.store.schema import FOOTPRINT
 
 SWEEP = ("--sweep", "tiny.toml")
 LONG = GRID.replace('"prism"]', '"prism", "federated_dropout"]') + (
@@ -40,7 +39,7 @@ def acc_of(cell: Cell) -> float | None:
 def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> CommandLine:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(local, "hire", inline.hire)
-    monkeypatch.setattr(plotting, "write_footprint", lambda *some, **how: FOOTPRINT.empty_table())
+    monkeypatch.setattr(plotting, "write_footprint", no_footprint)
     monkeypatch.setattr(figure, "write", lambda *some: [])
     write(Path("uniform.py"), UNIFORM)
     return CommandLine(monkeypatch, capsys)

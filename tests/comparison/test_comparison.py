@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from compared import UNIFORM, finish, sweep_in
+from compared import UNIFORM, finish, no_footprint, sweep_in
 from rich.console import Console
 from tiny import CNN, plugin, write
 
@@ -25,7 +25,6 @@ from bench.launch import inline, local
 from bench.report import plotting
 from bench.store.cells import Record, Store
 from bench.store.made import made
-from bench.store.schema import FOOTPRINT
 
 QUIET = Console(quiet=True)
 LIFT = {"fedavg": 0.3, "prism": 0.2, "orthdrop": 0.0, "uniform": 0.1}
@@ -54,7 +53,7 @@ def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand in a folder of the test's own, train in this process, and count no footprint of models of full size."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(local, "hire", inline.hire)
-    monkeypatch.setattr(plotting, "write_footprint", lambda *some, **how: FOOTPRINT.empty_table())
+    monkeypatch.setattr(plotting, "write_footprint", no_footprint)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from tiny import sweep_of
 
 from bench.cell import Cell
@@ -13,7 +14,8 @@ from bench.config.cells import Sweep, read_sweep
 from bench.store.cells import Store
 from bench.store.made import made
 from bench.store.provenance import environment
-from bench.store.schema import ROUND_FIELDS
+from bench.store.schema import FOOTPRINT, ROUND_FIELDS
+from bench.store.table_files import write_table
 
 GRID = """
     [[cells]]
@@ -90,3 +92,10 @@ def finish(
 
 def _row(number: int, acc: float) -> dict[str, Any]:
     return {field.name: 1 for field in ROUND_FIELDS if not field.nullable} | {"round": number, "test_acc": acc}
+
+
+def no_footprint(path: Path, *some: object, **how: object) -> pa.Table:
+    """Write an empty table in the place of that of footprints, which takes longer than all that is tested."""
+    table = FOOTPRINT.empty_table()
+    write_table(path, table)
+    return table
