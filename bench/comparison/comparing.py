@@ -18,7 +18,7 @@ from bench.launch import sweep as sweeps
 from bench.launch.events import Event
 from bench.launch.standing import Standing, standing
 from bench.launch.tables import USABLE
-from bench.store.cells import Record, Store
+from bench.store.cells import Record
 from bench.store.made import made
 from bench.store.provenance import environment
 
@@ -112,22 +112,10 @@ def run(
         (plan.store.behind, [cell for cell in cells if cell.identity not in own]),
     ):
         if some and not stop():
-            ended += _run(store, some, plan, device, jobs, on_event, stop)
+            ended += sweeps.run(
+                some, store, plugins=plan.plugins, device=device, jobs=jobs, on_event=on_event, stop=stop
+            )  # fmt: skip
     return ended
-
-
-def _run(
-    store: Store,
-    cells: list[Cell],
-    plan: Plan,
-    device: str,
-    jobs: int | None,
-    on_event: Callable[[Event], None],
-    stop: Callable[[], bool],
-) -> Counter[str]:
-    return sweeps.run(
-        cells, store, plugins=plan.plugins, device=device, jobs=jobs, on_event=on_event, stop=stop
-    )  # fmt: skip
 
 
 @dataclass(frozen=True)
