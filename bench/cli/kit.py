@@ -67,16 +67,24 @@ def check(name: Names = None, plugin: Plugins = None, task: Tasks = None, set_: 
     passed, checker = True, Checker(tuple(plugins), tasks)
     with contextlib.closing(checker):
         for own in own_tasks:
-            with out.status(f"checking {escape(own)}"):
+            with _working(out, f"checking {own}"):
                 of_task = checker.check_task(own, shaped[own])
             show_task(of_task, out)
             passed = passed and not of_task.failures
         for method in methods:
-            with out.status(f"checking {escape(method)}"):
+            with _working(out, f"checking {method} on {', '.join(tasks)}"):
                 report = checker.check(method, given[method])
             show(report, out)
             passed = passed and not report.failures
     raise typer.Exit(0 if passed else 1)
+
+
+def _working(out: Console, what: str) -> contextlib.AbstractContextManager[object]:
+    """Say what is being done: live on a terminal, in a line elsewhere, where nothing else shows for a minute."""
+    if out.is_terminal:
+        return out.status(escape(what))
+    out.print(what, highlight=False, soft_wrap=True, markup=False)
+    return contextlib.nullcontext()
 
 
 def new(

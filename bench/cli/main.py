@@ -195,6 +195,7 @@ def run(
     results: Results = Path("results"),
 ) -> None:
     """Run one cell with a live table of its rounds; the result goes to results/runs/."""
+    from bench import kernels
     from bench.analysis.chance import at_chance, final_accuracy
     from bench.config.cells import make_cell
     from bench.config.duration import long_waits
@@ -224,6 +225,7 @@ def run(
         *registry.replaced(plugins),
         *slow_precisions([cell], place, plugins),
         *long_waits([cell], place, workers, plugins),
+        *(kernels.to_be_built() if place == "cpu" else ()),
     )
     store = Store(results / "runs")
     store.prepare()

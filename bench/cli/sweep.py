@@ -124,6 +124,7 @@ def sweep(
     if dry_run:
         say(*(f"would run {cell.folder}" for cell in cells))
         return
+    from bench import kernels
     from bench.config.duration import long_waits
     from bench.config.possible import check_possible, slow_precisions
     from bench.launch.interruption import Interruption
@@ -137,6 +138,7 @@ def sweep(
         say(*registry.replaced(plugins))
         if engine is not Engine.ray:  # whose nodes have processors of their own
             say(*slow_precisions(cells, place, plugins), *long_waits(cells, place, cores(), plugins))
+            say(*(kernels.to_be_built() if place == "cpu" else ()))
         store.prepare()
         remember(store.folder, file)
         limit = math.inf if stop_after is None else stop_after

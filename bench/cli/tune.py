@@ -57,6 +57,7 @@ def tune(
     """Tune methods on held-out samples, then compare the chosen values with the papers' on the test set."""
     from optuna.trial import TrialState
 
+    from bench import kernels
     from bench.config.duration import long_waits
     from bench.config.possible import check_possible, slow_precisions
     from bench.launch.interruption import Interruption
@@ -83,6 +84,7 @@ def tune(
     check_possible(papers, place, plugins)
     waits = long_waits(papers * study.budget.trials, place, parallel, plugins)
     say(*registry.replaced(plugins), *slow_precisions(papers, place, plugins), *waits)
+    say(*(kernels.to_be_built() if place == "cpu" else ()))
     before = ended(trials_of(study, folder, storage, plugins))
     total = study.budget.trials * len(study.searches)
     spent = f"{several(len(study.searches), 'method')} of {several(study.budget.trials, 'trial')} each"

@@ -23,7 +23,7 @@ def split_settings(words: Iterable[str], task: str, method: str, plugins: Iterab
     A name goes to the first of the three that has it; ``training.momentum=0`` says which where two have it.
 
     Raises:
-        BenchError: a word is not ``name=value``, or nothing has the name.
+        BenchError: a word is not ``name=value``, nothing has the name, or two words set the same.
     """
     with at("command line"):
         kind = registry.method(method, plugins).kind
@@ -37,14 +37,15 @@ def split_settings(words: Iterable[str], task: str, method: str, plugins: Iterab
         if not equals or not name:
             raise BenchError(f"--set {word!r}: it reads name=value, for example --set kappa=4")
         owner, dot, rest = name.partition(".")
-        if dot and owner in owners:
-            tables[owner][rest] = _value(value)
-            continue
-        found = next((owner for owner, known in names.items() if name in known), None)
-        if found is None:
-            allowed = [name for known in names.values() for name in known]
-            raise BenchError(f"--set {word!r}: unknown name {name!r}; {choices(name, allowed)}")
-        tables[found][name] = _value(value)
+        if not (dot and owner in owners):
+            found = next((owner for owner, known in names.items() if name in known), None)
+            if found is None:
+                allowed = [name for known in names.values() for name in known]
+                raise BenchError(f"--set {word!r}: unknown name {name!r}; {choices(name, allowed)}")
+            owner, rest = found, name
+        if rest in tables[owner]:
+            raise BenchError(f"--set {word!r}: {rest!r} is set twice; allowed: one value for each name")
+        tables[owner][rest] = _value(value)
     return tables
 
 

@@ -40,13 +40,32 @@ SUFFIXES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """Return the compiled loops, built if need be; None where they cannot be had."""
-    compiler = next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++"))), None)
-    if compiler is None or os.environ.get("BENCH_KERNELS") == "off":
+    compiler = _compiler()
+    if compiler is None:
         return None
     try:
         return _kept_or_built(compiler)
     except (OSError, RuntimeError, subprocess.SubprocessError):  # RuntimeError: a user without a home folder
         return None
+
+
+def to_be_built() -> list[str]:
+    """Return a line for a user who has to wait for the compiler; none where the loops are there or cannot be had."""
+    compiler = _compiler()
+    if compiler is None:
+        return []
+    try:
+        name = f"kernels-{_fingerprint(compiler)}"
+        kept = any(folder.glob(f"{name}-*.so")) if (folder := _folder()).is_dir() else False
+    except (OSError, RuntimeError, subprocess.SubprocessError):
+        return []
+    return [] if kept else ["building the compiled loops for this processor first, once: some 15 s"]
+
+
+def _compiler() -> str | None:
+    if os.environ.get("BENCH_KERNELS") == "off":
+        return None
+    return next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++"))), None)
 
 
 def described() -> str:

@@ -49,7 +49,9 @@ EMPTY = {
 
 def methods(plugins: Iterable[Path] = ()) -> dict[str, MethodEntry]:
     """Return all methods by name, broken files included; a plugin file takes the place of a built-in name."""
-    found = {entry.name: entry for file in _installed_methods() for entry in _method_entries(file)}
+    installed = _installed_methods()
+    found = {entry.name: entry for file in installed for entry in _method_entries(file)}
+    found |= {twice.name: MethodEntry(twice.name, twice.source, None, twice.reason) for twice in _twice(installed)}
     for file in files_of(plugins):
         found |= {entry.name: entry for entry in _method_entries(file)}
     return found
@@ -75,12 +77,14 @@ def method(name: str, plugins: Iterable[Path] = ()) -> MethodEntry:
 
 def tasks(plugins: Iterable[Path] = ()) -> dict[str, TaskEntry]:
     """Return all tasks by name, without broken files; a plugin file takes the place of a built-in name."""
-    files = [*_installed_tasks(), *files_of(plugins)]
+    installed, own = _installed_tasks(), files_of(plugins)
+    unclear = {twice.name for twice in _twice(installed)} - {kind.name for file in own for kind in file.tasks}
     return {
         kind.name: TaskEntry(kind.name, file.source, kind, file.helpers)
-        for file in files
+        for file in (*installed, *own)
         if not file.reason
         for kind in file.tasks
+        if kind.name not in unclear
     }
 
 
@@ -103,13 +107,20 @@ def task(name: str, plugins: Iterable[Path] = ()) -> TaskEntry:
 
 def broken_tasks(plugins: Iterable[Path] = ()) -> list[Broken]:
     """Return the files that should hold tasks, or whatever a plugin may hold, and cannot be read."""
-    return _broken([*_installed_tasks(), *files_of(plugins)])
+    return _broken([*_installed_tasks(), *files_of(plugins)]) + _twice(_installed_tasks())
 
 
 def figures(plugins: Iterable[Path] = ()) -> dict[str, FigureEntry]:
     """Return the figures of installed packages and of plugins by name; those of ``bench/figures`` are found there."""
-    files = [*_of_packages("figure"), *files_of(plugins)]
-    return {spec.name: FigureEntry(spec, file.source) for file in files if not file.reason for spec in file.figures}
+    installed, own = _of_packages("figure"), files_of(plugins)
+    unclear = {twice.name for twice in _twice(installed)} - {spec.name for file in own for spec in file.figures}
+    return {
+        spec.name: FigureEntry(spec, file.source)
+        for file in (*installed, *own)
+        if not file.reason
+        for spec in file.figures
+        if spec.name not in unclear
+    }
 
 
 def figure_names(plugins: Iterable[Path] = ()) -> tuple[str, ...]:
@@ -119,7 +130,8 @@ def figure_names(plugins: Iterable[Path] = ()) -> tuple[str, ...]:
 
 def broken_figures(plugins: Iterable[Path] = ()) -> list[Broken]:
     """Return the files of installed packages that should hold figures, and the plugins, that cannot be read."""
-    return _broken([*_of_packages("figure"), *files_of(plugins)])
+    installed = _of_packages("figure")
+    return _broken([*installed, *files_of(plugins)]) + _twice(installed)
 
 
 def replaced(plugins: Iterable[Path]) -> list[str]:
@@ -176,6 +188,19 @@ def sources_of(plugin: Path) -> tuple[tuple[str, bytes], ...]:
 
 def _broken(files: Iterable[Found]) -> list[Broken]:
     return [Broken(file.source.stem, file.source, file.reason) for file in files if file.reason]
+
+
+def _twice(installed: Iterable[Found]) -> list[Broken]:
+    """Return each name that two of the installed files define: which is meant, only the user knows."""
+    taken: dict[tuple[str, str], Found] = {}
+    twice: list[Broken] = []
+    for file in installed:
+        for word, name in file.names():
+            other = taken.setdefault((word, name), file)
+            if other is not file and _differs((word, name), file, other):
+                both = f"the {word} {name!r} is defined by {other.source} and by {file.source}"
+                twice.append(Broken(name, file.source, f"{both}; uninstall one of them, or give it another name"))
+    return twice
 
 
 def _place(path: Path) -> Path:

@@ -65,6 +65,19 @@ def test_the_library_is_built_once(tmp_path: Path, cache: Path, monkeypatch: pyt
 
 
 @compiled
+def test_a_build_is_announced_where_it_is_to_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copies(tmp_path, monkeypatch)
+    (line,) = kernels.to_be_built()
+    assert "building the compiled loops" in line
+    find()
+    assert kernels.to_be_built() == []
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "another"))
+    assert kernels.to_be_built() == [line]
+    monkeypatch.setenv("BENCH_KERNELS", "off")
+    assert kernels.to_be_built() == []
+
+
+@compiled
 @pytest.mark.parametrize("damage", ["cut", "emptied", "overwritten", "one byte"])
 def test_a_damaged_library_is_built_anew(
     damage: str, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch

@@ -189,7 +189,9 @@ def test_a_stop_ends_whatever_has_died(seed: int, stop: str, file: Path, quiet: 
     assert_quiet(file, quiet)
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once_share_the_work(file: Path, quiet: dict[str, Any]) -> None:
+    """Two engines that share a folder, and two leases of one cell, are tested faster in the rooms launch and store."""
     both = [start(file.parent, "sweep", file, *OPTIONS, 1, one_core=True) for _ in range(2)]
     said = [process.communicate(timeout=PATIENCE_S) for process in both]
     assert [(process.returncode, err) for process, (_, err) in zip(both, said, strict=True)] == [(0, "")] * 2

@@ -219,6 +219,28 @@ def test_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sys.modules.pop("their_package.theirs")
 
 
+def test_a_name_that_two_installed_packages_define_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modules = ("one_package.theirs", "other_package.theirs", "other_package.fedavg")  # the last is a built-in name
+    for module in modules:
+        place, name = module.split(".")
+        (tmp_path / place).mkdir(exist_ok=True)
+        write(tmp_path / place / "__init__.py", "")
+        plugin(tmp_path / place, name)
+    group = registry.ENTRY_POINTS["method"]
+    points = [importlib.metadata.EntryPoint(module, module, group) for module in modules]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "bench.methods" else [])
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, first in (("theirs", "one_package"), ("fedavg", "methods")):
+        both = f"method {name!r} is defined by .*{first}.{name}.py and by .*other_package.{name}.py; uninstall one"
+        with pytest.raises(BenchError, match=both):
+            registry.method(name)
+    assert registry.method("prism").kind is not None
+    # A file that the user names is what is meant.
+    assert registry.method("theirs", [plugin(tmp_path, "theirs")]).source == tmp_path / "theirs.py"
+    for loaded in (*modules, "one_package", "other_package"):
+        sys.modules.pop(loaded)
+
+
 def test_a_package_like_the_documented_one_is_found_once_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

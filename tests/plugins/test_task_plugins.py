@@ -180,6 +180,22 @@ def test_a_task_that_reads_its_data_itself_has_their_fingerprint(tmp_path: Path)
     assert [data_of(cell, (path,)) for cell in cells] == ["real 32", "real 5", None]
 
 
+def test_a_task_that_two_installed_packages_define_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("a_theirs", "b_theirs")
+    sources = [write(tmp_path / f"{name}.py", TASK.format(body="name = 'shared'")) for name in names]
+    points = [importlib.metadata.EntryPoint(name, name, "bench.tasks") for name in names]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "bench.tasks" else [])
+    monkeypatch.syspath_prepend(tmp_path)
+    assert "shared" not in registry.tasks()
+    with pytest.raises(
+        BenchError, match=r"task 'shared' cannot be used: .*is defined by .*a_theirs.py and by .*b_theirs"
+    ):
+        registry.task("shared")
+    assert registry.task("shared", [sources[0]]).files() == [sources[0]]
+    for name in names:
+        sys.modules.pop(name)
+
+
 def test_file_dropped_into_the_folder_and_entry_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "dropped_task.py", TASK.format(body="name = 'dropped'"))
     write(tmp_path / "spoilt.py", "def f(:\n")

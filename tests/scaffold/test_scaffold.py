@@ -17,6 +17,8 @@ from bench.plugins import registry
 
 ROOT = Path(__file__).resolve().parents[2]
 FAMILIES = ("spectral", "width", "plain")
+FEW = ("--task", "lstm-imdb", "--task", "cnn-femnist")
+"""Residual networks take most of the time; one family is checked on them too."""
 
 
 @pytest.fixture
@@ -26,8 +28,17 @@ def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
     return CommandLine(monkeypatch, capsys)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_new_method_passes_its_checks_and_its_own_test(bench: CommandLine, family: str) -> None:
+@pytest.mark.parametrize(
+    ("family", "tasks"),
+    [
+        ("spectral", FEW),
+        ("width", ()),
+        ("plain", FEW),
+        pytest.param("spectral", (), marks=pytest.mark.slow),
+        pytest.param("plain", (), marks=pytest.mark.slow),
+    ],
+)
+def test_new_method_passes_its_checks_and_its_own_test(bench: CommandLine, family: str, tasks: tuple[str, ...]) -> None:
     made = bench("new", "my_method", "--family", family, "--folder", "there")
     assert made.code == 0
     source, test = Path("there/methods/my_method.py"), Path("there/tests/test_my_method.py")
@@ -37,7 +48,7 @@ def test_new_method_passes_its_checks_and_its_own_test(bench: CommandLine, famil
     entry = registry.methods([source])["my_method"]
     assert entry.kind is not None and entry.kind.__name__ == "MyMethod" and entry.kind.summary and entry.kind.paper
     assert any(about(field).search for field in dataclasses.fields(entry.kind.Params))
-    checked = bench("check", "--plugin", source)
+    checked = bench("check", "--plugin", source, *tasks)
     assert checked.code == 0 and checked.out.count(" ok ") > 10, checked.out
     _run_own_tests(test)
 

@@ -130,7 +130,7 @@ def test_interrupted_from_the_keyboard(file: Path, quiet: tuple[Study, list[dict
 def test_two_commands_share_a_study_in_a_database(tmp_path: Path) -> None:
     """Both have the same folder; each trial is run by one of them, and there are as many as were asked for."""
     file, url = study_file(tmp_path, PRISM, FEW), f"sqlite:///{tmp_path / 'study.db'}"
-    both = [start(tmp_path, "tune", file, *QUICK, "--jobs", 1, "--storage", url) for _ in range(2)]
+    both = [start(tmp_path, "tune", file, *QUICK, "--jobs", 1, "--storage", url, one_core=True) for _ in range(2)]
     said = [process.communicate(timeout=PATIENCE_S) for process in both]
     assert [(process.returncode, err) for process, (_, err) in zip(both, said, strict=True)] == [(0, "")] * 2
     begun = Counter(line.split(":")[0] for out, _ in said for line in out.splitlines() if line.startswith("started"))
