@@ -123,6 +123,8 @@ def test_a_diverged_seed_is_left_out_and_said(compared: Any) -> None:
     assert tuned["test_acc"] == pytest.approx(np.mean(final))
     seeds = next(column for column in shown(table.to_pandas(), 3).columns if column.header == "seeds")
     assert list(seeds.cells) == ["3", "2 of 3,\n1 diverged"]
+    ((_, figure),) = draw(table.to_pandas(), rounds.assign(status=states), study.budget.last)
+    assert any("Left out: 1 diverged run." in " ".join(text.get_text().split()) for text in figure.texts)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 4])
