@@ -66,7 +66,7 @@ def _figure(task: str, rows: pd.DataFrame, rounds: pd.DataFrame, last: int) -> F
     if set(labels) - set(rows.loc[rows["values"] == TUNED, "label"].astype(str)):
         note += " A method without a full marker: its best trial has the paper's values, or none is complete."
     if rows["diverged"].any():
-        note += f" Left out: {several(rows['diverged'].sum(), 'diverged run')}."
+        note += f" Left out: {several(int(rows['diverged'].sum()), 'diverged run')}."
     entries = [
         Line2D([], [], linestyle="none", marker="o", color="#444444", fillstyle=FILL[kind], label=words)
         for kind, words in ((PAPER, "the paper's values"), (TUNED, "tuned on held-out samples of other seeds"))
