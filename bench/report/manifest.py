@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import bench
 from bench.bundle.cleaned import public
 from bench.errors import BenchError, StorageError
 from bench.files import checksum, write_whole
 from bench.store.cells import Record, Store
+from bench.store.provenance import version_of
 from bench.store.wholeness import as_json
 
 NAME = "manifest.json"
@@ -45,7 +45,7 @@ def write_manifest(store: Store, title: str, known: Iterable[Record], files: Ite
         made = {file.relative_to(store.folder).as_posix(): checksum(file.read_bytes()) for file in sorted(files)}
         manifest = {
             "format": FORMAT,
-            "written_by": f"submodel-bench {bench.__version__}",
+            "written_by": f"submodel-bench {version_of('submodel-bench')}",
             "title": title,
             "cells": cells,
             "environments": environments,

@@ -336,7 +336,7 @@ def test_an_unknown_command_is_answered_with_those_that_there_are(bench: Command
     said = bench.refused("sweap")
     assert said.startswith("unknown command 'sweap'; allowed: 'list', 'run', 'sweep', 'tune', 'status', 'plot', ")
     assert said.endswith("; did you mean 'sweep'?")
-    verbs = "'pack', 'unpack', 'show', 'merge', 'upgrade'"
+    verbs = "'check', 'pack', 'unpack', 'show', 'merge', 'upgrade'"
     assert bench.refused("results", "x") == f"unknown command 'x'; allowed: {verbs}"
     assert bench.refused("data", "fech").startswith("unknown command 'fech'; allowed: 'list', 'fetch', 'import', ")
     assert "--wrong" in bench("--wrong").err  # an option is none
