@@ -44,7 +44,7 @@ def claimed(known: Iterable[Record], store: Store) -> list[str]:
     for name, some in sorted(records.items()):
         environments = [store.environment(record) for record in some]
         parts = [
-            _distinct(_revisions(record.facts) for record in some),
+            _numbered(record.facts for record in some),
             _distinct(f"torch {_packages(environment).get('torch', 'unknown')}" for environment in environments),
             _distinct(str(environment.get("processor", "processor unknown")) for environment in environments),
         ]
@@ -69,6 +69,25 @@ def _line(title: str, values: Iterable[Any]) -> Iterator[str]:
     if found:
         words = (f"{value} ({_cells(number)})" for value, number in sorted(found.items(), key=lambda item: -item[1]))
         yield f"{title}: {'; '.join(words)}"
+
+
+def _numbered(facts: Iterable[Mapping[str, Any]]) -> str:
+    """Return the revisions that some cells ran under, those of one number together: a sweep may have forty of them."""
+    names: dict[Any, dict[str, None]] = defaultdict(dict)
+    for of_cell in facts:
+        for name, number in dict(of_cell.get("revisions") or {}).items():
+            names[number][str(name)] = None
+    if not names:
+        return "no revisions"
+    parts = []
+    for number, of_number in sorted(names.items(), key=lambda item: str(item[0])):
+        by_kind: dict[str, list[str]] = defaultdict(list)
+        for name in of_number:
+            kind, _, own = name.partition(" ")
+            by_kind[kind].append(own)
+        kinds = [f"{kind} {', '.join(own)}".rstrip() for kind, own in by_kind.items()]
+        parts.append(f"revision {number} of {'; '.join(kinds)}")
+    return " and ".join(parts)
 
 
 def _distinct(values: Iterable[str]) -> str:

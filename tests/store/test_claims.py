@@ -147,12 +147,12 @@ def test_a_fresh_clone_has_nothing_to_run_and_all_to_draw(bench: CommandLine) ->
 
 def test_status_says_what_is_claimed(bench: CommandLine) -> None:
     shown = bench("status", "tiny.toml").out
-    assert "2 cells come from tiny.bench, which claims: harness " in shown and "; torch 2.11.0; AMD EPYC\n" in shown
+    assert "2 cells come from tiny.bench, which claims: revision 1 of harness; " in shown and "; torch 2.11.0; AMD EPYC\n" in shown
     finish(Store(Path("results/tiny")), CELL)
     assert "1 cell comes from tiny.bench" in bench("status", "tiny.toml").out
     assert bench("results", "merge", "results/tiny", "results/tiny/tiny.bench").code == 0  # OTHER is unpacked
     Path("results/tiny/tiny.bench").unlink()
-    assert "1 cell comes from tiny.bench, which claims: harness " in bench("status", "tiny.toml").out
+    assert "1 cell comes from tiny.bench, which claims: revision 1 of harness; " in bench("status", "tiny.toml").out
 
 
 def test_a_bundle_that_cannot_be_used_is_one_sentence(bench: CommandLine) -> None:
