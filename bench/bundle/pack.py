@@ -56,10 +56,21 @@ class _Found:
     environment: Mapping[str, Any]
     read: Callable[[str], pa.Table]
 
-    @property
-    def newness(self) -> int:
-        """How late the revisions are that it was made under."""
-        return sum((self.facts.get("revisions") or {}).values())
+    def is_later_than(self, other: _Found) -> bool:
+        """Return whether it was made under later revisions than another result of the same cell.
+
+        Raises:
+            BenchError: neither of the two is the later one: which of them is of use only a sweep can tell.
+        """
+        mine, theirs = self.facts.get("revisions") or {}, other.facts.get("revisions") or {}
+        steps = {mine[name] - theirs[name] for name in mine.keys() & theirs.keys()}
+        same = all(self.facts.get(name) == other.facts.get(name) for name in ("own_code", "data"))
+        if mine.keys() != theirs.keys() or not same or (min(steps, default=0) < 0 < max(steps, default=0)):
+            raise BenchError(
+                f"{self.cell.folder}: two results of it are here, the folder's own and that of a bundle in it, and "
+                "neither is the later one; 'status' says which is of use, 'gc' deletes the folder's own if it is stale"
+            )
+        return max(steps, default=0) > 0
 
 
 def pack(store: Store, path: Path, layers_every: int = 1) -> Packed:
@@ -83,10 +94,11 @@ def pack(store: Store, path: Path, layers_every: int = 1) -> Packed:
     here = {one.cell.folder: one for one in _finished(store, done)}
     for one in _claimed(store):
         known = here.get(one.cell.folder)
-        if known is None or one.newness > known.newness:
+        if known is None or one.is_later_than(known):
             here[one.cell.folder] = one
             done.left_out.pop(one.cell.folder, None)
     found = [here[name] for name in sorted(here)]
+    _check_thinning(store, path, layers_every)
     if not found:
         raise BenchError(f"{store.folder}: there is no finished cell to pack; 'sweep' runs them")
     content = _content(found, layers_every, done)
@@ -121,6 +133,16 @@ def _finished(store: Store, done: Packed) -> Iterator[_Found]:
             yield _Found(cell, facts, environment, functools.partial(table_in, folder))
         else:
             done.left_out[folder.name] = str(facts["status"])
+
+
+def _check_thinning(store: Store, path: Path, layers_every: int) -> None:
+    """Refuse to thin a bundle in its own place, which may be all that there is of its cells; a BenchError says so."""
+    lying = {(store.folder / name).resolve() for name in store.claims.bundles}
+    if layers_every > 1 and path.resolve() in lying:
+        raise BenchError(
+            f"--layers-every {layers_every}: {path} is there, and its own cells would lose rows for good; "
+            "write to another file with -o"
+        )
 
 
 def _claimed(store: Store) -> Iterator[_Found]:

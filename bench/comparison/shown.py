@@ -119,8 +119,10 @@ def foot(table: pd.DataFrame) -> str:
         f"within each seed, its mean and {CONFIDENCE:.0%} t-interval over the seeds."
     ]
     if intervals > 1:
-        by_chance = max(1, round((1 - CONFIDENCE) * intervals))
-        lines.append(f"Each stands on its own: of {intervals} intervals about {by_chance} leave zero out by chance.")
+        by_chance = (1 - CONFIDENCE) * intervals
+        lines.append(
+            f"Each stands on its own: of {intervals} intervals {by_chance:.1f} leave zero out by chance on average."
+        )
     if (table["pairs"] == 1).any():
         lines.append("One seed in common has no interval: its difference ranks nothing.")
     if table["stand_in"].any():

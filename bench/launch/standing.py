@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import revisions
 from bench.cell import Cell
 from bench.config.duration import in_words
 from bench.plugins import registry
@@ -103,6 +104,12 @@ def standing(known: Iterable[Record], store: Store, plugins: Iterable[Path], any
         lines.append(
             f"{other} {'was' if other == 1 else 'were'} made by other code of the same revisions, which stands for the "
             "same numbers: 'make test' says whether it does"
+        )
+    older = sum(record.state in FINISHED and record.facts.get("measures") != revisions.MEASURES for record in known)
+    if older:
+        lines.append(
+            f"{older} {'was' if older == 1 else 'were'} measured under another revision than {revisions.MEASURES}: "
+            "their costs and diagnostics are not to be compared with those of newer cells (docs/revisions.md)"
         )
     counts = {state: found[state] for state in SHOWN if found[state]}
     return Standing(counts, lines, sum(left), max(left), unknown)

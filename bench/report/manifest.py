@@ -82,12 +82,18 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
         found = json.loads(place.read_text(encoding="utf-8"))
         if found["format"] != FORMAT:
             raise BenchError(f"{place}: it has the format {found['format']!r}, and this version reads {FORMAT}")
-        dict(found["cells"]), dict(found["files"]), list(found["environments"])
+        parts = [*found["cells"].values(), *found["environments"]]
+        parts += [cell.get("revisions", {}) for cell in found["cells"].values()]
+        parts += [environment.get("packages", {}) for environment in found["environments"]]
+        if not all(isinstance(part, dict) for part in parts):
+            raise TypeError("a part of it is no table")
+        if not all(isinstance(seal, str) for seal in found["files"].values()):
+            raise TypeError("a checksum is no text")
     except FileNotFoundError:
         raise BenchError(f"{place}: there is no manifest here; 'sweep' and 'plot' write one") from None
     except OSError as error:
         raise BenchError(f"{place}: the manifest cannot be read: {error.strerror or error}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise BenchError(f"{place}: it is not a whole manifest; 'plot' writes it again") from None
     return dict(found)
 

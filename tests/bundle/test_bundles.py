@@ -187,13 +187,34 @@ def test_cells_of_a_bundle_that_lies_in_the_folder_are_packed_too(tmp_path: Path
     pack(theirs, here.folder / "here.bench")
     finish(here, cells(4)[3])
     finish(here, CELLS[0], numbers="1")
-    finish(here, CELLS[1], numbers="2", revisions={"harness": 0})
+    finish(here, CELLS[1], numbers="2", revisions={**dict(made(CELLS[1]).revisions), "harness": 0})
     finish(here, CELLS[2], status="failed")
     done = pack(here, here.folder / "here.bench")
     assert len(done.cells) == 4 and not done.left_out
     bundle = Bundle(here.folder / "here.bench")
     for cell, source in ((CELLS[0], here), (CELLS[1], theirs), (CELLS[2], theirs), (cells(4)[3], here)):
         assert bundle.table(cell, "rounds").to_pylist() == source.read(cell, "rounds").to_pylist()
+
+
+def test_of_two_results_of_which_none_is_later_none_is_dropped(tmp_path: Path) -> None:
+    """A file of the user's was edited: which of the two results is of use now, packing cannot know."""
+    theirs, here = Store(tmp_path / "theirs"), Store(tmp_path / "here")
+    finish(theirs, CELLS[0])
+    pack(theirs, here.folder / "here.bench")
+    before = (here.folder / "here.bench").read_bytes()
+    finish(here, CELLS[0], numbers="1", own_code="other")
+    with pytest.raises(BenchError, match=f"{CELLS[0].folder}: two results of it are here"):
+        pack(here, here.folder / "here.bench")
+    assert (here.folder / "here.bench").read_bytes() == before
+
+
+def test_a_bundle_is_not_thinned_in_its_own_place(tmp_path: Path) -> None:
+    theirs, here = Store(tmp_path / "theirs"), Store(tmp_path / "here")
+    finish(theirs, CELLS[0])
+    pack(theirs, here.folder / "here.bench")
+    with pytest.raises(BenchError, match=r"--layers-every 5: .*would lose rows for good"):
+        pack(Store(here.folder), here.folder / "here.bench", layers_every=5)
+    assert pack(Store(here.folder), tmp_path / "other.bench", layers_every=5).cells == [CELLS[0].folder]
 
 
 def test_load_gives_the_tables_of_the_folder(path: Path, folder: Path) -> None:

@@ -380,6 +380,8 @@ def test_stale_and_damaged_cells_are_said(bench: CommandLine, swept: Path, monke
     monkeypatch.setattr(provenance, "simulation_code", lambda: "changed")
     shown = bench("status", "tiny.toml").out
     assert "2 done, 1 damaged" in shown and "2 were made by other code of the same revisions" in shown
+    monkeypatch.setattr(revisions, "MEASURES", 2)
+    assert "2 were measured under another revision than 2" in bench("status", "tiny.toml").out
     monkeypatch.setattr(revisions, "HARNESS", 2)
     assert "2 stale, 1 damaged" in bench("status", "tiny.toml").out
     assert bench("sweep", "tiny.toml", "--dry-run").out.count("would run") == 3

@@ -82,7 +82,7 @@ def test_numbers_that_are_equal_and_not_the_same_are_checked_apart(tmp_path: Pat
 
 def test_status_of_finished_cells_reads_each_file_once(bench: CommandLine, count: Any) -> None:
     read, codes, held, begun = (
-        count(wholeness, "_content"), count(sweep, "code_of"), count(Leases, "holder"), count(standing, "reached"),
+        count(wholeness, "_content"), count(sweep, "made"), count(Leases, "holder"), count(standing, "reached"),
     )  # fmt: skip
     assert bench("status", "many.toml").out == f"many: {CELLS} cells: {CELLS} done\n"
     assert len(read) == 5 * CELLS == len(set(read))

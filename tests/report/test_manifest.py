@@ -59,6 +59,22 @@ def test_what_changed_since_is_named(store: Store) -> None:
     assert len(differences(store.folder)) == 2
 
 
+BROKEN = (
+    '"cells": {"a": 5}, "files": {}, "environments": []',
+    '"cells": {}, "files": [["a", "b"]], "environments": []',
+    '"cells": {}, "files": {}, "environments": {"a": 1}',
+    '"cells": {"a": {"revisions": [1]}}, "files": {}, "environments": []',
+    '"cells": {}, "files": {"a": 3}, "environments": []',
+)
+
+
+@pytest.mark.parametrize("inside", BROKEN)
+def test_a_manifest_of_other_parts_is_one_sentence(inside: str, tmp_path: Path) -> None:
+    (tmp_path / NAME).write_text(f'{{"format": 1, {inside}}}')
+    with pytest.raises(BenchError, match="not a whole manifest"):
+        differences(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 9, "cells": {}, "files": {}, "environments": []}'])
 def test_what_is_no_manifest_is_one_sentence(text: str, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match="there is no manifest here"):

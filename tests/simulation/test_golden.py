@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +112,12 @@ def test_the_narrowest_revision_is_named(which: Callable[[str, str], bool], rais
     sentence = complaint("lstm-imdb-prism", ["losses", "updates"], lambda name: which(*CELLS[name]))
     assert sentence.startswith("golden cell lstm-imdb-prism moved: its losses and updates are not those kept")
     assert f"raise {raised} in bench/revisions.py" in sentence and "make golden" in sentence
+
+
+def test_a_number_that_is_none_has_moved() -> None:
+    numbers = dict(kept()[FEDAVG])
+    numbers["losses"] = [numbers["losses"][0], *[[math.nan, math.nan]] * (len(numbers["losses"]) - 1)]
+    assert moved(FEDAVG, numbers) == ["losses"]
 
 
 def test_a_cost_that_moved_raises_the_revision_of_measures(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,10 @@ def test_a_fresh_clone_has_nothing_to_run_and_all_to_draw(bench: CommandLine) ->
 
 def test_status_says_what_is_claimed(bench: CommandLine) -> None:
     shown = bench("status", "tiny.toml").out
-    assert "2 cells come from tiny.bench, which claims: revision 1 of harness; " in shown and "; torch 2.11.0; AMD EPYC\n" in shown
+    assert (
+        "2 cells come from tiny.bench, which claims: revision 1 of harness; " in shown
+        and "; torch 2.11.0; AMD EPYC\n" in shown
+    )
     finish(Store(Path("results/tiny")), CELL)
     assert "1 cell comes from tiny.bench" in bench("status", "tiny.toml").out
     assert bench("results", "merge", "results/tiny", "results/tiny/tiny.bench").code == 0  # OTHER is unpacked

@@ -156,7 +156,8 @@ def apart(actual: Any, expected: Any) -> float:
         return max((apart(one, other) for one, other in zip(actual, expected, strict=True)), default=0.0)
     if expected is None or actual is None:
         return 0.0 if expected is actual else math.inf
-    return abs(actual - expected) / max(abs(expected), 1e-3)
+    distance = abs(actual - expected) / max(abs(expected), 1e-3)
+    return distance if distance == distance else math.inf  # max() would pass a NaN over
 
 
 def moved(name: str, numbers: Mapping[str, Any]) -> list[str]:
