@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import OK, PATH, SOME_FAILED, Device, Plugin, Results, out, say, whole
+from bench.cli.options import OK, PATH, SOME_FAILED, Device, Jobs, Plugin, Results, out, say, whole
 from bench.errors import BenchError, several
 
 if TYPE_CHECKING:
@@ -45,13 +45,7 @@ def compare(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be run and how long it will take, and stop.")
     ] = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            **whole("--jobs", 1),
-            help="Cells run at once; if left out, all cores, or what fits an accelerator's memory.",
-        ),
-    ] = None,
+    jobs: Jobs = None,
     plugin: Plugin = None,
     device: Device = "auto",
     results: Results = Path("results"),

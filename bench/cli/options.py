@@ -75,6 +75,14 @@ def one_of(option: str, kind: type[StrEnum]) -> dict[str, Any]:
     return {"parser": read, "metavar": f"[{'|'.join(kind)}]"}
 
 
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        **whole("--jobs", 1), help="Cells run at once; if left out, all cores, or what fits an accelerator's memory."
+    ),
+]
+
+
 class Verbs(TyperGroup):
     """Commands of which an unknown one is answered with those that there are."""
 

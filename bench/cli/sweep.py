@@ -18,6 +18,7 @@ from bench.cli.options import (
     SOME_FAILED,
     Deterministic,
     Device,
+    Jobs,
     Plugin,
     Results,
     SweepFile,
@@ -25,7 +26,6 @@ from bench.cli.options import (
     one_of,
     out,
     say,
-    whole,
 )
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Engine(StrEnum):
 
 
 class Stale(StrEnum):
-    """What to do with results of other code."""
+    """What to do with results of another revision."""
 
     rerun = "rerun"
     keep = "keep"
@@ -65,18 +65,12 @@ def sweep(
             help="Who runs the cells: local (processes), inline (this one) or ray (a cluster).",
         ),
     ] = Engine.local,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            **whole("--jobs", 1),
-            help="Cells run at once; if left out, all cores, or what fits an accelerator's memory.",
-        ),
-    ] = None,
+    jobs: Jobs = None,
     only: Annotated[list[str] | None, typer.Option(help="name=value: only the cells that have it.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and stop.")] = False,
     stale: Annotated[
         Stale,
-        typer.Option(**one_of("--stale", Stale), help="Results of other code: run again, or leave as they are."),
+        typer.Option(**one_of("--stale", Stale), help="Results of another revision: run again, or leave as they are."),
     ] = Stale.rerun,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed/--leave-failed", help="Run failed cells again, or leave them.")

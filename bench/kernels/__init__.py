@@ -55,8 +55,7 @@ def to_be_built() -> list[str]:
     if compiler is None:
         return []
     try:
-        name = f"kernels-{_fingerprint(compiler)}"
-        kept = any(folder.glob(f"{name}-*.so")) if (folder := _folder()).is_dir() else False
+        kept = any(_folder().glob(f"kernels-{_fingerprint(compiler)}-*.so"))
     except (OSError, RuntimeError, subprocess.SubprocessError):
         return []
     return [] if kept else ["building the compiled loops for this processor first, once: some 15 s"]
