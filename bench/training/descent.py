@@ -1,7 +1,7 @@
 """Stochastic gradient descent with momentum: the arithmetic of ``torch.optim.SGD``, without its class.
 
-The class brings PyTorch's compiler along, about 2 s of processor time and 110 MB in each process that trains, and asks it
-twice in every step whether it is at work.
+The class brings PyTorch's compiler along, about 2 s of processor time and 110 MB in each process that trains, and asks
+it twice in every step whether it is at work.
 """
 
 from __future__ import annotations
