@@ -231,7 +231,11 @@ def _of_bundle(path: Path, last: int) -> dict[str, pd.DataFrame]:
 
     bundle = Bundle(path)
     records = [Record(claim.cell, claim.facts["status"], claim.facts) for claim in bundle.claims.values()]
-    tables = tables_of(records, lambda record, name: bundle.table(record.cell, name), last)
+
+    def environment(record: Record) -> Mapping[str, Any]:
+        return bundle.claims[record.cell.identity].environment
+
+    tables = tables_of(records, lambda record, name: bundle.table(record.cell, name), last, environment)
     return {name: table.to_pandas() for name, table in tables.items()}
 
 

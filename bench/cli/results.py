@@ -172,13 +172,19 @@ def upgrade(
     folder: Annotated[
         Path, typer.Argument(metavar="FOLDER", parser=expanded, help="Results of a sweep, for example results/quick.")
     ],
+    sweep: Annotated[
+        Path | None,
+        typer.Option(**PATH, help="The sweep file of the tables: what it says of their cells is filled in."),
+    ] = None,
     plugin: Plugin = None,
 ) -> None:
     """Bring cells and tables of earlier versions to the present columns: recomputed where possible, else empty."""
+    from bench.config.cells import read_sweep
     from bench.launch.upgrade import upgrade as bring
     from bench.store.cells import Store
 
-    done = bring(Store(folder), plugin or [])
+    read = None if sweep is None else read_sweep(sweep, plugin or [])
+    done = bring(Store(folder), read.plugins if read else plugin or [], read.cells if read else ())
     say(*(f"{name}: {words}" for name, words in done.changed.items()))
     say(*(f"left as it is: {name}: {reason}" for name, reason in done.left.items()))
     say(f"{len(done.changed)} upgraded, {done.same} had all columns, {len(done.left)} left as they are, in {folder}")

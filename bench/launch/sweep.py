@@ -155,7 +155,7 @@ def write_tables(sweep: Sweep, store: Store, known: Iterable[Record]) -> dict[st
 
     Only cells of the present revisions are taken ("done" and "diverged"; a stale cell is not mixed in).
     """
-    tables = tables_of(known, store.table, sweep.last)
+    tables = tables_of(known, store.table, sweep.last, store.environment, sweep.plugins)
     for name in ("cells", *schema.ALL_TABLES):
         place = store.folder / "tables" / f"{name}.parquet"
         if name in tables:

@@ -6,26 +6,36 @@ import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from bench.cell import Cell
+from bench.launch import scale
 from bench.store import schema
 from bench.store.cells import Record
 
 USABLE = ("done", "diverged")
 
 
-def tables_of(known: Iterable[Record], read: Callable[[Record, str], pa.Table], last: int) -> dict[str, pa.Table]:
+def tables_of(
+    known: Iterable[Record],
+    read: Callable[[Record, str], pa.Table],
+    last: int,
+    environment: Callable[[Record], Mapping[str, Any]],
+    plugins: Iterable[Path] = (),
+) -> dict[str, pa.Table]:
     """Return the tables of finished cells by name: "cells", and those of :data:`bench.store.schema.ALL_TABLES`.
 
     Args:
         known: records of all cells, of which those in a state of ``USABLE`` are taken; all take part in the labels.
         read: returns a table of a cell.
         last: how many of the last evaluations make the headline accuracy.
+        environment: returns the machine and the software that a cell was made with.
+        plugins: files of methods and tasks the user named.
     """
-    known = list(known)
+    known, plugins = list(known), tuple(plugins)
     labels = series_labels([record.cell for record in known])
     rows: list[dict[str, Any]] = []
     parts: dict[str, list[pa.Table]] = {name: [] for name in schema.ALL_TABLES}
@@ -34,7 +44,15 @@ def tables_of(known: Iterable[Record], read: Callable[[Record, str], pa.Table], 
             continue
         about = _cell_columns(record, labels[record.cell.identity])
         of_cell = {name: read(record, name) for name in parts}
-        rows.append({**about, **_accuracies(of_cell["rounds"], record.state, last), "reason": record.reason})
+        rows.append(
+            {
+                **about,
+                **_accuracies(of_cell["rounds"], record.state, last),
+                "reason": record.reason,
+                **scale.of_settings(record.cell, plugins),
+                **scale.of_making(record.facts, environment(record)),
+            }
+        )
         for name, table in of_cell.items():
             parts[name].append(_beside(about, table, schema.ALL_TABLES[name]))
     tables = {"cells": schema.table_of(rows, schema.CELLS)}

@@ -40,12 +40,18 @@ class Upgraded:
     left: dict[str, str] = field(default_factory=dict)
 
 
-def upgrade(store: Store, plugins: Iterable[Path] = ()) -> Upgraded:
+def upgrade(store: Store, plugins: Iterable[Path] = (), sweep: Iterable[Cell] = ()) -> Upgraded:
     """Bring the finished cells and the tables of a folder to the present columns, each put in place as a whole.
 
     Doing so twice changes nothing more, and a process that dies meanwhile leaves each cell and table as it was or as it
     is to be. No number that is there is changed, and no cell becomes one of the present revisions: one that was made
     before there were any stays stale.
+
+    Args:
+        store: the folder.
+        plugins: files of methods and tasks the user named.
+        sweep: cells that may have made the tables. A cell's name holds a hash of its configuration: what the tables do
+            not say of one that has the same name follows from it.
 
     Raises:
         BenchError: there is nothing of a sweep in the folder.
@@ -54,7 +60,7 @@ def upgrade(store: Store, plugins: Iterable[Path] = ()) -> Upgraded:
     tables = sorted((store.folder / "tables").glob("[!.]*.parquet"))
     if not store.cells.is_dir() and not tables:
         raise BenchError(f"{store.folder}: there are no results here; allowed: a folder with cells/ or tables/ in it")
-    done, plugins = Upgraded(), tuple(plugins)
+    done, plugins, by_name = Upgraded(), tuple(plugins), {cell.folder: cell for cell in sweep}
     if store.cells.is_dir():
         for folder in sorted(path for path in store.cells.glob("[!.]*") if path.is_dir()):
             _upgrade_cell(store, folder, plugins, done)
@@ -62,7 +68,7 @@ def upgrade(store: Store, plugins: Iterable[Path] = ()) -> Upgraded:
         if path.stem not in DERIVED:
             continue
         try:
-            words = upgrade_table(path, plugins)
+            words = upgrade_table(path, plugins, by_name)
         except ValueError as reason:
             done.left[str(path)] = str(reason)
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from bench.cell import Cell
 from bench.config.settings import number_or_words
 from bench.errors import one_line
+from bench.launch import scale
 from bench.plugins import registry
 from bench.store import schema
 from bench.store.table_files import write_table
@@ -22,10 +23,15 @@ DERIVED = {**schema.ALL_TABLES, "cells": schema.CELLS, "footprint": schema.FOOTP
 Key = tuple[Any, ...]
 
 
-def upgrade_table(path: Path, plugins: tuple[Path, ...]) -> str:
+def upgrade_table(path: Path, plugins: tuple[Path, ...], cells: Mapping[str, Cell]) -> str:
     """Write a table of a sweep with the present columns in place of an older one.
 
     Return in words what was done; empty if it has them all.
+
+    Args:
+        path: the table.
+        plugins: files of methods and tasks the user named.
+        cells: configurations by the names that the column ``cell`` has.
 
     Raises:
         ValueError: it is damaged, or a later version wrote it, in words.
@@ -40,7 +46,7 @@ def upgrade_table(path: Path, plugins: tuple[Path, ...]) -> str:
     if version > schema.VERSION:
         raise ValueError("a later version wrote it")
     missing = [column for column in wanted if column.name not in table.column_names]
-    if version == schema.VERSION and not missing:
+    if version == schema.VERSION and not missing and not (path.stem == "cells" and _lacks(table, cells)):
         return ""
     empty: list[str] = []
     fresh: list[str] = []
@@ -48,6 +54,9 @@ def upgrade_table(path: Path, plugins: tuple[Path, ...]) -> str:
         values = _column(column.name, table, plugins)
         (empty if all(value is None for value in values) else fresh).append(column.name)
         table = table.append_column(column.with_nullable(True), pa.array(values, column.type))
+    if path.stem == "cells":
+        table, filled = _with_scale(table, cells, plugins)
+        fresh, empty = [*fresh, *filled], [name for name in empty if name not in filled]
     others = [name for name in table.column_names if name not in wanted.names]
     about = {"schema_version": str(schema.VERSION), "upgraded_from": str(version)}
     write_table(path, table.select([*wanted.names, *others]), about)
@@ -63,6 +72,30 @@ def _column(name: str, table: pa.Table, plugins: tuple[Path, ...]) -> list[Any]:
         known = {row: local_training(_cell(row, plugins), plugins) for row in dict.fromkeys(rows)}
         return [known[row] for row in rows]
     return [None] * len(table)
+
+
+def _lacks(table: pa.Table, cells: Mapping[str, Cell]) -> bool:
+    """Return whether a table of cells does not say what the configuration of one of its cells does."""
+    rows = _rows(table, "cell", "settings")
+    return any(settings is None and name in cells for name, settings in rows)
+
+
+def _with_scale(table: pa.Table, cells: Mapping[str, Cell], plugins: tuple[Path, ...]) -> tuple[pa.Table, list[str]]:
+    """Return a table of cells with what follows from their configurations, and the names of columns that have more."""
+    names = table.column("cell").to_pylist()
+    known = {name: scale.of_settings(cells[name], plugins) for name in names if name in cells}
+    filled = []
+    for field in schema.SCALE_FIELDS:
+        before = table.column(field.name).to_pylist()
+        after = [
+            known.get(name, {}).get(field.name) if value is None else value
+            for name, value in zip(names, before, strict=True)
+        ]
+        if after != before:
+            place = table.column_names.index(field.name)
+            table = table.set_column(place, field, pa.array(after, field.type))
+            filled.append(field.name)
+    return table, filled
 
 
 def _classes(table: pa.Table) -> list[int | None]:

@@ -150,12 +150,29 @@ OPTIONAL = ("levels", "clients")
 """Those that a cell without such rows does not have."""
 ALL_TABLES = {name: pa.schema([*CELL_FIELDS, *table], metadata=_METADATA) for name, table in TABLES.items()}
 """The tables of a sweep by name: those of its cells, one below the other."""
+SCALE_FIELDS = [
+    pa.field("settings", WORD),
+    pa.field("model", WORD),
+    pa.field("width", pa.int32()),
+    pa.field("rounds", pa.int32()),
+    pa.field("clients", pa.int32()),
+    pa.field("cohort", pa.int32()),
+    pa.field("batch_size", pa.int32()),
+    pa.field("precision", WORD),
+    pa.field("revisions", WORD),
+    pa.field("commit", WORD),
+    pa.field("torch", WORD),
+    pa.field("processor", WORD),
+]
+"""How large a cell was and by what it was made (:mod:`bench.launch.scale`). ``settings`` are all that differ from the
+tier and the paper; ``rounds`` and ``clients`` are those that were planned. All are empty where it is not known."""
 CELLS = pa.schema(
     [
         *CELL_FIELDS,
         pa.field("final_acc", pa.float64()),
         pa.field("oracle_acc", pa.float64()),
         pa.field("reason", pa.string()),
+        *SCALE_FIELDS,
     ],
     metadata=_METADATA,
 )
