@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import OK, PATH, SOME_FAILED, Device, Jobs, Plugin, Results, out, say, whole
+from bench.cli.options import OK, PATH, SOME_FAILED, Device, Jobs, Log, Plugin, Results, out, say, whole
 from bench.errors import BenchError, several
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def compare(
     jobs: Jobs = None,
     plugin: Plugin = None,
     device: Device = "auto",
+    log: Log = None,
     results: Results = Path("results"),
 ) -> None:
     """Run a method on the settings of a sweep and compare it with all others there, paired by seed."""
@@ -75,7 +76,7 @@ def compare(
     if dry_run:
         say(*look.pairable.lines, *(f"would run {cell.folder}" for cell in cells), left or "nothing to run")
         return
-    failed = _run(plan, cells, place, jobs, left) if cells else 0
+    failed = _run(plan, cells, place, jobs, left, log or []) if cells else 0
     try:
         made = comparing.compared(plan, comparing.look_at(plan, place), out)
     except BenchError as error:
@@ -94,22 +95,23 @@ def _words(options: list[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for words in options or [] for name in words.split(",")))
 
 
-def _run(plan: Plan, cells: list[Cell], device: str, jobs: int | None, left: str) -> int:
+def _run(plan: Plan, cells: list[Cell], device: str, jobs: int | None, left: str, log: list[str]) -> int:
     """Run cells with their progress on the screen, and return how many failed."""
     from bench.comparison import comparing
     from bench.config.duration import long_waits
     from bench.config.possible import check_possible, slow_precisions
     from bench.launch.interruption import Interruption
+    from bench.listeners.hearing import Hearing
     from bench.numerics.runtime import cores
     from bench.terminal.display import SweepDisplay
 
     check_possible(cells, device, plan.plugins)
     say(*slow_precisions(cells, device, plan.plugins), *long_waits(cells, device, cores(), plan.plugins))
     say(f"runs {several(len(cells), 'cell')}{f', {left}' if left else ''}")
-    with SweepDisplay(out, len(cells)) as display, Interruption() as interruption:
-        ended = comparing.run(
-            plan, cells, device=device, jobs=jobs, on_event=display.show, stop=interruption.wanted
-        )  # fmt: skip
+    hearing = Hearing.of(log, plan.store.folder, cells, say)
+    with hearing, SweepDisplay(out, len(cells)) as display, Interruption() as interruption:
+        on_event = hearing.beside(display.show)
+        ended = comparing.run(plan, cells, device=device, jobs=jobs, on_event=on_event, stop=interruption.wanted)
     if len(cells) > ended.total() and interruption.asked:
         raise KeyboardInterrupt
     return ended["failed"]

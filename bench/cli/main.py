@@ -25,6 +25,7 @@ from bench.cli.options import (
     WRONG_USAGE,
     Deterministic,
     Device,
+    Log,
     Plugin,
     Results,
     Verbs,
@@ -192,6 +193,7 @@ def run(
         ),
     ] = None,
     deterministic: Deterministic = False,
+    log: Log = None,
     results: Results = Path("results"),
 ) -> None:
     """Run one cell with a live table of its rounds; the result goes to results/runs/."""
@@ -201,7 +203,8 @@ def run(
     from bench.config.duration import long_waits
     from bench.config.possible import check_possible, slow_precisions
     from bench.config.settings import number_or_words, split_settings
-    from bench.launch.apart import Order, run_apart
+    from bench.launch.apart import Order, Seen, run_apart
+    from bench.listeners.hearing import Hearing
     from bench.numerics import runtime
     from bench.numerics.runtime import cores, device_named
     from bench.plugins import registry
@@ -229,14 +232,22 @@ def run(
     )
     store = Store(results / "runs")
     store.prepare()
+    hearing = Hearing.of(log or [], store.folder, [cell], say)
     title = f"{cell.task}, {cell.label}" if cell.capacities else f"{cell.task}, {cell.label}, keep ratio {cell.keep:g}"
     leases = Leases(store.unfinished)
     lease = leases.take(cell.folder, os.getpid())
     if lease is None:
         raise BenchError(f"{cell.folder}: {leases.holder(cell.folder)} runs this cell now; wait for it or end it")
-    with runtime.deterministic(deterministic), lease.held(), RunDisplay(out, f"{title}, seed {cell.seed}") as display:
+    display = RunDisplay(out, f"{title}, seed {cell.seed}")
+
+    def show(seen: Seen) -> None:
+        display.show(seen)
+        hearing.round(cell.folder, seen.row)
+
+    with runtime.deterministic(deterministic), lease.held(), hearing, display:
         order = Order(cell, store, tuple(plugins), place, workers, lease)
-        outcome = run_apart(order, display.show, display.note)
+        outcome = run_apart(order, show, display.note)
+        hearing.ended(cell.folder, outcome.status, outcome.reason)
     if outcome.status != "done":
         out.print(f"{outcome.status}: {outcome.reason}", style="yellow", highlight=False, soft_wrap=True, markup=False)
     say(f"saved in {store.path(cell)}")

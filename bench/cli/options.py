@@ -33,6 +33,11 @@ SweepFile = Annotated[
     Path, typer.Argument(metavar="FILE", parser=expanded, help="A sweep file, for example sweeps/quick.toml.")
 ]
 
+Log = Annotated[
+    list[str] | None,
+    typer.Option(help="Send rounds to csv, tensorboard or wandb too, see docs/logs.md; may be given repeatedly."),
+]
+
 out = Console()
 
 

@@ -19,6 +19,7 @@ from bench.cli.options import (
     Deterministic,
     Device,
     Jobs,
+    Log,
     Plugin,
     Results,
     SweepFile,
@@ -93,6 +94,7 @@ def sweep(
     plugin: Plugin = None,
     device: Device = "auto",
     deterministic: Deterministic = False,
+    log: Log = None,
     results: Results = Path("results"),
 ) -> None:
     """Run what is left of a sweep, then write its tables and figures under results/NAME/."""
@@ -122,6 +124,7 @@ def sweep(
     from bench.config.duration import long_waits
     from bench.config.possible import check_possible, slow_precisions
     from bench.launch.interruption import Interruption
+    from bench.listeners.hearing import Hearing
     from bench.numerics.runtime import cores
     from bench.plugins import registry
     from bench.terminal.display import SweepDisplay
@@ -136,15 +139,15 @@ def sweep(
         store.prepare()
         remember(store.folder, file)
         limit = math.inf if stop_after is None else stop_after
-        repeating = runtime.deterministic(deterministic)
-        with repeating, SweepDisplay(out, len(cells)) as display, Interruption() as interruption:
+        repeating, hearing = runtime.deterministic(deterministic), Hearing.of(log or [], store.folder, cells, say)
+        with repeating, hearing, SweepDisplay(out, len(cells)) as display, Interruption() as interruption:
             ended = sweeps.run(
                 cells,
                 store,
                 plugins=plugins,
                 device=place,
                 jobs=jobs,
-                on_event=display.show,
+                on_event=hearing.beside(display.show),
                 stop_after=limit,
                 stop=interruption.wanted,
                 hire=hire,
@@ -188,7 +191,7 @@ def _crew_of(engine: Engine, device: str, address: str, resources: str, runtime_
     try:
         from bench.launch import ray_cluster
     except ModuleNotFoundError:
-        raise BenchError("--engine ray: Ray is not installed; type pip install 'submodel-bench[ray]'") from None
+        raise BenchError("--engine ray: Ray is not installed; 'pip install ray' adds it, and 'make setup' in a clone") from None
     return "cuda" if settings.gpus else "cpu", functools.partial(ray_cluster.hire, settings=settings)
 
 

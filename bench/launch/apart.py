@@ -6,8 +6,8 @@ import atexit
 import contextlib
 import os
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
@@ -20,6 +20,7 @@ from bench.processes import tidiness
 from bench.processes.children import Child
 from bench.processes.pool import Raised
 from bench.simulation.round import Round
+from bench.simulation.rows import round_row
 from bench.store.cells import Store
 from bench.store.leases import Lease
 
@@ -38,6 +39,7 @@ class Seen:
         evaluated_on: what models are evaluated on, in words.
         evaluated: number of samples of it.
         validates: whether they are held-out training samples.
+        row: the round as a row of the table of rounds.
     """
 
     number: int
@@ -51,6 +53,7 @@ class Seen:
     evaluated_on: str
     evaluated: int
     validates: bool
+    row: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, federation: Federation, this: Round) -> Self:
@@ -67,6 +70,7 @@ class Seen:
             federation.evaluated_on,
             len(federation.evaluated),
             federation.validates,
+            round_row(this),
         )
 
 

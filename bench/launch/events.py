@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,12 +16,13 @@ class Started:
 
 @dataclass(frozen=True)
 class Progress:
-    """A round is complete; ``line`` says so in words."""
+    """A round is complete; ``line`` says so in words, ``row`` as in the table of rounds."""
 
     cell: str
     round_number: int
     rounds: int
     line: str
+    row: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from bench.launch.running import Hooks, describe, run_cell
 from bench.processes import tidiness
 from bench.processes.failure import Died, is_out_of_memory
 from bench.simulation.round import Round
+from bench.simulation.rows import round_row
 from bench.store import checkpoint
 from bench.store.cells import Store
 from bench.store.leases import LeaseLost
@@ -46,7 +47,8 @@ def run_one(
     """
 
     def on_round(federation: Federation, this: Round) -> None:
-        tell(Progress(cell.folder, this.number, federation.task.recipe.rounds, describe(this, federation)))
+        rounds, line = federation.task.recipe.rounds, describe(this, federation)
+        tell(Progress(cell.folder, this.number, rounds, line, round_row(this)))
 
     def on_failure(error: BaseException) -> None:
         if crowded and is_out_of_memory(error):
