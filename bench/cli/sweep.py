@@ -191,7 +191,9 @@ def _crew_of(engine: Engine, device: str, address: str, resources: str, runtime_
     try:
         from bench.launch import ray_cluster
     except ModuleNotFoundError:
-        raise BenchError("--engine ray: Ray is not installed; 'pip install ray' adds it, and 'make setup' in a clone") from None
+        raise BenchError(
+            "--engine ray: Ray is not installed; 'pip install ray' adds it, and 'make setup' in a clone"
+        ) from None
     return "cuda" if settings.gpus else "cpu", functools.partial(ray_cluster.hire, settings=settings)
 
 
