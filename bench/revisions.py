@@ -7,6 +7,8 @@ naming it better, raises none. What changed in the numbers is written down in ``
 
 from __future__ import annotations
 
+FIRST = 1
+"""The revision at which each has begun."""
 HARNESS = 1
 """What all cells share: streams, partitions, cohorts, local training, evaluation, stand-in data, models."""
 MEASURES = 1
@@ -15,6 +17,8 @@ FAMILIES = {"hadamard": 1, "spectral": 1, "width": 1}
 """What methods of a family share, by :attr:`bench.api.Method.family`."""
 TASKS = {"cnn-femnist": 1, "lstm-imdb": 1, "resnet18-cifar10": 1}
 """Data, model, loss and recipes of each task that is built in."""
+TASK_PARTS = ("base", "images", "own_images")
+"""Modules of ``bench/tasks`` that hold what tasks share, and count as the harness."""
 METHODS = {
     "collective": 1,
     "fedavg": 1,

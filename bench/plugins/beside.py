@@ -8,18 +8,18 @@ find pickled objects of its helpers by that name.
 
 from __future__ import annotations
 
-import ast
 import builtins
-import functools
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from bench.plugins.imports import Find, Part, module_in, reached
 
 PREFIX = "bench_beside_"
 HARNESS = ("bench", "methods")
@@ -122,7 +122,7 @@ def is_beside(folder: Path, name: str) -> bool:
     """
     if name in sys.stdlib_module_names or name in HARNESS or folder.name in INSTALLED:
         return False
-    if (folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file():
+    if module_in(folder / name, name):
         return True
     return any((folder / name).glob("*.py")) and _is_unknown(name)
 
@@ -135,55 +135,19 @@ def _is_unknown(name: str) -> bool:
 
 
 def helpers_of(plugin: Path) -> tuple[Path, ...]:
-    """Return the files that a plugin imports from beside it, and those that they import, in the order of the imports.
-
-    They are read and not run: an import within a function or a condition counts too. What is no Python ends the search
-    there, as the import of it will fail.
-    """
-    folder = plugin.parent
-    found: dict[Path, None] = {}
-    waiting = [plugin]
-    while waiting:
-        file = waiting.pop(0)
-        try:
-            status = file.stat()
-            names = _imports(file, folder, (status.st_mtime_ns, status.st_size))
-        except (OSError, SyntaxError, ValueError, RecursionError):
-            continue
-        for helper in (helper for name in names for helper in _files_of(folder, name)):
-            if helper not in found and helper != plugin:
-                found[helper] = None
-                waiting.append(helper)
-    return tuple(found)
+    """Return the files that a plugin imports from beside it, and those that these import, in the order of imports."""
+    return reached(Part(plugin, plugin.stem, ""), finder(plugin.parent)).files
 
 
-@functools.lru_cache(maxsize=4096)
-def _imports(file: Path, folder: Path, stamp: tuple[int, int]) -> tuple[str, ...]:
-    """Return the names of all modules that a file may import, as they are seen from the plugin's folder."""
-    nodes = ast.walk(ast.parse(importlib.util.decode_source(file.read_bytes())))
-    package = file.relative_to(folder).with_suffix("").parts[:-1]
-    names: list[str] = []
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else ()
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            names += [base, *(f"{base}.{alias.name}".lstrip(".") for alias in node.names)]
-    return tuple(dict.fromkeys(filter(None, names)))
+def finder(folder: Path) -> Find:
+    """Return what finds the files that an import reads from a plugin's folder."""
 
+    def find(name: str) -> list[Part]:
+        parts = name.split(".")
+        if not is_beside(folder, parts[0]):
+            return []
+        heads = [parts[:depth] for depth in range(1, len(parts) + 1)]
+        found = [module_in(folder.joinpath(*head), ".".join(head)) for head in heads]
+        return [part for part in found if part]
 
-def _files_of(folder: Path, name: str) -> Iterator[Path]:
-    """Yield the files that importing a module of this name reads: those of the packages around it, and its own."""
-    parts = name.split(".")
-    if not is_beside(folder, parts[0]):
-        return
-    for depth in range(1, len(parts) + 1):
-        place = folder.joinpath(*parts[:depth])
-        found = [file for file in (place / "__init__.py", place.with_name(f"{place.name}.py")) if file.is_file()]
-        yield from found[:1]
-
-
-def stamps(files: Iterable[Path]) -> tuple[tuple[str, int, int], ...]:
-    """Return what changes whenever one of these files does."""
-    return tuple((str(file), status.st_mtime_ns, status.st_size) for file in files for status in [file.stat()])
+    return find

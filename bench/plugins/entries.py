@@ -24,7 +24,8 @@ class MethodEntry:
         source: the file it comes from.
         kind: the class, None if the file is broken.
         reason: why the file is broken, one line; empty if it is not.
-        helpers: the files that a plugin imports from beside it.
+        helpers: the user's files that it imports: from beside it, or of the package that it lies in.
+        imports: the names of all modules that it and its helpers may import.
     """
 
     name: str
@@ -32,11 +33,12 @@ class MethodEntry:
     kind: type[Method] | None
     reason: str = ""
     helpers: tuple[Path, ...] = ()
+    imports: tuple[str, ...] = ()
 
     def files(self) -> list[Path]:
         """Return the files that a method depends on, the harness's own bases left out.
 
-        They are its own, those of the methods it inherits from, and those that a plugin imports from beside it.
+        They are its own, those of the methods it inherits from, and those of its user's that it imports.
         """
         assert self.kind is not None
         return _files(self.source, self.kind, Method, self.helpers)
@@ -57,16 +59,18 @@ class TaskEntry:
         name: what users type.
         source: the file it comes from.
         kind: the class.
-        helpers: the files that a plugin imports from beside it.
+        helpers: the user's files that it imports: from beside it, or of the package that it lies in.
+        imports: the names of all modules that it and its helpers may import.
     """
 
     name: str
     source: Path
     kind: type[Task]
     helpers: tuple[Path, ...] = ()
+    imports: tuple[str, ...] = ()
 
     def files(self) -> list[Path]:
-        """Return the files that a task depends on beside the harness's own: none for a built-in task."""
+        """Return the files that a task depends on beside the harness's own: none for a task in its folder."""
         return _files(self.source, self.kind, Task, self.helpers)
 
     def build(self, cell: Cell) -> Task:

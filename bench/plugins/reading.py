@@ -18,7 +18,8 @@ from typing import Any, cast
 from bench.api import Method
 from bench.errors import BenchError, step_in, words_of
 from bench.figure_spec import FigureSpec
-from bench.plugins import beside, faults
+from bench.plugins import beside, faults, within
+from bench.plugins.imports import Reached, stamps
 from bench.plugins.living import living
 from bench.tasks.base import Task
 
@@ -37,7 +38,8 @@ class Found:
         methods, tasks: the complete classes that it defines, in its order.
         figures: the figures that it names.
         reason: why nothing can be read from it, one line; empty where something can.
-        helpers: the files that a plugin imports from beside it.
+        helpers: the user's files that it imports: from beside it, or of the package that it lies in.
+        imports: the names of all modules that it and its helpers may import.
         loose: what its classes lack that are not complete; empty where none is.
     """
 
@@ -47,6 +49,7 @@ class Found:
     figures: tuple[FigureSpec, ...] = ()
     reason: str = ""
     helpers: tuple[Path, ...] = ()
+    imports: tuple[str, ...] = ()
     loose: str = ""
 
     def names(self) -> list[tuple[str, str]]:
@@ -54,29 +57,36 @@ class Found:
         groups: dict[str, tuple[Any, ...]] = {"method": self.methods, "task": self.tasks, "figure": self.figures}
         return [(word, one.name) for word, group in groups.items() for one in group]
 
+    def with_imports(self, reached: Reached) -> Found:
+        """Return the same with what it imports."""
+        return replace(self, helpers=reached.files, imports=reached.names)
+
 
 def read_plugin(path: Path) -> Found:
     """Read a file that the user named; an edited one is read anew, which matters in a notebook."""
     try:
         helpers = beside.helpers_of(path.resolve()) if path.is_file() else ()
-        stamps = beside.stamps([path, *helpers]) if path.is_file() else ()
+        seen = stamps([path, *helpers]) if path.is_file() else ()
         name = f"bench_plugin_{_short_hash(path)}_{path.stem}"
     except (OSError, ValueError, RuntimeError) as error:  # a name that cannot be, or links that lead in a circle
         return Found(path, reason=getattr(error, "strerror", None) or _one_line(error))
-    found = read_module(name, path, helpers, stamps)
-    nothing = not found.reason and not found.names()
-    return replace(found, reason=found.loose or NOTHING) if nothing else found
+    found = read_module(name, path, helpers, seen)
+    if found.reason:
+        return found
+    if not found.names():
+        return replace(found, reason=found.loose or NOTHING)
+    return found.with_imports(within.of_plugin(path.resolve()))
 
 
 @functools.cache
-def read_module(module_name: str, path: Path, helpers: tuple[Path, ...] = (), stamps: tuple[Any, ...] = ()) -> Found:
+def read_module(module_name: str, path: Path, helpers: tuple[Path, ...] = (), seen: tuple[Any, ...] = ()) -> Found:
     """Read a module, which may hold nothing.
 
     Args:
         module_name: what it is imported as.
         path: its file, or the name of it where that is not known.
         helpers: the files that a plugin imports from beside it.
-        stamps: what changes whenever one of the files does.
+        seen: what changes whenever one of the files does.
     """
     try:
         module = _import(module_name, path)
@@ -91,7 +101,7 @@ def read_module(module_name: str, path: Path, helpers: tuple[Path, ...] = (), st
     if reason:
         return Found(path, reason=reason)
     loose = faults.unfinished([*methods, *tasks])
-    return Found(path, _complete(methods), _complete(tasks), tuple(figures), helpers=helpers, loose=loose)
+    return Found(path, _complete(methods), _complete(tasks), tuple(figures), loose=loose)
 
 
 def own_methods() -> ModuleType:

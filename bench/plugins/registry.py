@@ -8,12 +8,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from dataclasses import replace
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import bench.tasks
 from bench.errors import BenchError, choices
-from bench.plugins import beside
+from bench.plugins import beside, within
 from bench.plugins.entries import HARNESS, Broken, FigureEntry, MethodEntry, TaskEntry
 from bench.plugins.figure_files import names_in
 from bench.plugins.reading import Found, own_methods, read_module, read_plugin
@@ -80,7 +80,7 @@ def tasks(plugins: Iterable[Path] = ()) -> dict[str, TaskEntry]:
     installed, own = _installed_tasks(), files_of(plugins)
     unclear = {twice.name for twice in _twice(installed)} - {kind.name for file in own for kind in file.tasks}
     return {
-        kind.name: TaskEntry(kind.name, file.source, kind, file.helpers)
+        kind.name: TaskEntry(kind.name, file.source, kind, file.helpers, file.imports)
         for file in (*installed, *own)
         if not file.reason
         for kind in file.tasks
@@ -221,29 +221,42 @@ def _differs(of: tuple[str, str], file: Found, other: Found | None) -> bool:
 def _method_entries(file: Found) -> list[MethodEntry]:
     if file.reason:
         return [MethodEntry(file.source.stem, file.source, None, file.reason)]
-    return [MethodEntry(kind.name, file.source, kind, helpers=file.helpers) for kind in file.methods]
+    return [
+        MethodEntry(kind.name, file.source, kind, helpers=file.helpers, imports=file.imports) for kind in file.methods
+    ]
 
 
 @functools.cache
 def _installed_methods() -> tuple[Found, ...]:
     package = own_methods()
     files = [path for folder in package.__path__ for path in sorted(Path(folder).glob("[!_]*.py"))]
-    own = [_holding("method", read_module(f"{package.__name__}.{path.stem}", path)) for path in files]
+    own = [_holding("method", _in_folder(f"{package.__name__}.{path.stem}", path)) for path in files]
     return (*own, *_of_packages("method"))
 
 
 @functools.cache
 def _installed_tasks() -> tuple[Found, ...]:
     files = [path for folder in bench.tasks.__path__ for path in sorted(Path(folder).glob("[!_]*.py"))]
-    found = (read_module(f"bench.tasks.{path.stem}", path) for path in files)
+    found = (_in_folder(f"bench.tasks.{path.stem}", path) for path in files)
     return (*found, *_of_packages("task"))
+
+
+def _in_folder(module: str, path: Path) -> Found:
+    found = read_module(module, path)
+    return found.with_imports(within.of_folder(module, path))
 
 
 def _of_packages(word: str) -> list[Found]:
     """Return what installed packages offer of one kind."""
-    points = entry_points(group=ENTRY_POINTS[word])
-    modules = (read_module(point.module, Path(f"{point.module.rpartition('.')[2]}.py")) for point in points)
-    return [_holding(word, module) for module in modules]
+    return [_holding(word, _of_package(point)) for point in entry_points(group=ENTRY_POINTS[word])]
+
+
+def _of_package(point: EntryPoint) -> Found:
+    found = read_module(point.module, Path(f"{point.module.rpartition('.')[2]}.py"))
+    if found.reason or not (found.methods or found.tasks):  # a figure alone is part of no result
+        return found
+    name = point.dist.name if point.dist else None
+    return found.with_imports(within.of_package(point.module, found.source, name))
 
 
 def _holding(word: str, file: Found) -> Found:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import revisions
-from bench.api import Method
 from bench.cell import Cell
 from bench.plugins import registry
+from bench.store.declared import declared, imported, revision
 from bench.store.provenance import code_of, files_code
-from bench.tasks.base import Task
-
-Kind = type[Method] | type[Task]
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,8 @@ class Made:
 def made(cell: Cell, plugins: Iterable[Path] = ()) -> Made:
     """Return what makes a cell's numbers now.
 
-    To these belong the methods and tasks that its own inherit from and, for a plugin, what it imports from beside it.
+    To these belong the methods and tasks that its own inherit from, and what a user's file imports: by revisions where
+    the harness ships it, by code where it is the user's.
     """
     plugins = tuple(plugins)
     entries = registry.method(cell.method, plugins), registry.task(cell.task, plugins)
@@ -62,11 +60,12 @@ def made(cell: Cell, plugins: Iterable[Path] = ()) -> Made:
     files: list[Path] = []
     for entry in entries:
         assert entry.kind is not None
-        found |= dict(sorted(_declared(entry.kind)))
-        shipped = {_source(above) for above in entry.kind.__mro__ if _revision(above)}
+        found |= dict(sorted(declared(entry.kind)))
+        shipped = {_source(above) for above in entry.kind.__mro__ if revision(above)}
         files += [file for file in entry.files() if file.resolve() not in shipped]
-        if entry.source.resolve() not in shipped:  # one that a user has put into the harness's own folder of tasks
-            files.append(entry.source)
+        if entry.source.resolve() not in shipped:
+            found |= imported(entry.imports)
+            files += [entry.source, *entry.helpers]  # also those in the harness's own folder of tasks
     return Made(found, files_code(tuple(dict.fromkeys(files)), entries) if files else "", code_of(cell, plugins))
 
 
@@ -75,9 +74,12 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     earlier, later = before.get("revisions"), after.get("revisions")
     if not isinstance(earlier, Mapping) or not isinstance(later, Mapping):
         return "" if earlier == later else "it was made before results had revisions"
+    # What a user's file imports did not always count: a result without it is of the time when all were at the first.
+    same = after.get("own_code") and before.get("own_code") == after.get("own_code")
     for name in dict.fromkeys([*later, *earlier]):
-        if earlier.get(name) != later.get(name):
-            return f"{name} is at {_of(later.get(name))} and was at {_of(earlier.get(name))} (docs/revisions.md)"
+        then, now = earlier.get(name, revisions.FIRST if same else None), later.get(name)
+        if then != now:
+            return f"{name} is at {_of(now)} and was at {_of(then)} (docs/revisions.md)"
     if before.get("own_code") != after.get("own_code"):
         return "files of your own that it runs have changed"
     return ""
@@ -85,29 +87,6 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 
 def _of(revision: Any) -> str:
     return "no revision" if revision is None else f"revision {revision}"
-
-
-def _declared(kind: Kind) -> Iterator[tuple[str, int]]:
-    """Yield name and revision of all that a method or task is made of and that has one."""
-    for above in kind.__mro__:
-        named = _revision(above)
-        if named:
-            yield named
-        family = vars(above).get("family")
-        if issubclass(kind, Method) and family in revisions.FAMILIES:
-            yield f"family {family}", revisions.FAMILIES[family]
-
-
-def _revision(kind: type) -> tuple[str, int] | None:
-    """Return name and revision of a method or task that is built in; None for other classes."""
-    for word, base, package, known in (
-        ("method", Method, "methods.", revisions.METHODS),
-        ("task", Task, "bench.tasks.", revisions.TASKS),
-    ):
-        name = vars(kind).get("name", "")
-        if issubclass(kind, base) and kind.__module__.startswith(package) and name in known:
-            return f"{word} {name}", known[name]
-    return None
 
 
 def _source(kind: type) -> Path:

@@ -88,9 +88,9 @@ def code_of(cell: Cell, plugins: Iterable[Path] = ()) -> str:
     It says where a result comes from, and whether a checkpoint can be gone on from; what makes a finished result stale
     is in :mod:`bench.store.made`.
 
-    To these belong the files of what they inherit from and, for a plugin, what it imports from beside it; a built-in
-    task is part of the simulation path. As this process has imported it: an edit that was made since changes nothing of
-    what is run here.
+    To these belong the files of what they inherit from, and those that a user's file imports from beside it or from
+    its own package; a built-in task is part of the simulation path. As this process has imported it: an edit that was
+    made since changes nothing of what is run here.
     """
     plugins = tuple(plugins)
     entries: list[Entry] = [registry.method(cell.method, plugins), registry.task(cell.task, plugins)]
@@ -148,8 +148,9 @@ def _installed() -> dict[Path, str]:
 
 
 def _text_of(file: Path) -> str:
-    """Return a Python file's text, in whichever encoding it says it is in."""
-    return importlib.util.decode_source(file.read_bytes())
+    """Return a Python file's text, in whichever encoding it says it is in; of a compiled one a hash of its bytes."""
+    content = file.read_bytes()
+    return importlib.util.decode_source(content) if file.suffix == ".py" else hashlib.sha256(content).hexdigest()
 
 
 def _stripped(source: str) -> str:
