@@ -34,6 +34,7 @@ def final_accuracy(rounds: pd.DataFrame, last: int = 3) -> pd.DataFrame:
         ``rounds`` (completed), ``evaluations`` (how many the headline averages, at most ``last``),
         ``final_acc`` (fraction; missing for a diverged cell, which has no final model),
         ``oracle_acc`` (best over rounds: chosen on the test set, so an upper bound and never the headline),
+        ``last_acc`` (last evaluation, of a diverged cell too), ``classes`` (of the data, where the table has it),
         ``total_bytes`` (down and up, whole cohort), ``total_forward_macs`` (whole cohort), ``total_s``
         (of the method, see :func:`bench.analysis.curves.method_seconds`).
         The evaluation of the initial model (round 0) is not counted.
@@ -51,6 +52,9 @@ def final_accuracy(rounds: pd.DataFrame, last: int = 3) -> pd.DataFrame:
     cells["evaluations"] = headline.count().reindex(cells.index, fill_value=0)
     cells["final_acc"] = headline.mean().where(cells["status"] != "diverged")
     cells["oracle_acc"] = trained.groupby("cell", observed=True)["test_acc"].max()
+    cells["last_acc"] = trained.groupby("cell", observed=True)["test_acc"].last()
+    if "classes" in rounds:
+        cells["classes"] = by_cell["classes"].first()
     cells["total_bytes"] = by_cell["down_bytes"].sum() + by_cell["up_bytes"].sum()
     cells["total_forward_macs"] = by_cell["forward_macs"].sum()
     cells["total_s"] = method_seconds(ordered).groupby(ordered["cell"], observed=True).sum()

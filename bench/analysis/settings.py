@@ -1,0 +1,81 @@
+"""Settings: what two methods share where their accuracies may be compared, in a word."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import pandas as pd
+
+from bench.analysis.profiles import PLACE, split_rows
+from bench.analysis.series import distinct_cells
+
+WORDS = ["task", "label", "method", "partition", "data_title", "status"]
+_AT = ["keep", "profile"]
+_ORDER = ["task", "data_title", "stand_in", "partition", "alpha", "order", "label", "seed"]
+
+
+def with_settings(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the cells with the setting of each, those of full models beside every keep ratio of their place.
+
+    A method that trains the full model whatever the keep ratio has one cell for each seed in a place, and is a rival at
+    each of the place's keep ratios: its rows are repeated there. A method is taken for one where all its cells of the
+    table have keep ratio 1 and no profile, unless the column ``whole`` says it (one truth value a cell).
+
+    Args:
+        cells: the columns of a cell (:data:`bench.analysis.series.CELL`), one row per cell, or several that belong to
+            one cell.
+
+    Returns:
+        The rows in the order of the settings (task, data, partition, alpha, keep ratio), labels and seeds. ``label`` is
+        without its profile, and there are five more columns: ``setting`` (a readable word for all below), ``place``
+        (task, partition, alpha, and the data where the table has several for the task), ``at`` (the keep ratio, "0.2",
+        or the profile, empty where a place has full models only), ``whole`` and ``profile`` (of the cell itself).
+
+    Raises:
+        BenchError: two cells share the series and the seed.
+    """
+    distinct_cells(cells)
+    cells = cells.reset_index(drop=True).astype(dict.fromkeys(WORDS, str))
+    split = split_rows(cells)
+    cells = cells.assign(label=split["base"], profile=split["profile"])
+    whole = cells["whole"].astype(bool) if "whole" in cells else _are_whole(cells)
+    cells = cells.assign(whole=whole, place=_places(cells), line=range(len(cells)))
+    levels = _levels(cells)
+    own = cells[~whole].merge(levels, on=["place", *_AT])
+    full = cells[whole].merge(levels.drop(columns=_AT), on="place", how="left")
+    rows = pd.concat([own, full.assign(at=full["at"].fillna(""), order=full["order"].fillna(0))])
+    rows["setting"] = [
+        f"{place}, keep {at}" if at else place for place, at in zip(rows["place"], rows["at"], strict=True)
+    ]
+    rows = rows.sort_values([*_ORDER, "line"], kind="stable")
+    return rows.drop(columns=["order", "line"]).reset_index(drop=True)
+
+
+def _are_whole(cells: pd.DataFrame) -> pd.Series[bool]:
+    plain = (cells["keep"] == 1) & (cells["profile"] == "")
+    return plain.groupby(cells["label"]).transform("all").astype(bool)
+
+
+def _levels(cells: pd.DataFrame) -> pd.DataFrame:
+    """Return the keep ratios and profiles of each place, small means first: how they are written, and their order."""
+    levels = cells.loc[~cells["whole"], ["place", *_AT]].drop_duplicates().sort_values(["place", *_AT])
+    written = [profile or f"{keep:.12g}" for keep, profile in zip(levels["keep"], levels["profile"], strict=True)]
+    return levels.assign(at=pd.Series(written, levels.index, dtype=object), order=range(len(levels)))
+
+
+def _places(cells: pd.DataFrame) -> list[str]:
+    """Return the word for the place of each row."""
+    keys = list(cells[PLACE].itertuples(index=False, name=None))
+    known: dict[str, set[tuple[str, bool]]] = {}
+    for task, _, _, title, stand_in in keys:
+        known.setdefault(task, set()).add((title, bool(stand_in)))
+    return [_place(key, known[key[0]]) for key in keys]
+
+
+def _place(key: tuple[str, str, float, str, bool], known: Iterable[tuple[str, bool]]) -> str:
+    task, partition, alpha, title, stand_in = key
+    alike = [other for other, _ in known]
+    data = f"{title} (stand-in)" if alike.count(title) > 1 and stand_in else title
+    words = [task, *([data] if len(alike) > 1 else []), partition]
+    return ", ".join([*words, *([f"alpha {alpha:g}"] if math.isfinite(alpha) else [])])

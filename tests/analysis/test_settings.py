@@ -1,0 +1,79 @@
+"""The settings of cells, and full models beside every keep ratio of their place."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from many_cells import joined, series
+
+from bench.analysis.settings import with_settings
+from bench.errors import BenchError
+
+
+def test_a_setting_is_a_readable_word_for_all_that_two_cells_share() -> None:
+    cells = joined(
+        series("prism", [0.5], task="resnet18-cifar10", partition="lda", alpha=0.5, data_title="CIFAR-10"),
+        series("prism, keep 0.2:0.5,0.6:0.5", [0.5], keep=0.4),
+        series("prism", [0.5]),
+        series("prism", [0.5], task="lstm-imdb", partition="iid", alpha=math.inf, data_title="IMDB"),
+    )
+    rows = with_settings(cells)
+    assert rows["setting"].tolist() == [
+        "cnn-femnist, natural, keep 0.2",
+        "cnn-femnist, natural, keep 0.2:0.5,0.6:0.5",
+        "lstm-imdb, iid, keep 0.2",
+        "resnet18-cifar10, lda, alpha 0.5, keep 0.2",
+    ]
+    assert set(rows["label"]) == {"prism"} and rows["place"].nunique() == 3
+
+
+def test_data_is_named_where_a_task_has_several() -> None:
+    cells = joined(
+        series("prism", [0.5]),
+        series("prism", [0.5], stand_in=True),
+        series("prism", [0.5], data_title="letters"),
+    )
+    assert set(with_settings(cells)["place"]) == {
+        "cnn-femnist, FEMNIST, natural",
+        "cnn-femnist, FEMNIST (stand-in), natural",
+        "cnn-femnist, letters, natural",
+    }
+
+
+def test_full_models_stand_beside_every_keep_ratio_of_their_place() -> None:
+    cells = joined(
+        series("fedavg", [0.9, 0.8], keep=1.0),
+        series("prism", [0.5, 0.6]),
+        series("prism", [0.6, 0.7], keep=0.4),
+        series("prism, keep 0.2:0.5,0.6:0.5", [0.5], keep=0.4),
+        series("fedavg", [0.7], keep=1.0, task="lstm-imdb"),
+    )
+    rows = with_settings(cells)
+    full = rows[rows["label"] == "fedavg"]
+    assert full["whole"].all() and not rows.loc[rows["label"] == "prism", "whole"].any()
+    assert full.groupby("setting")["final_acc"].agg(list).to_dict() == {
+        "cnn-femnist, natural, keep 0.2": [0.9, 0.8],
+        "cnn-femnist, natural, keep 0.4": [0.9, 0.8],
+        "cnn-femnist, natural, keep 0.2:0.5,0.6:0.5": [0.9, 0.8],
+        "lstm-imdb, natural": [0.7],
+    }
+
+
+def test_a_method_that_also_has_smaller_models_is_no_full_one_at_keep_ratio_1() -> None:
+    cells = joined(series("prism", [0.5], keep=1.0), series("prism", [0.4]), series("fedavg", [0.6], keep=1.0))
+    rows = with_settings(cells)
+    found = sorted(zip(rows["label"], rows["at"], strict=True))
+    assert found == [("fedavg", "0.2"), ("fedavg", "1"), ("prism", "0.2"), ("prism", "1")]
+
+
+def test_the_column_whole_has_the_last_word() -> None:
+    cells = joined(series("mine", [0.5], keep=1.0, whole=False), series("prism", [0.4], whole=False))
+    rows = with_settings(cells)
+    assert sorted(zip(rows["label"], rows["at"], strict=True)) == [("mine", "1"), ("prism", "0.2")]
+
+
+def test_two_cells_of_one_series_and_seed_are_an_error() -> None:
+    twins = series("prism", [0.5])
+    with pytest.raises(BenchError, match="allowed is one cell per label"):
+        with_settings(joined(twins, twins.assign(cell="another")))
