@@ -125,7 +125,7 @@ HEADINGS |= {"stands", "for", "meaning", "ratio", "source"}
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-@pytest.mark.parametrize("kind", ["methods", "tasks", "figures", "profiles"])
+@pytest.mark.parametrize("kind", ["tasks", "figures", "profiles"])
 def test_listings_break_no_word(bench: CommandLine, monkeypatch: pytest.MonkeyPatch, kind: str, width: int) -> None:
     def words(columns: int) -> set[str]:
         monkeypatch.setenv("COLUMNS", str(columns))

@@ -10,28 +10,23 @@ from pathlib import Path
 from rich.markup import escape
 
 from bench.errors import BenchError
-from bench.parameters import about
 from bench.terminal.columns import Columns
+from bench.terminal.one_liners import OneLiners
 
 
-def methods(plugins: Iterable[Path]) -> Columns:
-    """Return the methods: name, family, one line, parameters, paper; a broken file with its reason."""
+def methods(plugins: Iterable[Path]) -> OneLiners:
+    """Return the methods, a line each: name, family, what it does; a broken file with its reason."""
     from bench.plugins import registry
 
-    table = Columns("methods", "name", "family", "what it does", "parameters", "paper")
+    table = OneLiners("methods, each with its paper and parameters by 'list methods NAME'")
     for entry in sorted(registry.methods(plugins).values(), key=lambda entry: entry.name):
         if entry.kind is None:
-            name, state, reason = _broken(entry.name, entry.source, entry.reason)
-            table.add_row(name, state, reason, "", "")
+            table.add_note(
+                ": ".join((f"{escape(entry.name)} is [red]broken[/]", escape(f"{entry.source}: {entry.reason}")))
+            )
             continue
-        kind = entry.kind
-        summary = kind.summary or (inspect.getdoc(kind) or "").partition("\n")[0]
-        deviations = "".join(f"\n[dim]deviation: {escape(words)}[/]" for words in kind.deviations)
-        names = ", ".join(about(field).alias or field.name for field in dataclasses.fields(kind.Params))
-        changed = ", ".join(kind().departures())
-        training = f"\n[dim]changes in local training: {changed}[/]" if changed else ""
-        words = escape(summary) + training + deviations
-        table.add_row(escape(entry.name), escape(kind.family), words, names, escape(kind.paper))
+        summary = entry.kind.summary or (inspect.getdoc(entry.kind) or "").partition("\n")[0]
+        table.add_row(entry.name, entry.kind.family, summary)
     return table
 
 

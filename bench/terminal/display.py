@@ -6,19 +6,19 @@ import statistics
 import time
 from typing import Self
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
-from rich.progress import (
-    TaskID,
-)
+from rich.progress import TaskID
+from rich.progress_bar import ProgressBar
 from rich.table import Table
+from rich.text import Text
 
 from bench.config.duration import in_words
 from bench.launch.apart import Seen
 from bench.launch.events import Again, Ended, Event, Lost, Note, Started, Stopped, Waiting
 from bench.launch.events import Progress as RoundDone
-from bench.terminal.progress_bars import ProgressBars
+from bench.terminal.progress_bars import BAR, ProgressBars
 
 MARKS = {"done": "[green]done[/]", "diverged": "[yellow]diverged[/]", "skipped": "[dim]skipped[/]"}
 
@@ -42,15 +42,11 @@ class SweepDisplay(ProgressBars):
     def show(self, event: Event) -> None:
         """Show one event."""
         if isinstance(event, Started):
-            self.running[event.cell] = self.bars.add_task(escape(f"  {event.cell}"), total=None, line="")
+            self.running[event.cell] = self.begin(escape(f"  {_short(event.cell)}"))
             self._line(f"started   {event.cell}")
         elif isinstance(event, RoundDone):
-            self.bars.update(
-                self.running[event.cell],
-                total=event.rounds,
-                completed=event.round_number,
-                line=escape(_tail(event.line)),
-            )
+            line = escape(_tail(event.line))
+            self.advance(self.running[event.cell], event.round_number, event.rounds, line)
         elif isinstance(event, Note | Stopped | Again):
             self._line(f"          {event.cell} {event.line}", always=True)
         elif isinstance(event, Waiting):
@@ -62,13 +58,10 @@ class SweepDisplay(ProgressBars):
         else:
             self._end(event)
         if isinstance(event, Stopped | Lost | Again) and event.cell in self.running:
-            self.bars.remove_task(self.running.pop(event.cell))
+            self.end(self.running.pop(event.cell), counts=False)
 
     def _end(self, event: Ended) -> None:
-        self.ended += 1
-        if event.cell in self.running:
-            self.bars.remove_task(self.running.pop(event.cell))
-        self.bars.update(self.whole, advance=1)
+        self.end(self.running.pop(event.cell, None))
         mark = MARKS.get(event.status, f"[red]{event.status}[/]")
         words = escape(event.reason or event.line)
         where = ", elsewhere" if event.elsewhere else ""
@@ -84,6 +77,11 @@ class SweepDisplay(ProgressBars):
             self.say(text)
 
 
+def _short(cell: str) -> str:
+    """Return the name of a cell without the hash that ends it, for which a bar has no room."""
+    return cell.rpartition("-")[0] or cell
+
+
 def _tail(line: str) -> str:
     return line.partition(", ")[2]
 
@@ -97,6 +95,7 @@ class RunDisplay:
         self.console, self.title = console, title
         self.rows: list[tuple[str, ...]] = []
         self.caption = ""
+        self.done = 0, 0, ""
         self.spent: list[float] = []
         self.start = time.perf_counter()
         self.live = Live(console=console, auto_refresh=False) if console.is_terminal else None
@@ -128,20 +127,26 @@ class RunDisplay:
             )
         )
         left = self._left(seen)
-        self.caption += f"; {left}" if left else ""
+        self.done = seen.number, seen.rounds, left
         if self.live:
-            self.live.update(self._table(max(5, self.console.height - 8)), refresh=True)
+            self.live.update(Group(self._table(max(5, self.console.height - 10)), self._bar()), refresh=True)
         else:
             words = [f"{name} {value}" for name, value in zip(self.COLUMNS, self.rows[-1], strict=True) if value]
             self.note(", ".join([*words, seen.title, *([left] if left else [])]))
 
     def _left(self, seen: Seen) -> str:
-        """Return how long the rest will take where it is a minute or more; empty before the first round."""
+        """Return how long the rest will take; of lines, where it is a minute or more. Empty before the first round."""
         if not seen.number:
             return ""
         self.spent.append(seen.seconds)
         rest = (seen.rounds - seen.number) * statistics.fmean(self.spent)
-        return f"about {in_words(rest)} left" if rest >= WORTH_SECONDS else ""
+        return f"about {in_words(rest)} left" if self.live or rest >= WORTH_SECONDS else ""
+
+    def _bar(self) -> RenderableType:
+        number, rounds, left = self.done
+        line = Table.grid(padding=(0, 1))
+        line.add_row(ProgressBar(rounds, number, width=BAR), f"{number}/{rounds} rounds", Text(left, style="cyan"))
+        return line
 
     def note(self, line: str) -> None:
         """Say something else."""

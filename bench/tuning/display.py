@@ -29,21 +29,17 @@ class TuneDisplay(ProgressBars):
         """Show one event."""
         if isinstance(event, Begun):
             words = escape(f"  {event.search}, trial {event.number}")
-            self.running[event.search, event.number] = self.bars.add_task(words, total=None, line=escape(event.values))
+            self.running[event.search, event.number] = self.begin(words, escape(event.values))
             if not self.console.is_terminal:
                 self.say(f"started  {event.search}, trial {event.number}: {event.values}")
         elif isinstance(event, Reached):
-            self.bars.update(self.running[event.search, event.number], total=event.of, completed=event.rounds)
+            self.advance(self.running[event.search, event.number], event.rounds, event.of)
         elif isinstance(event, Note):
             self.say(f"         {event.search}: {event.line}")
         elif isinstance(event, Done):
             self._end(event)
 
     def _end(self, event: Done) -> None:
-        self.ended += 1
-        task = self.running.pop((event.search, event.number), None)
-        if task is not None:
-            self.bars.remove_task(task)
-        self.bars.update(self.whole, completed=self.ended)
+        self.end(self.running.pop((event.search, event.number), None))
         words = f"{event.search}, trial {event.number} ({self.ended}/{self.total}): {event.line}"
         self.console.print(f"{MARKS[event.state]} {escape(words)}", highlight=False, soft_wrap=True)

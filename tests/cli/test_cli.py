@@ -126,6 +126,24 @@ def test_listings(bench: CommandLine, monkeypatch: pytest.MonkeyPatch, width: st
     assert [kind for kind in known if kind not in everything] == []
 
 
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_method_is_one_line_in_the_listing(
+    bench: CommandLine, monkeypatch: pytest.MonkeyPatch, width: int, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    broken = write(tmp_path / "broken.py", "raise ValueError('it is not finished yet')\n")
+    lines = bench("list", "methods", "--plugin", broken).out.splitlines()
+    assert max(map(len, lines)) <= width
+    for entry in registry.methods().values():
+        assert entry.kind is not None
+        (line,) = [line for line in lines if line.split()[:1] == [entry.name]]
+        start = line.removeprefix(entry.name).strip().rstrip("…")
+        shown = start if width == 40 else start.removeprefix(entry.kind.family).strip()
+        assert len(shown) >= 10 and entry.kind.summary.startswith(shown)
+        assert start != shown or width == 40
+    assert "it is not finished yet" in " ".join(lines)
+
+
 def test_one_method_or_task_is_shown_with_all_that_is_known_of_it(
     bench: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
