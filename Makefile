@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep compare tune status figures list test test-all golden lint perf constraints clean clean-results
+.PHONY: help setup sweep compare tune status figures list test test-all golden lint docs perf constraints clean clean-results
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -56,6 +56,9 @@ lint: $(STAMP)  ## check style, types and which room imports which
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo
+
+docs: $(STAMP)  ## build the documentation as a site into build/site and check its links
+	@NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict && echo "the site: build/site/index.html"
 
 perf: $(STAMP)  ## time the harness beside a bare PyTorch loop and against its targets, 15 to 20 minutes on two cores
 	@$(RUN) -m bench perf
