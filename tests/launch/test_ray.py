@@ -143,6 +143,7 @@ def test_stop_after_leaves_checkpoints(nodes: Nodes, tmp_path: Path) -> None:
     assert len(unfinished(file)) == out.count(" after round ")
 
 
+@pytest.mark.slow
 def test_data_travels_and_is_not_mixed(nodes: Nodes, tmp_path: Path) -> None:
     """The node's cache is empty at first; then it holds other data of the same name."""
     cell = '[[cells]]\nmethod = "orthdrop"\ndata = "real"\npartition = "iid"\nseed = {}\n'

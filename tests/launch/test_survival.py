@@ -101,7 +101,8 @@ def running(file: Path, *words: object) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 11))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(11))
 def test_killed_at_random_instants(seed: int, file: Path, quiet: dict[str, Any]) -> None:
     """Once, or twice in the slow tests."""
     rng, kills = np.random.default_rng(seed), 0

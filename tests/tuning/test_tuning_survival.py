@@ -127,6 +127,7 @@ def test_interrupted_from_the_keyboard(file: Path, quiet: tuple[Study, list[dict
     assert stored_rows(results(file)) == quiet[1]
 
 
+@pytest.mark.slow
 def test_two_commands_share_a_study_in_a_database(tmp_path: Path) -> None:
     """Both have the same folder; each trial is run by one of them, and there are as many as were asked for."""
     file, url = study_file(tmp_path, PRISM, FEW), f"sqlite:///{tmp_path / 'study.db'}"
