@@ -31,4 +31,5 @@ def mean_and_interval(frame: pd.DataFrame, by: list[str], value: str) -> pd.Data
 def by_seed(frame: pd.DataFrame, by: list[str], value: str) -> list[tuple[float, ...]]:
     """Return what :func:`mean_and_interval` averages in each of its rows, in the order of the seeds."""
     groups = frame.sort_values("seed", kind="stable").groupby(by, dropna=False, observed=True)[value]
-    return [tuple(float(seed) for seed in values.dropna()) for _, values in groups]
+    known = (values.to_numpy(dtype=float) for _, values in groups)
+    return [tuple(numbers[~np.isnan(numbers)].tolist()) for numbers in known]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import optimize, stats
 
 LEVEL, POWER = 0.05, 0.8
 MOST_SEEDS = 10_000
-_HALVINGS = 45  # of an interval of a few standard errors
 
 Numbers = npt.ArrayLike
 Array = npt.NDArray[np.float64]
@@ -43,24 +44,23 @@ def detectable(std: Numbers, seeds: Numbers, power: float = POWER, level: Number
     """
     std, seeds, level = np.broadcast_arrays(*(np.asarray(one, float) for one in (std, seeds, level)))
     possible = (seeds >= 2) & (std > 0)
-    cases, of_case = np.unique(
-        np.stack([np.where(possible, seeds, 2.0), level]).reshape(2, -1), axis=1, return_inverse=True
-    )
-    errors = _shift_shown(cases[0], cases[1], power)[of_case].reshape(std.shape)
+    cases = np.stack([np.where(possible, seeds, 2.0), level]).reshape(2, -1).T
+    errors = np.array([_shift_shown(pairs, of_one, power) for pairs, of_one in cases.tolist()]).reshape(std.shape)
     return np.where(possible, errors * std / np.sqrt(np.maximum(seeds, 1)), np.nan)
 
 
-def _shift_shown(pairs: Array, level: Array, power: float) -> Array:
-    """Return the true difference that is shown with this power, in standard errors, by bisection."""
+@functools.lru_cache(4096)
+def _shift_shown(pairs: float, level: float, power: float) -> float:
+    """Return the true difference that is shown with this power, in standard errors."""
+
+    def surplus(shift: float) -> float:
+        return float(_power(np.array(pairs), np.array(shift), np.array(level))) - power
+
     # It lies near the critical value, which the test statistic exceeds with about even odds where it is the shift.
-    low, high = np.zeros(pairs.shape), 2 * _critical(pairs, level) + 10.0
-    while (short := _power(pairs, high, level) < power).any():
-        high = np.where(short, 2 * high, high)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        enough = _power(pairs, middle, level) >= power
-        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-    return high
+    high = 2 * float(_critical(np.array(pairs), np.array(level))) + 10
+    while surplus(high) < 0:
+        high *= 2
+    return float(optimize.brentq(surplus, 0.0, high))
 
 
 def seeds_needed(std: Numbers, difference: Numbers, power: float = POWER, level: Numbers = LEVEL) -> Array:

@@ -1,0 +1,188 @@
+"""What many settings add up to: ranks and who wins how often."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from bench.analysis.block import DECIMALS, Array, Block, block_of, complete
+from bench.analysis.outcomes import CHANCE
+from bench.analysis.power import LEVEL
+from bench.analysis.resampling import DRAWS, bootstrap, observed, percentiles
+
+ENOUGH = 2
+"""Settings below which ranks say nothing of others."""
+
+
+def mean_ranks(cells: pd.DataFrame, draws: int = DRAWS, diverged: str = CHANCE) -> pd.DataFrame:
+    """Return the mean rank of each label over the settings, 1 for the best, and which ranks are not told apart.
+
+    Ranks are those of the means over seeds within a setting, equal means sharing theirs. They compare only where all
+    labels have results, see :func:`bench.analysis.block.complete`: a label that lacks a setting others have may be left
+    out, and so may a setting that few have.
+
+    Args:
+        cells: the table of :func:`bench.analysis.summary.final_accuracy`, or a sweep's table of cells.
+        draws: of the hierarchical bootstrap.
+        diverged: what a diverged run counts as (:func:`bench.analysis.outcomes.valued`).
+
+    Returns:
+        One row per label, the best first, labels that were left out last and without a rank: ``label``, ``rank``,
+        ``low``, ``high`` (95 % percentile interval of the bootstrap over tasks, settings and seeds), ``settings`` (that
+        the ranks are over; of a label left out, those it has), ``tasks`` (theirs), ``compared`` (whether it was not
+        left out), ``p_friedman`` (Friedman's test that all labels are alike, chi-squared), ``p_iman_davenport`` (its
+        F-version, which is less conservative; both the same in each row), and ``cliques`` (the numbers of the bars of
+        the critical-difference diagram that the label is under, a tuple, see :func:`cliques`).
+    """
+    every = block_of(cells, diverged)
+    block = complete(every)
+    ranks = _ranks(block)
+    p_friedman, p_iman_davenport = friedman(ranks)
+    of_draws = _drawn_ranks(block, draws)
+    low, high = percentiles(of_draws)
+    means = ranks.mean(axis=0) if len(ranks) else np.full(len(block.labels), np.nan)
+    result = pd.DataFrame({"label": block.labels, "rank": means, "low": low, "high": high})
+    result = result.assign(settings=len(block.settings), tasks=len(set(block.tasks)), compared=bool(block.settings))
+    result = result.sort_values(["rank", "label"], kind="stable")
+    bars = cliques(list(result["label"]), _pairs(block), p_friedman)
+    result = pd.concat([result, _left_out(every, block)], ignore_index=True)
+    under = [tuple(number for number, bar in enumerate(bars) if label in bar) for label in result["label"]]
+    result["cliques"] = pd.Series(under, result.index, dtype=object)
+    result["p_friedman"], result["p_iman_davenport"] = p_friedman, p_iman_davenport
+    numbers = ["rank", "low", "high", "settings", "tasks", "compared", "p_friedman", "p_iman_davenport", "cliques"]
+    return result[["label", *numbers]].astype({"settings": int, "tasks": int, "compared": bool})
+
+
+def rank_pairs(cells: pd.DataFrame, diverged: str = CHANCE) -> pd.DataFrame:
+    """Return the Wilcoxon signed-rank test of each two labels over the settings of :func:`mean_ranks`, with Holm.
+
+    Returns:
+        One row per pair, in the order of the alphabet: ``label``, ``other``, ``settings``, ``p``, ``p_holm`` and
+        ``p_least``: the least p that so many settings can have, so that few settings can show nothing.
+    """
+    block = complete(block_of(cells, diverged))
+    return _pairs(block)
+
+
+def cliques(ordered: list[str], pairs: pd.DataFrame, p_friedman: float, level: float = LEVEL) -> list[tuple[str, ...]]:
+    """Return the bars of a critical-difference diagram: runs of neighbours by rank in which no two are told apart.
+
+    Two labels are told apart where Friedman's test rejects that all are alike (with three labels or more) and their
+    Wilcoxon test does so after Holm. A bar is as long as it can be, has two labels at least, and joins neighbours only,
+    so that it never spans two labels that are told apart.
+
+    Args:
+        ordered: the labels by mean rank.
+        pairs: the table of :func:`rank_pairs`.
+        p_friedman: missing where Friedman's test cannot be made.
+    """
+    gate = len(ordered) < 3 or p_friedman <= level
+    apart = (
+        {frozenset(pair) for pair in pairs.loc[pairs["p_holm"] <= level, ["label", "other"]].to_numpy()}
+        if gate
+        else set()
+    )
+    bars: list[tuple[str, ...]] = []
+    reached = 0
+    for start in range(len(ordered)):
+        end = start + 1
+        while end < len(ordered) and not any(frozenset((one, ordered[end])) in apart for one in ordered[start:end]):
+            end += 1
+        if end - start > 1 and end > reached:
+            bars.append(tuple(ordered[start:end]))
+        reached = max(reached, end)
+    return bars
+
+
+def friedman(ranks: Array) -> tuple[float, float]:
+    """Return the p-values of Friedman's test and of its F-version by Iman and Davenport.
+
+    Args:
+        ranks: settings x labels.
+
+    Returns:
+        Both missing below two settings or three labels; 1 where all ranks are equal.
+    """
+    settings, labels = ranks.shape
+    if settings < ENOUGH or labels < 3:
+        return float("nan"), float("nan")
+    if (ranks == ranks[0, 0]).all():
+        return 1.0, 1.0
+    statistic, p = stats.friedmanchisquare(*ranks.T)
+    rest = settings * (labels - 1) - statistic
+    ratio = (settings - 1) * statistic / rest if rest > 1e-9 else np.inf
+    return float(p), float(stats.f.sf(ratio, labels - 1, (labels - 1) * (settings - 1)))
+
+
+def win_rates(cells: pd.DataFrame, draws: int = DRAWS, diverged: str = CHANCE) -> pd.DataFrame:
+    """Return in which share of the settings a label is ahead of another, by the mean over the seeds that both have.
+
+    Args:
+        cells: the table of :func:`bench.analysis.summary.final_accuracy`, or a sweep's table of cells.
+        draws: of the hierarchical bootstrap.
+        diverged: what a diverged run counts as (:func:`bench.analysis.outcomes.valued`).
+
+    Returns:
+        One row per ordered pair that meets somewhere: ``label``, ``other``, ``rate`` (settings in which they are level
+        count half), ``low``, ``high`` (95 % percentile interval of the bootstrap over tasks, settings and seeds),
+        ``wins``, ``ties``, ``losses``, ``settings`` (in which both have a seed in common; for two full models, places)
+        and ``tasks``.
+    """
+    block = block_of(cells, diverged)
+    found = observed(block)
+    there = ~np.isnan(found)
+    rates = bootstrap(block, draws)
+    low, high = percentiles(rates)
+    rows = []
+    tasks = block.task_numbers
+    for own, label in enumerate(block.labels):
+        for other, name in enumerate(block.labels):
+            won = found[there[:, own, other], own, other]
+            if own == other or not len(won):
+                continue
+            counts = {"wins": int((won == 1).sum()), "ties": int((won == 0.5).sum()), "losses": int((won == 0).sum())}
+            ends = {"rate": float(won.mean()), "low": low[own, other], "high": high[own, other]}
+            of = {"settings": len(won), "tasks": len(set(tasks[there[:, own, other]]))}
+            rows.append({"label": label, "other": name, **ends, **counts, **of})
+    columns = ["label", "other", "rate", "low", "high", "wins", "ties", "losses", "settings", "tasks"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _left_out(every: Block, block: Block) -> pd.DataFrame:
+    """Return the labels that a complete block lacks, with how many settings and tasks each has."""
+    rows = []
+    for label, there in zip(every.labels, every.present.T, strict=True):
+        if label not in block.labels:
+            tasks = [task for task, has in zip(every.tasks, there, strict=True) if has]
+            rows.append({"label": label, "settings": len(tasks), "tasks": len(set(tasks)), "compared": False})
+    return pd.DataFrame(rows, columns=["label", "settings", "tasks", "compared"])
+
+
+def _ranks(block: Block) -> Array:
+    means = np.round(block.means, DECIMALS)
+    return stats.rankdata(-means, axis=1) if means.size else np.empty(means.shape)
+
+
+def _drawn_ranks(block: Block, draws: int) -> Array:
+    """Return the mean rank of each label in each draw: one more than the mean number of labels ahead of it."""
+    everywhere = Block(block.labels, block.settings, block.settings, block.tasks, block.whole, block.values)
+    rates = bootstrap(everywhere, draws)
+    return len(block.labels) + 0.5 - rates.sum(axis=2)
+
+
+def _pairs(block: Block) -> pd.DataFrame:
+    labels, settings = block.labels, len(block.settings)
+    pairs = [(own, other) for own in range(len(labels)) for other in range(own + 1, len(labels))]
+    table = pd.DataFrame({"label": [labels[own] for own, _ in pairs], "other": [labels[other] for _, other in pairs]})
+    if settings < ENOUGH or not pairs:
+        return table.assign(settings=settings, p=np.nan, p_holm=np.nan, p_least=np.nan)
+    from scikit_posthocs import posthoc_wilcoxon
+    from statsmodels.stats.multitest import multipletests
+
+    with np.errstate(invalid="ignore"):  # its way to p = 1 where two labels are level in all settings
+        matrix = posthoc_wilcoxon(list(np.round(block.means, DECIMALS).T)).to_numpy()
+    p = np.array([matrix[pair] for pair in pairs])
+    return table.assign(
+        settings=settings, p=p, p_holm=multipletests(p, method="holm")[1], p_least=min(1.0, 2.0 ** (1 - settings))
+    )
