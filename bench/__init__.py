@@ -120,6 +120,7 @@ def compare(
     parameters: Mapping[str, Any] | None = None,
     plugin: str | Path | Sequence[str | Path] | None = None,
     run_missing: bool = False,
+    figures: bool = True,
     device: str = "cpu",
     jobs: int | None = None,
     results: str | Path = "results",
@@ -140,6 +141,7 @@ def compare(
         parameters: of the method, where they differ from its defaults.
         plugin: further files of methods and tasks, or a list of them.
         run_missing: run cells of other methods too that are not there; they go to ``results/<sweep>/``.
+        figures: draw the figures too.
         device: "cpu", "cuda", "mps" or "auto".
         jobs: cells run at once; as many as there is room for if left out.
         results: folder of all results.
@@ -177,7 +179,10 @@ def compare(
     if cells:
         check_possible(cells, place, plan.plugins)
         comparing.run(plan, cells, device=place, jobs=jobs, on_event=lambda event: None)
-    made = comparing.compared(plan, comparing.look_at(plan, place), Console(quiet=True))
+    quiet = Console(quiet=True)
+    made = comparing.compared(plan, comparing.look_at(plan, place), quiet)
+    if figures:
+        comparing.draw(plan, made, quiet)
     for line in made.lines:
         warnings.warn(line, stacklevel=2)
     return made.table

@@ -12,6 +12,7 @@ from bench.errors import BenchError, several
 
 if TYPE_CHECKING:
     from bench.cell import Cell
+    from bench.comparison.comparing import Compared
     from bench.comparison.plan import Plan
 
 SWEEP = Path("sweeps") / "compare.toml"
@@ -45,6 +46,9 @@ def compare(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be run and how long it will take, and stop.")
     ] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures/--no-figures", help="Draw the figures after the table, or leave them out.")
+    ] = True,
     jobs: Jobs = None,
     plugin: Plugin = None,
     device: Device = "auto",
@@ -86,8 +90,21 @@ def compare(
         raise typer.Exit(SOME_FAILED) from None
     say(*made.lines)
     shown.show(made.table, out)
-    say(f"the comparison: compare.* in {plan.store.folder / 'tables'}, compare-* in {plan.store.folder / 'figures'}")
+    say(*made.written.at_chance(), f"the comparison: compare.* in {plan.store.folder / 'tables'}")
+    if figures:
+        _draw(plan, made)
     raise typer.Exit(SOME_FAILED if failed else OK)
+
+
+def _draw(plan: Plan, made: Compared) -> None:
+    """Draw the figures of a comparison, whose table is complete, with their progress on the screen."""
+    from bench.comparison import comparing
+    from bench.terminal.steps import Steps
+
+    say("drawing the figures; the table above is complete, and Ctrl-C leaves it as it is")
+    with Steps(out, "figures", len(comparing.figures_of(plan, made))) as steps:
+        comparing.draw(plan, made, out, steps.begin_step)
+    say(f"its differences: compare-* in {plan.store.folder / 'figures'}")
 
 
 def _words(options: list[str] | None) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -24,6 +23,9 @@ from bench.store.provenance import environment
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bench.config.cells import Sweep
+    from bench.report.plotting import Written
 
 
 @dataclass(frozen=True)
@@ -125,52 +127,83 @@ class Compared:
     Attributes:
         table: a row for each other series that the method meets, see :data:`bench.comparison.table.ORDER`.
         lines: what a reader has to know before it.
+        used: the sweep's settings with the cells that are in the tables.
+        own: names of those of the method.
+        written: the tables of both sides.
     """
 
     table: pd.DataFrame
     lines: list[str]
+    used: Sweep
+    own: frozenset[str]
+    written: Written
 
 
 def compared(plan: Plan, look: Look, console: Console) -> Compared:
-    """Write tables and figures of a comparison, the method in front, and return the paired table.
+    """Write the tables of a comparison, the method in front, and return the paired one; figures are :func:`draw`'s.
 
     Args:
         plan: what is compared.
         look: what is known of its cells after the run.
-        console: where to say what was written and what was left out.
+        console: where to say what was left out.
 
     Raises:
         BenchError: the method has no result, or none of its cells meets one of another method.
     """
-    from bench.comparison import figure, shown, table
+    from bench.comparison import shown, table
     from bench.report.manifest import include
-    from bench.report.plotting import write_results
+    from bench.report.plotting import write_tables
 
     mine = [record for record in look.mine if record.state in USABLE]
     _check_mine(plan, look, mine)
     known = [*mine, *look.pairable.records]
     used = replace(plan.sweep, cells=tuple(record.cell for record in known))
-    write_results(used, plan.store, "round", console, known, {record.cell.folder for record in mine})
-    tables = plan.store.folder / "tables"
-    rounds, cells = (_frame(tables / f"{name}.parquet") for name in ("rounds", "cells"))
-    rows = table.table_of(plan, cells)
+    written = write_tables(used, plan.store, console, known)
+    assert written is not None  # the method has finished cells
+    rows = table.table_of(plan, written.tables["cells"].to_pandas())
     if rows.empty:
         raise BenchError(
             f"{plan.store.folder}: no cell of {plan.own.name!r} shares its setting and keep ratio with a finished cell "
             "of another method: nothing can be paired"
         )
     lines = [*_lines(look), *look.pairable.lines]
-    table.write(rows, [*lines, *(heading for heading, _ in shown.parts(rows))], tables)
-    figure.write(rows, rounds, plan.store.folder / "figures", plan.sweep.last)
-    include(plan.store.folder, plan.store.folder.glob("*/compare[.-]*"))
-    return Compared(rows, lines)
+    tables = plan.store.folder / "tables"
+    table.write(rows, [*lines, *written.at_chance(), *(heading for heading, _ in shown.parts(rows))], tables)
+    include(plan.store.folder, tables.glob(f"{table.NAME}.*"))
+    return Compared(rows, lines, used, frozenset(record.cell.folder for record in mine), written)
 
 
-def _frame(path: Path) -> pd.DataFrame:
-    import pyarrow.parquet as pq
+def figures_of(plan: Plan, made: Compared) -> list[str]:
+    """Return the names that :func:`draw` tells, in their order."""
+    from bench.report.figures import figures_with
 
-    frame: pd.DataFrame = pq.read_table(path).to_pandas()
-    return frame
+    of_sweep = figures_with(plan.plugins) if made.used.figures is None else made.used.figures
+    return ["compare", "footprint", *of_sweep]
+
+
+def draw(plan: Plan, made: Compared, console: Console, on_figure: Callable[[str], None] = lambda name: None) -> None:
+    """Draw the figures of a comparison: its own first, then those of the sweep with the method in front.
+
+    Args:
+        plan: what is compared.
+        made: what came of it.
+        console: where to say what was written and what was left out.
+        on_figure: told the name of each figure before it is drawn.
+
+    Raises:
+        BenchError: a figure cannot be drawn from these tables, or the folder cannot be written.
+    """
+    from bench.comparison import figure
+    from bench.report.manifest import include
+    from bench.report.plotting import write_figures
+
+    on_figure("compare")
+    folder = plan.store.folder
+    own = figure.write(made.table, made.written.tables["rounds"].to_pandas(), folder / "figures", plan.sweep.last)
+    write_figures(
+        made.used, plan.store, made.written, "round", console, made.own, on_figure, [plan.store.behind.folder]
+    )  # fmt: skip
+    include(folder, [*own, *(folder / "tables").glob("compare.*")])
 
 
 def _check_mine(plan: Plan, look: Look, mine: list[Record]) -> None:

@@ -53,6 +53,7 @@ def draw_all(
     options: Options | None = None,
     on_skip: Callable[[str, str], None] = _log_skip,
     known: Mapping[str, FigureSpec] = FIGURES,
+    on_figure: Callable[[str], None] = lambda name: None,
 ) -> list[Path]:
     """Draw figures into ``folder`` as PNG and PDF, with their numbers as CSV and Markdown where they have some.
 
@@ -63,6 +64,7 @@ def draw_all(
         options: what a reader may choose.
         on_skip: called with (name, reason) for each figure that these tables do not allow.
         known: the figures there are by name, those of users too.
+        on_figure: told the name of each before it is drawn.
 
     Returns:
         The files written, in order.
@@ -78,6 +80,7 @@ def draw_all(
     options = replace(options or Options(), named=names is not None)
     written: list[Path] = []
     for name in chosen:
+        on_figure(name)
         try:
             written += _draw(known[name], tables, Path(folder), options)
         except Skip as reason:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +16,10 @@ from torch import nn
 from bench.api import Client, Cohort, Method, Server, Skip, copy_of
 from bench.cell import Cell
 from bench.cost.cost import Cost, bytes_of, capacity, cost_of
+from bench.launch.counted import MADE_BY, Counted, Row, counted_in, made_by
 from bench.models.base import blank
 from bench.plugins import registry
 from bench.seeding import Streams, key_of
-from bench.store.provenance import code_of
 from bench.store.schema import FOOTPRINT, table_of
 from bench.store.table_files import write_table
 from bench.tasks.base import Task
@@ -26,11 +28,45 @@ KEEPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 OnSkip = Callable[[str, str], None]
 
 
+class _Scale:
+    """The model of a task that a footprint is counted of, made when it is first needed."""
+
+    def __init__(self, name: str, cells: Iterable[Cell], plugins: tuple[Path, ...]) -> None:
+        kinds = registry.task(name, plugins).kind
+        self.kind = kind_of_model(cell.model for cell in cells if cell.task == name)
+        self.tier = "paper" if "paper" in kinds.tiers else next(iter(kinds.tiers))
+        self.cell = Cell(name, "fedavg", tier=self.tier, model=self.kind)
+        self.words = ", ".join(f"{option}={value}" for option, value in self.kind.items())
+        self.task = registry.task(name, plugins).build(self.cell)
+
+    @functools.cached_property
+    def model(self) -> nn.Module:
+        """The full model with its initial weights."""
+        import torch
+
+        with torch.device("meta"):
+            model = self.task.model()
+        blank(model)
+        self.task.initialise(model, torch.Generator().manual_seed(key_of(0, "initialisation") % 2**63))
+        return model
+
+    @functools.cached_property
+    def full(self) -> Cost:
+        """What the full model costs."""
+        return cost_of(self.model, self.task)
+
+    def row(self, method: str, label: str, keep: float, cost: Cost) -> Row:
+        """Return the row of a sub-model of this cost."""
+        of = {"task": self.cell.task, "model": self.words}
+        return {**of, **_row(method, label, keep, cost, self.full, self.task.recipe.batch_size)}
+
+
 def footprint(
     cells: Iterable[Cell],
     plugins: Iterable[Path] = (),
     keeps: Iterable[float] = KEEPS,
     on_skip: OnSkip = lambda label, reason: None,
+    known: Counted | None = None,
 ) -> pa.Table:
     """Return the cost of the sub-model of each (task, method with its parameters) and keep ratio.
 
@@ -43,40 +79,41 @@ def footprint(
         plugins: files of methods and tasks the user named.
         keeps: keep ratios, beside those of the cells' profiles; a method that trains the full model has one row, at 1.
         on_skip: told of each method that is left out, since it is not defined for the task or raises, and why.
-    """
-    import torch
+        known: rows that were counted before, and are not counted again.
 
-    cells, plugins = list(cells), tuple(plugins)
+    Returns:
+        the table, whose metadata say what its rows were made by.
+    """
+    cells, plugins, known = list(cells), tuple(plugins), known or {}
     keeps = sorted({*keeps, *_levels(cells)})
     wanted = {(cell.task, cell.label): cell for cell in map(_alike, cells)}
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
+    by: list[tuple[str, str, str]] = []
     for name in _tasks(cells):
-        kind = kind_of_model(cell.model for cell in cells if cell.task == name)
-        entry = registry.task(name, plugins)
-        tier = "paper" if "paper" in entry.kind.tiers else next(iter(entry.kind.tiers))
-        task = entry.build(Cell(name, "fedavg", tier=tier, model=kind))
-        words = ", ".join(f"{option}={value}" for option, value in kind.items())
-        with torch.device("meta"):
-            model = task.model()
-        blank(model)
-        task.initialise(model, torch.Generator().manual_seed(key_of(0, "initialisation") % 2**63))
-        full = cost_of(model, task)
-        batch = task.recipe.batch_size
-        rows.append({"task": name, "model": words, **_row("fedavg", "fedavg", 1.0, full, full, batch)})
-        for (_, label), cell in sorted(wanted.items()):
-            if cell.task != name or cell.method == "fedavg":
-                continue
-            method = registry.method(cell.method, plugins).build(cell)
+        scale = _Scale(name, cells, plugins)
+        own = [cell for (task, _), cell in sorted(wanted.items()) if task == name and cell.method != "fedavg"]
+        for cell in (scale.cell, *own):
             try:
-                costs = _costs(method, model, task, keeps if method.uses_keep else [1.0])
+                key = made_by(cell, scale.tier, scale.kind, plugins)
+                found = _rows(cell, scale, keeps, known.get(key, {}), plugins)
             except Exception as error:  # a plugin may raise anything, and one that does must not cost the others
-                on_skip(f"{name}, {label}", str(error) if isinstance(error, Skip) else repr(error))
+                on_skip(f"{name}, {cell.label}", str(error) if isinstance(error, Skip) else repr(error))
                 continue
-            rows += [
-                {"task": name, "model": words, **_row(cell.method, label, keep, cost, full, batch)}
-                for keep, cost in costs.items()
-            ]
-    return table_of(rows, FOOTPRINT)
+            rows += found
+            by.append((name, cell.label, key))
+    return table_of(rows, FOOTPRINT).replace_schema_metadata({**FOOTPRINT.metadata, MADE_BY: json.dumps(by).encode()})
+
+
+def _rows(
+    cell: Cell, scale: _Scale, keeps: Iterable[float], before: Mapping[float, Row], plugins: tuple[Path, ...]
+) -> list[Row]:
+    """Return the rows of a method on a task, those that were counted before as they are."""
+    method = registry.method(cell.method, plugins).build(cell)
+    if cell is scale.cell:
+        return [before.get(1.0) or scale.row("fedavg", "fedavg", 1.0, scale.full)]
+    keeps = keeps if method.uses_keep else [1.0]
+    costs = _costs(method, scale, [keep for keep in keeps if keep not in before])
+    return [before[keep] if keep in before else scale.row(cell.method, cell.label, keep, costs[keep]) for keep in keeps]
 
 
 def kind_of_model(models: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -89,14 +126,14 @@ def kind_of_model(models: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     return dict(sorted(set.intersection(*of_cells)))
 
 
-def _costs(method: Method, model: nn.Module, task: Task, keeps: Iterable[float]) -> dict[float, Cost]:
+def _costs(method: Method, scale: _Scale, keeps: Iterable[float]) -> dict[float, Cost]:
     """Return the cost of a client's sub-model by its keep ratio, among clients of the same where that matters."""
     server, costs = None, {}
     for keep in keeps:
         if server is None or method.follows_levels:
             method.levels = (keep,) if method.follows_levels else (1.0,)
-            server = method.setup(copy_of(model), task)
-        costs[keep] = submodel_cost(method, server, task, keep)
+            server = method.setup(copy_of(scale.model), scale.task)
+        costs[keep] = submodel_cost(method, server, scale.task, keep)
     return costs
 
 
@@ -113,20 +150,22 @@ def write_footprint(
     cells: Iterable[Cell],
     plugins: Iterable[Path] = (),
     on_skip: OnSkip = lambda label, reason: None,
+    beside: Iterable[Path] = (),
 ) -> pa.Table:
-    """Write the footprint table unless the file has it already, made by the same code for the same methods."""
-    cells = list(cells)
-    wanted = sorted({f"{cell.task} {cell.label}" for cell in map(_alike, cells)})
-    levels = [f"{level:g}" for level in _levels(cells)]
-    kinds = [f"{name} {kind_of_model(cell.model for cell in cells if cell.task == name)}" for name in _tasks(cells)]
-    made_by = " ".join([*wanted, *kinds, *levels, *sorted({code_of(cell, plugins) for cell in cells})])
+    """Write the footprint table, of which only that is counted which no earlier one has under the same revisions.
+
+    Args:
+        path: the file, whose own rows are taken too.
+        cells, plugins, on_skip: see :func:`footprint`.
+        beside: other files with such tables.
+    """
+    table = footprint(cells, plugins, on_skip=on_skip, known=counted_in([path, *beside]))
     try:
-        if (pq.read_schema(path).metadata or {}).get(b"made_by") == made_by.encode():
-            return pq.read_table(path)
+        if pq.read_table(path).equals(table, check_metadata=True):
+            return table
     except (OSError, pa.ArrowException):
         pass
-    table = footprint(cells, plugins, on_skip=on_skip)
-    write_table(path, table, {"made_by": made_by})
+    write_table(path, table)
     return table
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+import pyarrow as pa
 from rich.console import Console
 
 from bench.analysis.chance import at_chance
@@ -15,6 +18,30 @@ from bench.launch.tables import USABLE
 from bench.report.figures import figures_with
 from bench.report.manifest import write_manifest
 from bench.store.cells import Record, Store
+
+FOOTPRINT = "footprint.parquet"
+"""The table of footprints in ``tables/``, and beside a bundle where a folder ships one."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """The tables of a sweep that were written, and what they were made of.
+
+    Attributes:
+        known: what is known of all cells.
+        tables: by name.
+    """
+
+    known: Sequence[Record]
+    tables: Mapping[str, pa.Table]
+
+    def at_chance(self) -> list[str]:
+        """Return a line for each task on which nothing was learnt that could rank anything."""
+        facts = {record.cell.folder: record.facts for record in self.known}
+        rows = self.tables["cells"].select(["cell", "task", "final_acc"]).to_pylist()
+        return at_chance(
+            [(row["task"], row["final_acc"], facts[row["cell"]]) for row in rows if row["final_acc"] is not None]
+        )
 
 
 def write_results(
@@ -35,42 +62,80 @@ def write_results(
         known: what is known of its cells, where that is not to be looked up.
         front: names of cells whose series stand first in legends and are drawn with more weight.
     """
+    written = write_tables(sweep, store, console, known)
+    if written:
+        write_figures(sweep, store, written, x, console, front)
+        _say(console, *written.at_chance())
 
-    def say(line: str) -> None:
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
 
+def write_tables(sweep: Sweep, store: Store, console: Console, known: Sequence[Record] | None = None) -> Written | None:
+    """Write the tables of a sweep's finished cells, and what they were made of; None where no cell is finished.
+
+    Args:
+        sweep, store, console, known: see :func:`write_results`.
+    """
     known = sweeps.records(sweep, store, sweep.plugins) if known is None else known
     if not any(record.state in USABLE for record in known):
         found = ", ".join(f"{number} {state}" for state, number in sweeps.counts(known).items())
-        say(f"no cell can be drawn ({found}): tables and figures are left as they are")
-        return
+        _say(console, f"no cell can be drawn ({found}): tables and figures are left as they are")
+        return None
     left_out = [record for record in known if record.state not in USABLE]
     if left_out:
-        say(f"{len(left_out)} of {len(known)} cells are not in the tables: 'status' says why")
+        _say(console, f"{len(left_out)} of {len(known)} cells are not in the tables: 'status' says why")
     store.prepare()
-    tables = sweeps.write_tables(sweep, store, known)
-    tables["footprint"] = write_footprint(
-        store.folder / "tables" / "footprint.parquet",
+    written = Written(known, sweeps.write_tables(sweep, store, known))
+    _write_manifest(sweep, store, written)
+    return written
+
+
+def write_figures(
+    sweep: Sweep,
+    store: Store,
+    written: Written,
+    x: str,
+    console: Console,
+    front: Collection[str] = (),
+    on_figure: Callable[[str], None] = lambda name: None,
+    counted_in: Sequence[Path] = (),
+) -> None:
+    """Write the figures of a sweep's tables and the footprint that one of them shows, and say where they are.
+
+    Args:
+        sweep, store, x, console, front: see :func:`write_results`.
+        written: the tables, which are there already.
+        on_figure: told what is counted or drawn next.
+        counted_in: further folders of results whose footprints need not be counted again.
+    """
+    on_figure("footprint")
+    footprint = write_footprint(
+        store.folder / "tables" / FOOTPRINT,
         sweep.cells,
         sweep.plugins,
-        on_skip=lambda label, reason: say(f"footprint of {label} is left out: {reason}"),
+        on_skip=lambda label, reason: _say(console, f"footprint of {label} is left out: {reason}"),
+        beside=[place / FOOTPRINT for folder in (store.folder, *counted_in) for place in (folder, folder / "tables")],
     )
+    tables = {**written.tables, "footprint": footprint}
     labels = zip(tables["cells"]["cell"].to_pylist(), tables["cells"]["label"].to_pylist(), strict=True)
     first = dict.fromkeys(label for cell, label in labels if cell in front)
-    written = draw_all(
+    drawn = draw_all(
         {name: table.to_pandas() for name, table in tables.items()},
         store.folder / "figures",
         sweep.figures,
         Options(x=x, last=sweep.last, front=tuple(first)),
         known=figures_with(sweep.plugins),
-        on_skip=lambda name, reason: say(f"figure {name} is left out: {reason}"),
+        on_skip=lambda name, reason: _say(console, f"figure {name} is left out: {reason}"),
+        on_figure=on_figure,
     )
-    in_tables = [record for record in known if record.state in USABLE]
-    of_tables = [store.folder / "tables" / f"{name}.parquet" for name in tables]
-    write_manifest(store, sweep.title, in_tables, [*of_tables, *written])
-    say(f"{len(tables)} tables and {len(written)} figure files in {store.folder}")
-    facts = {record.cell.folder: record.facts for record in known}
-    rows = tables["cells"].select(["cell", "task", "final_acc"]).to_pylist()
-    finals = [(row["task"], row["final_acc"], facts[row["cell"]]) for row in rows if row["final_acc"] is not None]
-    for line in at_chance(finals):
-        say(line)
+    _write_manifest(sweep, store, Written(written.known, tables), drawn)
+    _say(console, f"{len(tables)} tables and {len(drawn)} figure files in {store.folder}")
+
+
+def _write_manifest(sweep: Sweep, store: Store, written: Written, figures: Sequence[Path] = ()) -> None:
+    used = [record for record in written.known if record.state in USABLE]
+    files = [store.folder / "tables" / f"{name}.parquet" for name in written.tables]
+    write_manifest(store, sweep.title, used, [*files, *figures])
+
+
+def _say(console: Console, *lines: str) -> None:
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True, markup=False)

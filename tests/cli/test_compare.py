@@ -20,6 +20,7 @@ from bench.config.cells import read_sweep
 from bench.errors import BenchError
 from bench.launch import inline, local
 from bench.report import plotting
+from bench.report.manifest import differences
 from bench.store.cells import Store
 
 SWEEP = ("--sweep", "tiny.toml")
@@ -63,8 +64,31 @@ def test_a_comparison_of_finished_cells_is_a_line_for_each(bench: CommandLine) -
     assert "uniform on cnn-femnist, keep 0.2, natural: FEMNIST-like stand-in data, CNN of" in lines
     assert any(line.startswith("  prism: 40.4 % against 50.4 %, difference -10.0 [-10.0, -10.0]") for line in lines)
     assert sum(line.endswith(": behind") for line in lines) == sum(line.endswith(": ahead") for line in lines) == 2
-    assert lines[-1].startswith("the comparison: compare.* in results/tiny-with-uniform/tables")
+    assert lines[-4:] == [
+        "the comparison: compare.* in results/tiny-with-uniform/tables",
+        "drawing the figures; the table above is complete, and Ctrl-C leaves it as it is",
+        "4 tables and 0 figure files in results/tiny-with-uniform",
+        "its differences: compare-* in results/tiny-with-uniform/figures",
+    ]
     assert all(len(line) <= 80 for line in lines if line.startswith(("uniform on cnn", "Accuracy", "Each", "Stand")))
+
+
+def test_the_table_is_there_before_anything_is_drawn_and_figures_can_be_left_out(
+    bench: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished()
+
+    def interrupted(*some: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(figure, "write", interrupted)
+    folder, words = Path("results/tiny-with-uniform"), ("compare", "uniform.py", *SWEEP, "--device", "cpu")
+    assert bench(*words).code == 130
+    assert "| orthdrop |" in (folder / "tables" / "compare.md").read_text() and differences(folder) == []
+    alone = bench(*words, "--no-figures")
+    assert alone.code == 0 and alone.out.splitlines()[-1] == f"the comparison: compare.* in {folder}/tables"
+    assert len(package.compare("uniform.py", sweep="tiny.toml", figures=False)) == 6
+    assert not (folder / "figures").exists()
 
 
 def test_the_table_fits_a_terminal_of_80_characters(bench: CommandLine) -> None:

@@ -15,7 +15,7 @@ from tiny import CNN, plugin, write
 
 from bench.bundle.pack import pack
 from bench.cell import Cell
-from bench.comparison import comparing, figure, shown
+from bench.comparison import comparing, shown
 from bench.comparison.own_method import own_method
 from bench.comparison.pairable import pairable
 from bench.comparison.plan import Choice, Plan, plan_of, setting_of
@@ -23,6 +23,7 @@ from bench.config.cells import Sweep
 from bench.errors import BenchError
 from bench.launch import inline, local
 from bench.report import plotting
+from bench.report.manifest import differences
 from bench.store.cells import Record, Store
 from bench.store.made import made
 
@@ -56,11 +57,6 @@ def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plotting, "write_footprint", no_footprint)
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figure, "write", lambda *some: [])
-
-
 def compared(plan: Plan, console: Console = QUIET) -> comparing.Compared:
     return comparing.compared(plan, comparing.look_at(plan, "cpu"), console)
 
@@ -84,7 +80,6 @@ def test_the_method_gets_the_settings_of_the_others_each_once(tmp_path: Path, un
     assert plan.sweep.cells == (*plan.mine, *sweep.cells)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_method_without_keep_ratios_runs_once_a_seed(tmp_path: Path, uniform: Path) -> None:
     full = write(
         tmp_path / "full.py",
@@ -103,7 +98,6 @@ def test_against_full_models_alone_there_is_a_full_keep_ratio(tmp_path: Path, un
     assert [cell.keep for cell in plan.mine] == [1.0]
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_what_is_measured_beside_is_measured_once_and_in_full(tmp_path: Path, uniform: Path) -> None:
     grids = "".join(
         f'[[cells]]\nmethod = "{method}"\nkeep = 0.5\ndiagnostics = "{word}"\n'
@@ -123,7 +117,6 @@ def test_choices_narrow_what_is_run(tmp_path: Path, uniform: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_method_of_the_sweep_stands_beside_the_others_and_its_cells_are_taken_from_there(tmp_path: Path) -> None:
     sweep = sweep_in(tmp_path)
     finish(sweep.cells, Store(Path("results/tiny")), acc_of)
@@ -147,6 +140,11 @@ def test_differences_are_those_of_the_cells_and_nothing_is_written_beside_the_ot
     plan = finished(planned(sweep_in(tmp_path), uniform))
     before = sorted(path for path in Path("results/tiny").rglob("*"))
     made = compared(plan)
+    assert not list(plan.store.folder.glob("figures/*")) and differences(plan.store.folder) == []
+    drawn: list[str] = []
+    comparing.draw(plan, made, QUIET, drawn.append)
+    assert drawn == comparing.figures_of(plan, made) == ["compare", "footprint"]
+    assert differences(plan.store.folder) == []
     assert sorted(path for path in Path("results/tiny").rglob("*")) == before
     rows = {(row["other"], row["keep"]): row for row in made.table.to_dict("records")}
     assert set(rows) == {(other, keep) for other in ("fedavg", "orthdrop", "prism") for keep in (0.2, 0.5)}
@@ -178,7 +176,6 @@ def test_finished_cells_are_not_run_again_and_a_changed_file_is(tmp_path: Path, 
     assert comparing.look_at(again, "cpu").to_run(run_missing=True) == list(again.mine)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_one_common_seed_says_that_there_is_no_interval(tmp_path: Path, uniform: Path) -> None:
     plan = finished(planned(sweep_in(tmp_path), uniform, Choice(seeds=1)))
     table = compared(plan).table
@@ -188,7 +185,6 @@ def test_one_common_seed_says_that_there_is_no_interval(tmp_path: Path, uniform:
     assert "One seed in common has no interval" in shown.foot(table)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_seeds_without_a_partner_are_said_to_be_so(tmp_path: Path, uniform: Path) -> None:
     grid = '[[cells]]\nmethod = "prism"\nseed = [0, 1]\n[[cells]]\nmethod = "orthdrop"\nseed = 5\n'
     plan = planned(sweep_in(tmp_path, grid), uniform)
@@ -199,7 +195,6 @@ def test_seeds_without_a_partner_are_said_to_be_so(tmp_path: Path, uniform: Path
     assert shown.line_of(rows["orthdrop"]).endswith("no seed in common")
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_method_that_diverges_everywhere_has_a_table_that_says_so(tmp_path: Path, uniform: Path) -> None:
     plan = finished(planned(sweep_in(tmp_path), uniform), mine=lambda cell: None)
     made = compared(plan)
@@ -208,7 +203,6 @@ def test_a_method_that_diverges_everywhere_has_a_table_that_says_so(tmp_path: Pa
     assert made.lines[0].startswith("uniform: 6 of 6 cells diverged (6 on cnn-femnist)")
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_method_that_is_defined_nowhere_is_one_sentence(tmp_path: Path) -> None:
     nowhere = plugin(tmp_path, "nowhere", select='raise Skip("it wants a Transformer")')
     plan = planned(sweep_in(tmp_path), nowhere, Choice(seeds=1))
@@ -243,7 +237,6 @@ def revisions_of(cell: Cell, **changes: int) -> dict[str, Any]:
     return {"revisions": {**made(cell).revisions, **{name.replace("_", " ", 1): at for name, at in changes.items()}}}
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_another_revision_of_the_harness_is_not_paired_and_one_of_the_method_is(tmp_path: Path, uniform: Path) -> None:
     plan = planned(sweep_in(tmp_path), uniform)
     by = {cell.method: cell for cell in plan.others}
@@ -287,7 +280,6 @@ def test_other_data_is_not_paired(tmp_path: Path, uniform: Path) -> None:
     assert len(pairable(generated, look.mine, plan.store, {}, lambda cell: {}).records) == len(look.others)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_other_training_is_another_setting(tmp_path: Path, uniform: Path) -> None:
     grid = '[[cells]]\nmethod = "prism"\nseed = [0, 1]\ntraining = { lr = [0.1, 0.2] }\n'
     plan = planned(sweep_in(tmp_path, grid), uniform)
@@ -308,7 +300,6 @@ def test_other_processors_and_versions_are_named(tmp_path: Path, uniform: Path) 
     assert not any("kernels" in line for line in lines)
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_missing_cells_are_named_with_their_number(tmp_path: Path, uniform: Path) -> None:
     plan = planned(sweep_in(tmp_path), uniform)
     finish(plan.mine, plan.store, acc_of, plan.plugins)
@@ -323,7 +314,6 @@ def test_missing_cells_are_named_with_their_number(tmp_path: Path, uniform: Path
     assert (compared(plan).table["pairs"] == 2).all()
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_bundle_stands_for_the_cells_that_nobody_has_run_here(tmp_path: Path, uniform: Path) -> None:
     """As in a fresh clone: the others' cells are in one file, and their processor is known from it."""
     plan = planned(sweep_in(tmp_path), uniform)
@@ -365,7 +355,6 @@ def test_no_estimate_where_nothing_is_finished(tmp_path: Path, uniform: Path) ->
 # One that is really run
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_from_a_file_to_a_table(tmp_path: Path, uniform: Path) -> None:
     """The method's own cell and one of another that is missing are trained, and each lies in its own folder."""
     grid = '[[cells]]\nmethod = ["orthdrop", "prism"]\nkeep = 0.5\n'

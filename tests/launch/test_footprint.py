@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
-from tiny import CNN, RESNET, cell_of, plugin
+from tiny import CNN, RESNET, cell_of, plugin, write
 
-from bench.cell import Cell
+from bench import revisions
+from bench.api import Method, Server
+from bench.cost.cost import Cost
 from bench.launch import footprint
 from bench.launch.footprint import write_footprint
 from bench.store.schema import FOOTPRINT
+from bench.tasks.base import Task
 
 TABLE_1 = {0.8: 9_916_352, 0.6: 7_447_488, 0.4: 4_964_992, 0.2: 2_496_128}
 CONVOLUTIONS = [(64, 64)] * 4 + [(64, 128)] + [(128, 128)] * 3 + [(128, 256)] + [(256, 256)] * 3
@@ -72,24 +76,61 @@ def test_costs_grow_with_the_keep_ratio(resnet: pa.Table) -> None:
     assert resnet.schema.equals(FOOTPRINT)
 
 
-def test_file_is_made_again_only_where_something_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[int] = []
-    real = footprint.footprint
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
+    """The method and keep ratio of each sub-model that is counted."""
+    seen: list[tuple[str, float]] = []
+    real = footprint.submodel_cost
 
-    def counted(cells: Iterable[Cell], plugins: Iterable[Path], on_skip: footprint.OnSkip) -> pa.Table:
-        made.append(1)
-        return real(cells, plugins, keeps=(0.5,), on_skip=on_skip)
+    def count(method: Method, server: Server, task: Task, keep: float) -> Cost:
+        seen.append((method.name, keep))
+        return real(method, server, task, keep)
 
-    monkeypatch.setattr(footprint, "footprint", counted)
+    monkeypatch.setattr(footprint, "submodel_cost", count)
+    monkeypatch.setattr(footprint, "footprint", functools.partial(footprint.footprint, keeps=(0.5,)))
+    return seen
+
+
+def test_only_that_is_counted_which_no_earlier_table_has(tmp_path: Path, counted: list[tuple[str, float]]) -> None:
     path = tmp_path / "footprint.parquet"
     first = write_footprint(path, [cell_of("origdrop")])
-    assert write_footprint(path, [cell_of("origdrop", keep=0.2, seed=3)]).equals(first) and len(made) == 1
-    write_footprint(path, [cell_of("origdrop"), cell_of("origdrop", parameters={"variant": "released"})])
-    assert len(made) == 2
-    write_footprint(path, [cell_of("origdrop", keep="0.25:0.5,0.75:0.5")])
-    assert len(made) == 3
+    written = path.stat().st_mtime_ns
+    assert write_footprint(path, [cell_of("origdrop", keep=0.2, seed=3)]).equals(first)
+    assert counted == [("origdrop", 0.5)] and path.stat().st_mtime_ns == written
+    write_footprint(path, [cell_of("origdrop"), cell_of("heterofl"), cell_of("origdrop", keep="0.25:0.5,0.75:0.5")])
+    assert counted[1:] == [
+        ("heterofl", 0.25),
+        ("heterofl", 0.5),
+        ("heterofl", 0.75),
+        ("origdrop", 0.25),
+        ("origdrop", 0.75),
+    ]
+    write_footprint(path, [cell_of("origdrop", parameters={"variant": "released"})])
+    assert counted[6:] == [("origdrop", 0.5)]
     path.write_bytes(b"damaged")
-    assert write_footprint(path, [cell_of("origdrop")]).equals(first) and len(made) == 4
+    assert write_footprint(path, [cell_of("origdrop")]).equals(first) and len(counted) == 8
+
+
+def test_a_table_of_another_folder_counts_too_and_one_of_other_revisions_does_not(
+    tmp_path: Path, counted: list[tuple[str, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that beside a shipped bundle, for a method of the user's own that is compared with those in it."""
+    shipped, here = tmp_path / "shipped.parquet", tmp_path / "here.parquet"
+    whole = write_footprint(shipped, [cell_of("origdrop"), cell_of("orthdrop")])
+    mine = plugin(tmp_path, "mine")
+    cells = [cell_of("mine", (mine,)), cell_of("origdrop"), cell_of("orthdrop")]
+    del counted[:]
+    both = write_footprint(here, cells, (mine,), beside=[tmp_path / "none.parquet", shipped])
+    assert counted == [("mine", 0.5)] and both.filter(pc.field("method") != "mine").to_pylist() == whole.to_pylist()
+    del counted[:]
+    write(mine, mine.read_text().replace("'a test'", "'b test'") + "EDITED = True\n")
+    write_footprint(here, [cell_of("mine", (mine,)), *cells[1:]], (mine,))
+    monkeypatch.setitem(revisions.METHODS, "origdrop", 2)
+    write_footprint(here, cells, (mine,))
+    assert counted == [("mine", 0.5), ("origdrop", 0.5)]
+    monkeypatch.setattr(revisions, "MEASURES", 2)
+    write_footprint(here, cells, (mine,))
+    assert len(counted) == 5
 
 
 def test_method_that_raises_is_left_out_with_its_reason(tmp_path: Path) -> None:
