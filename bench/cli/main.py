@@ -34,6 +34,7 @@ from bench.cli.options import (
     say,
     whole,
 )
+from bench.cli.power import power
 from bench.cli.results import gc, results_app
 from bench.cli.sweep import plot, status, sweep
 from bench.cli.tune import tune
@@ -262,6 +263,7 @@ app.command()(tune)
 app.command()(status)
 app.command()(plot)
 app.command()(compare)
+app.command()(power)
 app.command()(gc)
 
 
