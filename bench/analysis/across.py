@@ -45,7 +45,7 @@ def mean_ranks(cells: pd.DataFrame, draws: int = DRAWS, diverged: str = CHANCE) 
     result = pd.DataFrame({"label": block.labels, "rank": means, "low": low, "high": high})
     result = result.assign(settings=len(block.settings), tasks=len(set(block.tasks)), compared=bool(block.settings))
     result = result.sort_values(["rank", "label"], kind="stable")
-    bars = cliques(list(result["label"]), _pairs(block), p_friedman)
+    bars = cliques(list(result["label"]), wilcoxon_pairs(block), p_friedman)
     result = pd.concat([result, _left_out(every, block)], ignore_index=True)
     under = [tuple(number for number, bar in enumerate(bars) if label in bar) for label in result["label"]]
     result["cliques"] = pd.Series(under, result.index, dtype=object)
@@ -61,8 +61,7 @@ def rank_pairs(cells: pd.DataFrame, diverged: str = CHANCE) -> pd.DataFrame:
         One row per pair, in the order of the alphabet: ``label``, ``other``, ``settings``, ``p``, ``p_holm`` and
         ``p_least``: the least p that so many settings can have, so that few settings can show nothing.
     """
-    block = complete(block_of(cells, diverged))
-    return _pairs(block)
+    return wilcoxon_pairs(complete(block_of(cells, diverged)))
 
 
 def cliques(ordered: list[str], pairs: pd.DataFrame, p_friedman: float, level: float = LEVEL) -> list[tuple[str, ...]]:
@@ -171,7 +170,8 @@ def _drawn_ranks(block: Block, draws: int) -> Array:
     return len(block.labels) + 0.5 - rates.sum(axis=2)
 
 
-def _pairs(block: Block) -> pd.DataFrame:
+def wilcoxon_pairs(block: Block) -> pd.DataFrame:
+    """Return the table of :func:`rank_pairs` of a complete block."""
     labels, settings = block.labels, len(block.settings)
     pairs = [(own, other) for own in range(len(labels)) for other in range(own + 1, len(labels))]
     table = pd.DataFrame({"label": [labels[own] for own, _ in pairs], "other": [labels[other] for _, other in pairs]})

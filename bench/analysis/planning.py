@@ -45,7 +45,7 @@ def seed_plan(rows: pd.DataFrame, difference: float, power: float = POWER) -> pd
     )
     table = table.reset_index()
     known = table["freedom"] > 0
-    table["std"] = np.sqrt(table["squares"] / table["freedom"].where(known, 1.0)).where(known)
+    table["std"] = ((table["squares"] / table["freedom"].where(known, 1.0)) ** 0.5).where(known)
     table["detectable"] = detectable(table["std"], table["seeds"], power)
     table["needed"] = seeds_needed(table["std"], difference, power)
     table["needed_in_family"] = seeds_needed(table["std"], difference, power, LEVEL / max(len(rows), 1))
