@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from bench.errors import several
 from bench.store.bundle import TABLE_FILES, Bundle, Claim
 from bench.store.cells import Record, Store
 
@@ -19,8 +20,9 @@ def described(bundle: Bundle) -> list[str]:
     manifest, size = bundle.manifest, bundle.path.stat().st_size
     rows = ", ".join(f"{manifest['members'][file]['rows']} {name}" for name, file in TABLE_FILES.items())
     return [
-        f"{bundle.path}: {_cells(len(claims))}, {size / 1e6:.1f} MB (rows: {rows}), format {manifest['format']}, "
-        f"schema {manifest['schema']}, written by {manifest['written_by']}; all that follows is what it claims",
+        f"{bundle.path}: {several(len(claims), 'cell')}, {size / 1e6:.1f} MB (rows: {rows}), "
+        f"format {manifest['format']}, schema {manifest['schema']}, written by {manifest['written_by']}; "
+        "all that follows is what it claims",
         *_by_method(claims),
         *_line("states", (fact["status"] for fact in facts)),
         *_line("revisions", (_revisions(fact) for fact in facts)),
@@ -49,7 +51,7 @@ def claimed(known: Iterable[Record], store: Store) -> list[str]:
             _distinct(str(environment.get("processor", "processor unknown")) for environment in environments),
         ]
         noun = "comes" if len(some) == 1 else "come"
-        lines.append(f"{_cells(len(some))} {noun} from {name}, which claims: {'; '.join(parts)}")
+        lines.append(f"{several(len(some), 'cell')} {noun} from {name}, which claims: {'; '.join(parts)}")
     return lines
 
 
@@ -60,14 +62,14 @@ def _by_method(claims: Iterable[Claim]) -> Iterator[str]:
     for (task, method), some in sorted(groups.items()):
         seeds = sorted({claim.cell.seed for claim in some})
         keeps = sorted({claim.cell.profile or f"{claim.cell.keep:g}" for claim in some})
-        yield f"{task}, {method}: {_cells(len(some))}, seeds {_numbers(seeds)}, keep {', '.join(keeps)}"
+        yield f"{task}, {method}: {several(len(some), 'cell')}, seeds {_numbers(seeds)}, keep {', '.join(keeps)}"
 
 
 def _line(title: str, values: Iterable[Any]) -> Iterator[str]:
     """Yield what there is, most often first, with how many cells have it; nothing where none has any."""
     found = Counter(str(value) for value in values if value)
     if found:
-        words = (f"{value} ({_cells(number)})" for value, number in sorted(found.items(), key=lambda item: -item[1]))
+        words = (f"{value} ({several(number, 'cell')})" for value, number in found.most_common())
         yield f"{title}: {'; '.join(words)}"
 
 
@@ -128,7 +130,3 @@ def _packages(environment: Mapping[str, Any]) -> Mapping[str, Any]:
 def _numbers(numbers: list[int]) -> str:
     whole = len(numbers) > 2 and numbers == list(range(numbers[0], numbers[-1] + 1))
     return f"{numbers[0]} to {numbers[-1]}" if whole else ", ".join(map(str, numbers))
-
-
-def _cells(number: int) -> str:
-    return f"{number} {'cell' if number == 1 else 'cells'}"

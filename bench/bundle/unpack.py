@@ -9,7 +9,7 @@ from bench.store.bundle import Bundle, Claim
 from bench.store.cells import FINISHED, Store
 from bench.store.difference import Result, difference
 from bench.store.leases import Leases
-from bench.store.merge import Merged
+from bench.store.merge import Merged, merge
 from bench.store.schema import TABLES
 from bench.store.wholeness import OtherVersion, whole
 
@@ -36,6 +36,25 @@ def unpack(bundle: Bundle, into: Store) -> Merged:
             continue
         with lease.held():
             _join(into, bundle, claim, merged)
+    return merged
+
+
+def merge_all(into: Store, other: Store) -> Merged:
+    """Copy what ``into`` lacks of the finished cells of another folder, and of those of the bundles that lie in it.
+
+    Raises:
+        BenchError: there are no cells in the other folder, or a bundle in it cannot be used.
+        StorageError: ``into`` cannot be written; what was copied so far is whole.
+    """
+    bundles = list(other.claims.bundles.values())
+    if bundles and into.claims.bundles:
+        into.prepare()
+    merged = merge(into, other) if other.cells.is_dir() or not bundles else Merged()
+    for bundle in bundles:
+        more = unpack(bundle, into)
+        merged.taken += more.taken
+        merged.same += [name for name in more.same if name not in (*merged.taken, *merged.same)]
+        merged.conflicts |= more.conflicts
     return merged
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -68,14 +70,16 @@ def check(
     }
     say(f"{manifest.get('title', folder)}: {several(len(cells), 'cell')} in {several(len(manifest['files']), 'file')}")
     say(f"revisions: {', '.join(sorted(revisions))}")
-    for environment in environments:
-        packages = dict(environment.get("packages") or {})
-        say(
-            f"made on {environment.get('processor')} with torch {packages.get('torch')}, "
-            f"commit {str(environment.get('git_commit'))[:10]}"
-        )
+    made = Counter(_made_on(environments[cell["environment"]]) for cell in cells.values())
+    say(*(f"{words}: {several(number, 'cell')}" for words, number in made.most_common()))
     say(*lines or ["all of them are as they were written"])
     raise typer.Exit(SOME_FAILED if lines else OK)
+
+
+def _made_on(environment: Mapping[str, Any]) -> str:
+    versions = dict(environment.get("packages") or {})
+    commit = str(environment.get("git_commit"))[:10]
+    return f"made on {environment.get('processor')} with torch {versions.get('torch')}, commit {commit}"
 
 
 Bundled = Annotated[Path, typer.Argument(metavar="NAME.bench", parser=expanded, help="A bundle of results.")]
@@ -108,7 +112,7 @@ def pack(
     say(*(f"left out: {name}: {reason}" for name, reason in done.left_out.items()))
     say(*(f"note: {note}" for note in done.notes))
     parts = ", ".join(f"{name} {size / 1e6:.2f}" for name, size in done.parts.items() if size >= 5000)
-    say(f"{len(done.cells)} cells in {path}, {done.size / 1e6:.2f} MB" + (f" ({parts})" if parts else ""))
+    say(f"{several(len(done.cells), 'cell')} in {path}, {done.size / 1e6:.2f} MB" + (f" ({parts})" if parts else ""))
 
 
 @results_app.command()
@@ -149,10 +153,10 @@ def merge(
     ],
 ) -> None:
     """Copy the finished cells of B that A lacks into A; what both have with other numbers is named and left alone."""
+    from bench.bundle.unpack import merge_all
     from bench.bundle.unpack import unpack as put
     from bench.store.bundle import Bundle
     from bench.store.cells import Store
-    from bench.store.merge import merge as join
     from bench.store.origin import shared_by
 
     if into.is_file():
@@ -162,7 +166,7 @@ def merge(
             raise BenchError(f"{into}: there are no results here; 'results unpack {other} -o {into}' makes a folder")
         merged = put(Bundle(other), Store(into))
     else:
-        merged = join(Store(into), Store(other))
+        merged = merge_all(Store(into), Store(other))
         say(*shared_by(into, other))
     _say_merged(merged, other, into)
 

@@ -1,8 +1,8 @@
 """What operations return on the meta device, made from shapes and types alone.
 
 PyTorch works many of them out there by way of its compiler, whose import takes longer than a small run, whose memory
-each process that trains would keep, and which is slow: four fifths of the time of counting a ResNet. The kinds that
-nearly all of a network is made of are worked out here; all others are left to PyTorch.
+each process that trains would keep, and which takes most of the time of counting a network. The kinds that nearly all
+of a network is made of are worked out here; all others are left to PyTorch.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def to_be_built() -> list[str]:
         kept = any(_folder().glob(f"kernels-{_fingerprint(compiler)}-*.so"))
     except (OSError, RuntimeError, subprocess.SubprocessError):
         return []
-    return [] if kept else ["building the compiled loops for this processor first, once: some 15 s"]
+    return [] if kept else ["building the compiled loops for this processor first, once"]
 
 
 def _compiler() -> str | None:

@@ -73,24 +73,18 @@ def standing(known: Iterable[Record], store: Store, plugins: Iterable[Path], any
         plugins: files of methods and tasks the user named.
         any_family: whether cells of another family are taken where none of the same is done.
     """
-    known, leases, plugins = list(known), Leases(store.unfinished), tuple(plugins)
-    families = _families({record.cell.method for record in known}, plugins)
-    begun = {path.name for path in store.unfinished.glob("[!.]*")}
-    tasks = registry.tasks(plugins)
+    known, plugins = list(known), tuple(plugins)
+    families, tasks = _families({record.cell.method for record in known}, plugins), registry.tasks(plugins)
     pace = _pace(known, families, tasks, any_family)
+    begun, leases = {path.name for path in store.unfinished.glob("[!.]*")}, Leases(store.unfinished)
     found: Counter[str] = Counter()
     lines, left, unknown = [], [0.0], 0
     for record in known:
-        cell = record.cell
-        if record.state in FINISHED:
-            state, line = record.state, record.reason
-        else:
-            is_begun = cell.folder in begun
-            holder = leases.holder(cell.folder) if is_begun else None
-            done = reached(store.checkpoint(cell)).get("round", 0) if is_begun else 0
-            state, rounds = "running" if holder else record.state, _rounds(cell, tasks)
-            checkpoint = f"checkpoint after round {done}/{rounds}" if done else ""
-            line = ", ".join(words for words in (holder or record.reason, checkpoint) if words)
+        cell, state, line = record.cell, record.state, record.reason
+        if record.state not in FINISHED:
+            rounds, done = _rounds(cell, tasks), 0
+            if cell.folder in begun:
+                state, line, done = _begun(record, rounds, store, leases)
             seconds = next((pace[group] for group in _groups(cell, families, any_family) if group in pace), None)
             if seconds is None:
                 unknown += 1
@@ -99,20 +93,34 @@ def standing(known: Iterable[Record], store: Store, plugins: Iterable[Path], any
         found[state] += 1
         if line:
             lines.append(f"{state}: {cell.folder}: {line}")
-    other = sum(record.state in FINISHED and not record.same_code for record in known)
+    counts = {state: found[state] for state in SHOWN if found[state]}
+    return Standing(counts, [*lines, *_otherwise_made(known)], sum(left), max(left), unknown)
+
+
+def _begun(record: Record, rounds: int, store: Store, leases: Leases) -> tuple[str, str, int]:
+    """Return state, words and rounds done of a cell that has begun: who runs it, and where its checkpoint is."""
+    holder = leases.holder(record.cell.folder)
+    done = int(reached(store.checkpoint(record.cell)).get("round", 0))
+    checkpoint = f"checkpoint after round {done}/{rounds}" if done else ""
+    line = ", ".join(words for words in (holder or record.reason, checkpoint) if words)
+    return "running" if holder else record.state, line, done
+
+
+def _otherwise_made(known: Iterable[Record]) -> Iterator[str]:
+    """Yield a line each on finished cells that other code made, or that were measured in another way."""
+    finished = [record for record in known if record.state in FINISHED]
+    other = sum(not record.same_code for record in finished)
     if other:
-        lines.append(
+        yield (
             f"{other} {'was' if other == 1 else 'were'} made by other code of the same revisions, which stands for the "
             "same numbers: 'make test' says whether it does"
         )
-    older = sum(record.state in FINISHED and record.facts.get("measures") != revisions.MEASURES for record in known)
+    older = sum(record.facts.get("measures") != revisions.MEASURES for record in finished)
     if older:
-        lines.append(
+        yield (
             f"{older} {'was' if older == 1 else 'were'} measured under another revision than {revisions.MEASURES}: "
             "their costs and diagnostics are not to be compared with those of newer cells (docs/revisions.md)"
         )
-    counts = {state: found[state] for state in SHOWN if found[state]}
-    return Standing(counts, lines, sum(left), max(left), unknown)
 
 
 def _families(methods: Iterable[str], plugins: tuple[Path, ...]) -> dict[str, str]:

@@ -35,7 +35,8 @@ LARGEST = 1 << 30
 _LARGEST_TEXT = {MANIFEST: 1 << 16, CELLS: 1 << 25}
 """Bytes of the members that are read as a whole; a cell takes some 700."""
 _MANY_CELLS = 1_000_000
-_MEND = "; get the bundle anew, or delete it"
+_MEND = "; get the bundle anew, or move it elsewhere"
+_OTHER = f"; allowed: a file NAME{SUFFIX} that 'results pack' has written"
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ class Bundle:
             raise BenchError(f"{path}: the bundle cannot be read: {error.strerror or error}") from None
         except (ValueError, RecursionError) as error:
             reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
-            raise BenchError(f"{path}: {reason}{_MEND}") from None
+            is_one = path.suffix == SUFFIX and "no bundle" not in str(reason)
+            raise BenchError(f"{path}: {reason}{_MEND if is_one else _OTHER}") from None
 
     def table(self, cell: Cell, name: str) -> pa.Table:
         """Return a cell's table, see :data:`bench.store.schema.TABLES`.
@@ -92,9 +94,7 @@ class Bundle:
         try:
             return self._tables[name].rows(start, stop, claim.number)
         except ValueError as error:
-            raise BenchError(
-                f"{self.path}: {cell.folder}: {name}: {error}; get the bundle anew, or delete it"
-            ) from None
+            raise BenchError(f"{self.path}: {cell.folder}: {name}: {error}{_MEND}") from None
 
 
 def _manifest(members: Mapping[str, bytes]) -> dict[str, Any]:

@@ -26,7 +26,6 @@ _BYTES_OF_VALUE = 16
 _ROWS_ALLOWED, _ROWS_OF_BYTE = 1 << 20, 64
 """A bundle may have a million rows of any kind, and more in proportion to its size: honest rows take some 50 bytes."""
 _LONGEST_WORD = 1000
-_LONGEST_WORD = 1000
 _THRIFT_BYTES, _THRIFT_ITEMS = 1 << 20, 1 << 20
 
 
@@ -138,9 +137,8 @@ def _of_cell(table: pa.Table, schema: pa.Schema, cell: int) -> pa.Table:
 
 def _check_words(column: pa.ChunkedArray) -> None:
     for chunk in column.chunks:
-        if not all(
-            word is not None and word.isprintable() and len(word) < 1000 for word in chunk.dictionary.to_pylist()
-        ):
+        words = chunk.dictionary.to_pylist()
+        if not all(word is not None and word.isprintable() and len(word) < _LONGEST_WORD for word in words):
             raise ValueError("a text in it cannot be shown")
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.compute as pc
 import pytest
 from noisy import ENVIRONMENT, FACTS, cells, finish, tables_of
-from tiny import CommandLine
+from tiny import CommandLine, write
 
 import bench as package
 from bench.bundle.cleaned import without_places
@@ -195,7 +195,7 @@ def test_a_bundle_is_not_thinned_in_its_own_place(tmp_path: Path) -> None:
 def test_load_gives_the_tables_of_the_folder(path: Path, folder: Path) -> None:
     store = Store(folder)
     records = [store.record(cell, made(cell), None) for cell in sorted(CELLS, key=lambda cell: cell.folder)]
-    expected = launch_tables.tables_of(records, store.table, 2)
+    expected = launch_tables.tables_of(records, store.table, 2, store.environment)
     loaded = package.load(path, last=2)
     assert set(loaded) == set(expected) == {"cells", "rounds", "ranks"}
     expected_cells = expected["cells"].to_pandas()
@@ -238,6 +238,8 @@ def test_the_commands(
     finish(Store(Path("results/q")), CELLS[0], numbers="1")
     joined = bench("results", "merge", "results/q", "results/quick/quick.bench")
     assert joined.code == 1 and "conflict: " in joined.out and "the two have other rounds" in joined.out
+    for name in ("notes.txt", "notes.bench"):
+        write(Path(name), "What I thought of it, which is more than a bundle's end.")
     for words, sentence in (
         (("merge", "q.bench", "results/quick"), "q.bench: A takes cells in and must be a folder"),
         (("merge", "nowhere", "q.bench"), "nowhere: there are no results here; 'results unpack q.bench -o nowhere'"),
@@ -246,8 +248,28 @@ def test_the_commands(
         (("pack", "results/quick", "--layers-every", "0"), "--layers-every '0': it is not possible"),
         (("show", "nowhere.bench"), "nowhere.bench: the bundle cannot be read: No such file or directory"),
         (("unpack", "results"), "results: the bundle cannot be read: Is a directory"),
+        (
+            ("show", "notes.txt"),
+            "notes.txt: it is no bundle; allowed: a file NAME.bench that 'results pack' has written",
+        ),
+        (("show", "notes.bench"), "notes.bench: it is no bundle; allowed: a file NAME.bench that"),
     ):
         assert sentence in bench.refused("results", *words)
+
+
+def test_a_folder_that_has_bundles_is_merged_with_their_cells(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = CommandLine(monkeypatch, capsys)
+    for name in ("theirs", "here"):
+        (tmp_path / name).mkdir()
+    pack(Store(folder), tmp_path / "theirs" / "quick.bench")
+    finish(Store(tmp_path / "here"), CELLS[0], numbers="1")
+    merged = bench("results", "merge", tmp_path / "here", tmp_path / "theirs")
+    assert merged.code == 1 and "2 taken over, 0 the same in both, 1 in conflict" in merged.out
+    shutil.copytree(Store(folder).path(CELLS[1]), Store(tmp_path / "theirs").path(CELLS[1]))
+    again = bench("results", "merge", tmp_path / "here", tmp_path / "theirs")
+    assert "0 taken over, 2 the same in both, 1 in conflict" in again.out
 
 
 def test_facts_of_a_bundle_are_what_runs_write() -> None:

@@ -331,7 +331,7 @@ def test_a_refused_bundle_is_one_sentence_and_nothing_is_written(
     for words in (("show", "x.bench"), ("unpack", "x.bench", "-o", "here"), ("merge", "here", "x.bench")):
         sentence = bench.refused("results", *words)
         assert sentence.startswith("x.bench: cell 0 of it: its configuration gives no name of a folder")
-        assert sentence.endswith("; get the bundle anew, or delete it")
+        assert sentence.endswith("; get the bundle anew, or move it elsewhere")
     assert sorted(path.parent.rglob("*")) == [path.parent / "here", path]
 
 

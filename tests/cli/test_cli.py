@@ -382,6 +382,7 @@ def test_relaunch_does_nothing_but_draw(bench: CommandLine, swept: Path) -> None
     assert again.code == 0 and "4 tables" in again.out
     checked = bench("results", "check", "results/tiny")
     assert checked.code == 0 and checked.out.startswith("Tiny: 3 cells in ")
+    assert checked.out.count("made on ") == 1 and ": 3 cells\n" in checked.out
     assert "harness 1" in checked.out and checked.out.endswith("all of them are as they were written\n")
     table = Path("results/tiny/tables/cells.parquet")
     table.write_bytes(table.read_bytes() + b" ")

@@ -12,8 +12,10 @@ from tiny import CNN, RESNET, cell_of, plugin, write
 
 from bench import revisions
 from bench.api import Method, Server
+from bench.config.cells import read_sweep
 from bench.cost.cost import Cost
 from bench.launch import footprint
+from bench.launch.counted import counted_in, made_by
 from bench.launch.footprint import write_footprint
 from bench.store.schema import FOOTPRINT
 from bench.tasks.base import Task
@@ -142,3 +144,12 @@ def test_method_that_raises_is_left_out_with_its_reason(tmp_path: Path) -> None:
     table = footprint.footprint(cells, plugins, keeps=(0.5,), on_skip=said.__setitem__)
     assert {row["method"] for row in table.to_pylist()} == {"fedavg", "origdrop"}
     assert set(said) == {f"{CNN}, raising", f"{CNN}, absent"} and "odd shape" in said[f"{CNN}, raising"]
+
+
+def test_what_the_repository_ships_for_a_comparison_need_not_be_counted() -> None:
+    """Where this fails, a revision was raised: ``plot sweeps/compare.toml`` counts anew; copy the table from there."""
+    root = Path(__file__).resolve().parents[2]
+    known = counted_in([root / "results" / "compare" / "footprint.parquet"])
+    for cell in read_sweep(root / "sweeps" / "compare.toml").cells:
+        keeps = {1.0} if cell.method in ("fedavg", "fedlama") else set(footprint.KEEPS)
+        assert set(known[made_by(cell, "paper", {})]) >= keeps, cell.label

@@ -167,4 +167,4 @@ def test_a_bundle_that_cannot_be_used_is_one_sentence(bench: CommandLine) -> Non
         ("plot", "tiny.toml"),
         ("gc", "tiny.toml"),
     ):
-        assert bench.refused(*words) == f"{path}: it is not whole; get the bundle anew, or delete it"
+        assert bench.refused(*words) == f"{path}: it is not whole; get the bundle anew, or move it elsewhere"
