@@ -226,36 +226,8 @@ def load(folder: str | Path, *, last: int = 3) -> dict[str, pd.DataFrame]:
     if isinstance(last, bool) or not isinstance(last, int) or last < 1:
         raise BenchError(f"bench.load: last = {last!r} is not possible; allowed: a whole number from 1")
     path = expanded(folder)
-    return _of_bundle(path, last) if path.suffix == ".bench" and not path.is_dir() else _of_folder(path, folder)
-
-
-def _of_bundle(path: Path, last: int) -> dict[str, pd.DataFrame]:
-    from bench.launch.tables import tables_of
+    from bench.report import loaded
     from bench.store.bundle import Bundle
-    from bench.store.cells import Record
 
-    bundle = Bundle(path)
-    records = [Record(claim.cell, claim.facts["status"], claim.facts) for claim in bundle.claims.values()]
-
-    def environment(record: Record) -> Mapping[str, Any]:
-        return bundle.claims[record.cell.identity].environment
-
-    tables = tables_of(records, lambda record, name: bundle.table(record.cell, name), last, environment)
-    return {name: table.to_pandas() for name, table in tables.items()}
-
-
-def _of_folder(folder: Path, given: str | Path) -> dict[str, pd.DataFrame]:
-    import pandas as pd
-
-    from bench.errors import BenchError, one_line
-
-    files = sorted((folder / "tables").glob("*.parquet"))
-    if not files:
-        raise BenchError(f"{given}: there are no tables here; run 'python -m bench sweep' or 'plot' first")
-    try:
-        return {file.stem: pd.read_parquet(file) for file in files}
-    except (OSError, ValueError) as error:  # pyarrow's errors are among them
-        reason = one_line(str(error))
-        raise BenchError(
-            f"{files[0].parent}: a table is damaged ({reason}); 'python -m bench plot' writes it again"
-        ) from None
+    is_bundle = path.suffix == ".bench" and not path.is_dir()
+    return loaded.of_bundle(Bundle(path), last) if is_bundle else loaded.of_folder(path, folder)

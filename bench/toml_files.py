@@ -69,6 +69,11 @@ def read_toml(path: Path, kind: Kind) -> dict[str, Any]:
         return dict(plain(values))
 
 
+def is_study(path: Path) -> bool:
+    """Return whether a file looks like a study, and not like a sweep."""
+    return _looks_like(STUDY, path) and not _looks_like(SWEEP, path)
+
+
 def read_text(path: Path, what: str, others: Callable[[], Iterable[Path]] = list) -> str:
     """Return the text of a file in UTF-8, with or without a byte-order mark.
 

@@ -63,6 +63,8 @@ def compare(
     from bench.launch import sweep as sweeps
     from bench.launch.devices import sweep_device
     from bench.numerics.runtime import cores
+    from bench.report.source import of_folder
+    from bench.report.written import end_with_report
 
     read = read_sweep(sweep, plugin or [])
     own = own_method(method, read, name, set_ or [])
@@ -93,6 +95,7 @@ def compare(
     say(*made.written.at_chance(), f"the comparison: compare.* in {plan.store.folder / 'tables'}")
     if figures:
         _draw(plan, made)
+    end_with_report(lambda: of_folder(plan.store.folder, last=read.last), say, plan.plugins)
     raise typer.Exit(SOME_FAILED if failed else OK)
 
 

@@ -35,6 +35,7 @@ from bench.cli.options import (
     whole,
 )
 from bench.cli.power import power
+from bench.cli.report import report, table
 from bench.cli.results import gc, results_app
 from bench.cli.sweep import plot, status, sweep
 from bench.cli.tune import tune
@@ -262,6 +263,8 @@ app.command()(sweep)
 app.command()(tune)
 app.command()(status)
 app.command()(plot)
+app.command()(report)
+app.command()(table)
 app.command()(compare)
 app.command()(power)
 app.command()(gc)

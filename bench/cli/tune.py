@@ -133,6 +133,8 @@ def _report(
     from bench.launch.interruption import Interruption
     from bench.launch.tables import USABLE
     from bench.report.plotting import write_results
+    from bench.report.source import of_folder
+    from bench.report.written import end_with_report
     from bench.store.cells import Store
     from bench.terminal.display import SweepDisplay
     from bench.tuning.results import shown, write_report
@@ -154,8 +156,9 @@ def _report(
         if left:
             say(f"stopped, {several(left, 'cell')} of the report left: the same command goes on from the checkpoints")
             return failed
-    write_results(tuned, store, "round", out)
+    write_results(tuned, store, "round", out, report=False)
     if any(record.state in USABLE for record in sweeps.records(tuned, store, plugins)):
         out.print(shown(write_report(study, choices, folder, storage, plugins).to_pandas(), len(study.report_seeds)))
         say(f"the comparison: {folder / 'tables' / 'report.parquet'}, figures tuned-vs-paper in {folder / 'figures'}")
+        end_with_report(lambda: of_folder(folder, last=tuned.last), say, plugins)
     return failed

@@ -1,4 +1,4 @@
-"""From the finished cells of a sweep to its tables and figures.
+"""From the finished cells of a sweep to its tables, figures and report.
 
-No statistic and no picture is made here, only asked for.
+No statistic is made here, only asked for.
 """

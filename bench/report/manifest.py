@@ -16,7 +16,10 @@ from bench.store.wholeness import as_json
 
 NAME = "manifest.json"
 FORMAT = 1
-OF_A_CELL = ("status", "revisions", "own_code", "measures", "data", "claimed_by")
+OF_A_CELL = (
+    *("status", "revisions", "own_code", "measures", "data", "claimed_by"),
+    *("classes", "commonest_class", "evaluated_samples"),
+)
 """Facts of a cell that say what its numbers rest on."""
 
 

@@ -1,4 +1,4 @@
-"""From the finished cells of a sweep to its tables and figures."""
+"""From the finished cells of a sweep to its tables, figures and report."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from bench.launch.footprint import write_footprint
 from bench.launch.tables import USABLE
 from bench.report.figures import figures_with
 from bench.report.manifest import write_manifest
+from bench.report.source import of_records
+from bench.report.written import end_with_report
 from bench.store.cells import Record, Store
 
 FOOTPRINT = "footprint.parquet"
@@ -51,8 +53,9 @@ def write_results(
     console: Console,
     known: Sequence[Record] | None = None,
     front: Collection[str] = (),
+    report: bool = True,
 ) -> None:
-    """Write tables and figures of a sweep's finished cells and say where they are.
+    """Write tables, figures and the report of a sweep's finished cells and say where they are.
 
     Args:
         sweep: its cells, figures and plugins.
@@ -61,11 +64,19 @@ def write_results(
         console: where to say what was written and what was left out.
         known: what is known of its cells, where that is not to be looked up.
         front: names of cells whose series stand first in legends and are drawn with more weight.
+        report: whether the report is written; False where more is to be written before it.
     """
     written = write_tables(sweep, store, console, known)
     if written:
         write_figures(sweep, store, written, x, console, front)
         _say(console, *written.at_chance())
+    if written and report:
+        tables = {name: table.to_pandas() for name, table in written.tables.items()}
+        end_with_report(
+            lambda: of_records(sweep.title, written.known, store, tables, sweep.last),
+            lambda line: _say(console, line),
+            sweep.plugins,
+        )
 
 
 def write_tables(sweep: Sweep, store: Store, console: Console, known: Sequence[Record] | None = None) -> Written | None:

@@ -64,11 +64,12 @@ def test_a_comparison_of_finished_cells_is_a_line_for_each(bench: CommandLine) -
     assert "uniform on cnn-femnist, keep 0.2, natural: FEMNIST-like stand-in data, CNN of" in lines
     assert any(line.startswith("  prism: 40.4 % against 50.4 %, difference -10.0 [-10.0, -10.0]") for line in lines)
     assert sum(line.endswith(": behind") for line in lines) == sum(line.endswith(": ahead") for line in lines) == 2
-    assert lines[-4:] == [
+    assert lines[-5:] == [
         "the comparison: compare.* in results/tiny-with-uniform/tables",
         "drawing the figures; the table above is complete, and Ctrl-C leaves it as it is",
         "4 tables and 0 figure files in results/tiny-with-uniform",
         "its differences: compare-* in results/tiny-with-uniform/figures",
+        "report: results/tiny-with-uniform/report.html",
     ]
     assert all(len(line) <= 80 for line in lines if line.startswith(("uniform on cnn", "Accuracy", "Each", "Stand")))
 
@@ -86,7 +87,8 @@ def test_the_table_is_there_before_anything_is_drawn_and_figures_can_be_left_out
     assert bench(*words).code == 130
     assert "| orthdrop |" in (folder / "tables" / "compare.md").read_text() and differences(folder) == []
     alone = bench(*words, "--no-figures")
-    assert alone.code == 0 and alone.out.splitlines()[-1] == f"the comparison: compare.* in {folder}/tables"
+    assert alone.code == 0 and alone.out.splitlines()[-2] == f"the comparison: compare.* in {folder}/tables"
+    assert alone.out.splitlines()[-1] == f"report: {folder}/report.html"
     assert len(package.compare("uniform.py", sweep="tiny.toml", figures=False)) == 6
     assert not (folder / "figures").exists()
 

@@ -1,0 +1,147 @@
+"""The statistics that the page shows, asked for once: each is a function of the tables in ``bench.analysis``."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from bench.analysis.across import mean_ranks, rank_pairs, win_rates
+from bench.analysis.bayes import signed_rank
+from bench.analysis.comparisons import comparisons
+from bench.analysis.costs import accuracy_and_cost
+from bench.analysis.settings import with_settings
+from bench.analysis.summary import over_seeds
+from bench.analysis.tables import FULL_MODEL
+from bench.report.page.series import Index, Series
+from bench.report.source import Source
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Keep what is in memory now out of garbage collections: each Holm of statsmodels makes a whole one, 0.5 s long."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+class Numbers:
+    """What is computed of a source, each table when it is first asked for.
+
+    Args:
+        source: what the report is made of.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.index = Index(source)
+
+    @cached_property
+    def cells(self) -> pd.DataFrame:
+        """The finished cells in their settings, those of full models beside every keep ratio."""
+        return with_settings(self.source.cells)
+
+    @cached_property
+    def settings(self) -> list[str]:
+        """The settings in order."""
+        return list(dict.fromkeys(self.cells["setting"]))
+
+    @cached_property
+    def labels(self) -> list[str]:
+        """The labels, without keep ratios."""
+        return sorted(set(self.cells["label"]))
+
+    @cached_property
+    def accuracies(self) -> dict[int, pd.Series]:
+        """The mean accuracy of each series with its interval, by the number of the series."""
+        return self._by_series(over_seeds(self.source.cells))
+
+    @cached_property
+    def costs(self) -> dict[int, pd.Series]:
+        """What a whole run of each series cost, by the number of the series."""
+        return self._by_series(accuracy_and_cost(self.source.tables["rounds"], self.source.last))
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """Each method against each other in each setting, judged as one family."""
+        return comparisons(self.source.cells)
+
+    @cached_property
+    def ranks(self) -> pd.DataFrame:
+        """The mean rank of each label over the settings, the best first."""
+        return mean_ranks(self.source.cells)
+
+    @cached_property
+    def wins(self) -> pd.DataFrame:
+        """In which share of the settings a label is ahead of another."""
+        return win_rates(self.source.cells)
+
+    @cached_property
+    def rank_tests(self) -> pd.DataFrame:
+        """Wilcoxon's signed-rank test of each two labels over the settings, with Holm."""
+        return rank_pairs(self.source.cells)
+
+    @cached_property
+    def chances(self) -> pd.DataFrame:
+        """How probable it is that one is better than another, or as good as equal."""
+        return signed_rank(self.source.cells)
+
+    @cached_property
+    def methods(self) -> dict[str, str]:
+        """The method of each label."""
+        return dict(zip(self.cells["label"], self.cells["method"], strict=True))
+
+    @cached_property
+    def own(self) -> set[str]:
+        """The user's own labels, without keep ratios."""
+        return {series.name for series in self.index.all() if series.label in self.source.front}
+
+    @cached_property
+    def full_models(self) -> list[str]:
+        """Labels of the plain full model: one, or none."""
+        return [label for label in self.labels if label == FULL_MODEL]
+
+    @cached_property
+    def gaps(self) -> pd.DataFrame:
+        """Each method against the full model in each setting, judged as one family; empty where there is none."""
+        return comparisons(self.source.cells, FULL_MODEL) if self.full_models else self.pairs.iloc[:0]
+
+    @cached_property
+    def _gap_rows(self) -> dict[tuple[str, str], dict[Any, Any]]:
+        return {(str(row["setting"]), str(row["label"])): row for row in self.gaps.to_dict("records")}
+
+    def gap_of(self, setting: str, label: str) -> Mapping[Any, Any] | None:
+        """Return the row of :attr:`gaps` of a label in a setting; of two full models that of their place."""
+        place = self._places.get(setting, setting)
+        return self._gap_rows.get((setting, label)) or self._gap_rows.get((place, label))
+
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        return dict(zip(self.cells["setting"], self.cells["place"], strict=True))
+
+    @cached_property
+    def of_setting(self) -> dict[tuple[str, str], Series]:
+        """The series of each setting and label."""
+        firsts = self.cells.drop_duplicates(["setting", "label"])
+        return {
+            (str(row["setting"]), str(row["label"])): self.index.of_cell(str(row["cell"]))
+            for row in firsts[["setting", "label", "cell"]].to_dict("records")
+        }
+
+    def series_in(self, setting: str, label: str) -> Series:
+        """Return the series of a label in a setting, or in a place whose full models are compared but once."""
+        found = self.of_setting.get((setting, label))
+        return found or next(
+            series
+            for (other, name), series in self.of_setting.items()
+            if name == label and other.startswith(f"{setting}, keep ")
+        )
+
+    def _by_series(self, table: pd.DataFrame) -> dict[int, pd.Series]:
+        return {self.index.of(row.to_dict()).number: row for _, row in table.iterrows()}

@@ -1,0 +1,228 @@
+"""What came of a sweep as a table for a paper: rows methods, columns settings, in Markdown or LaTeX."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from bench.analysis.comparisons import ALIKE
+from bench.analysis.tables import FULL_MODEL
+from bench.errors import BenchError, choices, several
+from bench.report.page.compute import Numbers
+from bench.report.page.leaderboard import GMAC, MB, beside_best
+from bench.report.page.words import NONE, interval, joined, percent, plain, points, ranges, significant
+from bench.report.source import Source
+
+ACCURACY, GAP, RANK = "accuracy", "gap", "rank"
+COSTS = {"bytes": (MB, "sent, MB"), "macs": (GMAC, "training work, GMAC"), "seconds": (1.0, "time of the method, s")}
+VALUES = (ACCURACY, GAP, RANK, *COSTS)
+FORMATS = ("markdown", "latex")
+MEAN = "mean rank"
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "−": r"$-$", "–": "--", "∞": r"$\infty$",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Value:
+    """An entry of a table.
+
+    Attributes:
+        text: the number.
+        ends: of its interval, empty where there is none.
+        is_best: whether it is the best of its column.
+        is_near: whether its method is not told apart from the best one's.
+    """
+
+    text: str
+    ends: str = ""
+    is_best: bool = False
+    is_near: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption.
+
+    Attributes:
+        columns: words for the settings.
+        rows: a method and its entries.
+        caption: what is shown, on which scale.
+        notes: what is missing or diverged.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Value]]]
+    caption: str
+    notes: Sequence[str] = field(default_factory=tuple)
+
+
+def table_of(source: Source, value: str = ACCURACY) -> Table:
+    """Return a table of a source.
+
+    Args:
+        source: the results.
+        value: one of :data:`VALUES`: "accuracy" in percent, "gap" to the full model in points, "rank" within each
+            setting, or what a whole run cost.
+
+    Raises:
+        BenchError: there is no such value, or no full model for a gap.
+    """
+    if value not in VALUES:
+        raise BenchError(f"--value {value!r}: it is not possible; {choices(value, VALUES)}")
+    numbers = Numbers(source)
+    if value == GAP and numbers.gaps.empty:
+        raise BenchError(f"--value gap: {source.opened} has no full model ({FULL_MODEL}); allowed: the other values")
+    columns = {setting: _column(numbers, setting, value) for setting in numbers.settings}
+    order = [str(label) for label in numbers.ranks["label"]]
+    rows = [[columns[setting].get(label, Value(NONE)) for setting in columns] for label in order]
+    heads = list(columns)
+    if value == RANK and numbers.ranks["rank"].notna().any():
+        heads.append(MEAN)
+        rows = [[*row, mean] for row, mean in zip(rows, _mean_ranks(numbers), strict=True)]
+    return Table(heads, list(zip(order, rows, strict=True)), _caption(numbers, value), _notes(numbers, order))
+
+
+def _column(numbers: Numbers, setting: str, value: str) -> dict[str, Value]:
+    """Return the entry of each label in a setting."""
+    labels = list(dict.fromkeys(numbers.cells.loc[numbers.cells["setting"] == setting, "label"]))
+    series = {label: numbers.of_setting[setting, label].number for label in labels}
+    means = pd.Series({label: float(numbers.accuracies[series[label]]["mean"]) for label in labels})
+    if value in COSTS:
+        unit, _ = COSTS[value]
+        costs = pd.Series({label: float(numbers.costs[series[label]][value]) / unit for label in labels})
+        least = costs.min()
+        return {label: Value(significant(costs[label]), is_best=bool(costs[label] == least)) for label in labels}
+    best = str(means.idxmax()) if means.notna().any() else ""
+    told = beside_best(numbers.pairs, setting, best)
+    marks = {label: (label == best, told.get(label) == ALIKE) for label in labels}
+    if value == RANK:
+        ranks = means.rank(ascending=False, method="min")
+        words = {label: (NONE if math.isnan(ranks[label]) else f"{ranks[label]:g}", "") for label in labels}
+    elif value == GAP:
+        words = {label: _gap(numbers, setting, label) for label in labels}
+    else:
+        words = {label: _accuracy(numbers.accuracies[series[label]]) for label in labels}
+    return {label: Value(*words[label], *marks[label]) for label in labels}
+
+
+def _accuracy(row: pd.Series[float]) -> tuple[str, str]:
+    return percent(row["mean"]), interval(row["low"], row["high"])
+
+
+def _gap(numbers: Numbers, setting: str, label: str) -> tuple[str, str]:
+    if label == FULL_MODEL:
+        return "0.0", ""
+    row = numbers.gap_of(setting, label)
+    if row is None:
+        return NONE, ""
+    return points(row["difference"]), interval(row["adjusted_low"], row["adjusted_high"], signed=True)
+
+
+def _mean_ranks(numbers: Numbers) -> list[Value]:
+    ranks = numbers.ranks
+    ends = [
+        "" if math.isnan(low) else f"[{plain(low, 1)}, {plain(high, 1)}]"
+        for low, high in zip(ranks["low"], ranks["high"], strict=True)
+    ]
+    best = ranks["rank"].min()
+    return [Value(plain(rank), end, bool(rank == best)) for rank, end in zip(ranks["rank"], ends, strict=True)]
+
+
+def _caption(numbers: Numbers, value: str) -> str:
+    """Return what a table shows: the value, the scale, and what the marks say."""
+    source, cells = numbers.source, numbers.source.cells
+    what = {
+        ACCURACY: "Test accuracy in percent, mean over seeds with its 95 % t-interval",
+        GAP: "Test accuracy less that of the full model in percentage points, paired by seed, with intervals that hold "
+        f"together with 95 % (Bonferroni, {several(len(numbers.gaps), 'comparison')})",
+        RANK: "Rank by mean test accuracy within each setting, 1 for the best; mean rank over the settings that all "
+        "have, with its 95 % bootstrap interval",
+        **{name: f"Cost of a whole run, all clients: {words}, mean over seeds" for name, (_, words) in COSTS.items()},
+    }[value]
+    rounds, seeds = sorted({int(one) for one in cells["rounds"]}), ranges(int(seed) for seed in cells["seed"])
+    span = several(rounds[0], "round") if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]} rounds"
+    data = joined(sorted(set(cells["data_title"].astype(str))))
+    stand_in = " Stand-in data: it ranks no method on real data." if cells["stand_in"].any() else ""
+    marks = (
+        "The best of each column is bold."
+        if value in COSTS
+        else "The best of each column is bold; a dagger marks those that its seeds do not tell apart from it (Holm, "
+        f"{several(len(numbers.pairs), 'pair')} in all)."
+    )
+    return f"{source.title}: {what}. {data}; {span}; seeds {seeds}. {marks}{stand_in}"
+
+
+def _notes(numbers: Numbers, order: Sequence[str]) -> list[str]:
+    """Return what is missing or diverged, and that one seed says nothing."""
+    notes = []
+    for (setting, label), series in sorted(numbers.of_setting.items(), key=lambda one: order.index(one[0][1])):
+        row = numbers.accuracies[series.number]
+        if row["diverged"]:
+            of = f"{int(row['diverged'])} of {several(len(series.cells), 'run')}"
+            notes.append(f"{label} in {setting}: {of} diverged and in no mean.")
+    for label in order:
+        missing = [setting for setting in numbers.settings if (setting, label) not in numbers.of_setting]
+        if missing:
+            notes.append(f"{label} has no run in {joined(missing)}.")
+    if not (numbers.pairs["pairs"] > 1).any():
+        notes.append("One seed has no interval, and tells no methods apart.")
+    return notes
+
+
+def markdown(table: Table) -> str:
+    """Return a table in Markdown: caption, table, notes."""
+    lines = [["method", *table.columns], ["---", *["---:"] * len(table.columns)]]
+    lines = [[_in_markdown(word) for word in lines[0]], lines[1]]
+    for label, values in table.rows:
+        lines.append([_in_markdown(label), *(_entry(value, "**{}**", "†", _in_markdown) for value in values)])
+    body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    notes = "".join(f"\n- {_in_markdown(note)}" for note in table.notes)
+    return f"{_in_markdown(table.caption)}\n\n{body}\n" + (f"{notes}\n" if notes else "")
+
+
+def latex(table: Table) -> str:
+    """Return a table in LaTeX for the package booktabs; each part of a setting has a line of its head."""
+    parts = [column.split(", ") for column in table.columns]
+    height = max(map(len, parts), default=1)
+    heads = []
+    for line in range(height):
+        words = [_in_latex(part[line]) if line < len(part) else "" for part in parts]
+        heads.append(" & ".join(["method" if line == height - 1 else "", *words]) + r" \\")
+    rows = [
+        " & ".join([_in_latex(label), *(_entry(value, r"\textbf{{{}}}", r"$^\dagger$", _in_latex) for value in values)])
+        + r" \\"
+        for label, values in table.rows
+    ]
+    notes = [r"\par\smallskip\footnotesize " + " ".join(_in_latex(note) for note in table.notes)] if table.notes else []
+    return "\n".join([
+        "% needs \\usepackage{booktabs}",
+        r"\begin{table}", r"\centering\small",
+        rf"\caption{{{_in_latex(table.caption)}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}",
+        r"\toprule", *heads, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}", *notes,
+        r"\end{table}", "",
+    ])  # fmt: skip
+
+
+WRITERS: dict[str, Callable[[Table], str]] = {"markdown": markdown, "latex": latex}
+
+
+def _entry(value: Value, bold: str, dagger: str, escaped: Callable[[str], str]) -> str:
+    number = escaped(value.text)
+    number = bold.format(number) if value.is_best else f"{number}{dagger}" if value.is_near else number
+    return f"{number} {escaped(value.ends)}" if value.ends else number
+
+
+def _in_markdown(text: str) -> str:
+    return re.sub(r"([\\`*_|<])", r"\\\1", re.sub(r"\s+", " ", text))
+
+
+def _in_latex(text: str) -> str:
+    return "".join(_LATEX.get(letter, letter) for letter in re.sub(r"\s+", " ", text))

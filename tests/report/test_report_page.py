@@ -1,0 +1,218 @@
+"""The page of a report: its numbers are those of the tables, and it says what cannot be said."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from reported import GRID, Page, acc_of, page, source_of
+from scipy import stats
+
+from bench.cell import Cell
+from bench.figures import FIGURES
+from bench.report.page.compute import Numbers
+from bench.report.page.pictures import pictures_of
+from bench.report.page.verdict import first_sentences
+from bench.report.source import Source
+
+ONE = GRID.replace("seed = [0, 1, 2]", "seed = [0]")
+ONE_SETTING = GRID.replace('task = ["cnn-femnist", "resnet18-cifar10"]', "").replace("[0.2, 0.5]", "0.2")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    return source_of(tmp_path_factory.mktemp("reported"))
+
+
+@pytest.fixture(scope="module")
+def whole(source: Source) -> Page:
+    return page(source)
+
+
+def by_hand(source: Source) -> pd.DataFrame:
+    """Return the accuracy of each cell from the rounds, without the benchmark's analysis."""
+    rounds = source.tables["rounds"]
+    last = rounds[rounds["round"] > 0].groupby("cell", observed=True)["test_acc"].mean()
+    cells = source.tables["cells"].astype({"task": str, "label": str, "cell": str})
+    return cells.assign(acc=cells["cell"].map({str(cell): value for cell, value in last.items()}))
+
+
+def numbers_in(text: str) -> list[float]:
+    return [float(number) for number in re.findall(r"[-+]?\d+(?:\.\d+)?", text.replace("−", "-"))]
+
+
+def test_the_leaderboard_has_what_pandas_computes(source: Source, whole: Page) -> None:
+    cells, rows = by_hand(source), whole.rows("leaderboard-table")
+    assert len(rows) == 12
+    for row in rows:
+        task, _, keep = row["Setting"].split(", ")
+        here = cells[(cells["task"] == task) & (cells["label"] == row["Method"])]
+        here = here[(here["label"] == "fedavg") | (here["keep"] == float(keep.removeprefix("keep ")))]
+        accs = 100 * here.sort_values("seed")["acc"].to_numpy()
+        half = stats.t.ppf(0.975, 2) * accs.std(ddof=1) / np.sqrt(3)
+        shown = numbers_in(row["Accuracy, %"])
+        np.testing.assert_allclose(shown, [accs.mean(), accs.mean() - half, accs.mean() + half], atol=0.0501)
+        full = cells[(cells["task"] == task) & (cells["label"] == "fedavg")].sort_values("seed")["acc"].to_numpy()
+        if row["Method"] != "fedavg":
+            shown = numbers_in(row["Less full model, points"])
+            assert shown[0] == pytest.approx((accs - 100 * full).mean(), abs=0.0501)
+
+
+def test_win_rates_and_ranks_are_what_pandas_computes(source: Source, whole: Page) -> None:
+    cells = by_hand(source)
+    full = cells[cells["label"] == "fedavg"]
+    beside = pd.concat([cells[cells["label"] != "fedavg"], *(full.assign(keep=keep) for keep in (0.2, 0.5))])
+    means = beside.pivot_table("acc", ["task", "keep"], "label", "mean", observed=True)
+    ranks = means.rank(axis=1, ascending=False).mean()
+    shown = {row["Method"]: numbers_in(row["Mean rank"])[0] for row in whole.rows("ranks-table")}
+    assert shown == pytest.approx(ranks.to_dict(), abs=0.00501)
+    for row in whole.rows("wins-table"):
+        for other in means:
+            if other != row["Ahead of"]:
+                rate = (means[row["Ahead of"]] > means[other]).mean()
+                assert float(row[other]) == pytest.approx(100 * rate)
+
+
+def test_every_number_leads_to_the_cells_that_it_is_made_of(source: Source, whole: Page) -> None:
+    targets = [link.removeprefix("#") for link in whole.links if re.fullmatch("#s[0-9]+", link)]
+    assert targets and set(targets) <= set(whole.ids) and len(set(whole.ids)) == len(whole.ids)
+    listed = {row["Identity"]: row for name in whole.tables if name.startswith("cells-") for row in whole.rows(name)}
+    assert set(listed) == {str(cell).rsplit("-", 1)[-1] for cell in source.tables["cells"]["cell"]}
+    assert len(listed) == 30
+    for row in whole.rows("leaderboard-table"):
+        seeds = [one["Seed"] for one in listed.values() if one["Series"] == row["From"]]
+        assert seeds == ["0", "1", "2"]
+
+
+def test_what_was_compared_is_said(source: Source, whole: Page) -> None:
+    (first, second), words = whole.rows("settings-table"), whole.words
+    assert first["Task"] == "cnn-femnist" and second["Task"] == "resnet18-cifar10"
+    assert first["Keep ratios"] == "0.2 and 0.5" and first["Seeds"] == "0 to 2" and first["Test samples"] == "60"
+    assert "stand-in data" in whole.words and "harness, method fedavg" in words
+    record = source.known[0]
+    assert f"torch {record.environment['packages']['torch']}" in words and str(record.environment["processor"]) in words
+
+
+def test_the_verdict_names_who_is_ahead_and_on_which_scale(whole: Page) -> None:
+    assert "Over 4 settings of 2 tasks, prism has mean rank 1.00" in whole.words
+    assert re.search(r"Over 4 settings, prism is more accurate than orthdrop in 4 \(\+[12]\d\.\d points", whole.words)
+    assert "P(better by more than 0.5 points)" in whole.words
+    assert re.search(r"no difference below [\d.]+ points could have been seen", whole.words)
+    assert "3 seeds in each pair" in whole.words
+
+
+def diverging(cell: Cell) -> float | None:
+    return None if cell.method == "orthdrop" and cell.seed == 1 else acc_of(cell)
+
+
+@pytest.mark.parametrize(
+    ("grid", "acc", "sentence"),
+    [
+        (ONE, acc_of, "Every method was run with one seed: there is no spread, no interval and no test"),
+        (ONE_SETTING, acc_of, "All was compared in one setting: whether it holds elsewhere cannot be said"),
+        (ONE_SETTING, lambda cell: 0.5, "All runs of a task ended with the same accuracy: no method is told apart"),
+        (ONE_SETTING, lambda cell: None, "Every run diverged: there is no accuracy to compare"),
+        (ONE_SETTING, lambda cell: 0.02, "Cnn-femnist on FEMNIST-like stand-in data: all 9 finished cells are at"),
+        (ONE_SETTING.replace('["fedavg", "orthdrop", "prism"]', '"prism"'), acc_of, "There is one method, prism"),
+        (ONE_SETTING, diverging, "1 run of 9 diverged (orthdrop). In comparisons and ranks a diverged run counts as"),
+        (GRID, diverging, "4 runs of 30 diverged (orthdrop)"),
+        (ONE_SETTING.replace('"fedavg", ', ""), acc_of, "There is no full model (fedavg) beside the others"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_said_is_said(grid: str, acc: Any, sentence: str, tmp_path: Path) -> None:
+    source = source_of(tmp_path, grid, acc)
+    assert any(one.text.startswith(sentence) and one.is_limit for one in first_sentences(Numbers(source)))
+
+
+@pytest.mark.parametrize(
+    ("grid", "acc"),
+    [
+        (ONE_SETTING.replace("[0, 1, 2]", "0"), acc_of),
+        (ONE_SETTING, lambda cell: None),
+        (ONE_SETTING.replace('["fedavg", "orthdrop", "prism"]', '"prism"'), acc_of),
+    ],
+)  # fmt: skip
+def test_a_page_that_can_say_little_has_no_number_that_is_none(grid: str, acc: Any, tmp_path: Path) -> None:
+    found = page(source_of(tmp_path, grid, acc))
+    assert found.rows("leaderboard-table")
+    assert not re.search(r"\b(nan|inf|None)\b", found.html.split("<script>")[0].replace("None of", ""))
+
+
+def test_diverged_runs_are_counted_where_they_are(tmp_path: Path) -> None:
+    found = page(source_of(tmp_path, ONE_SETTING, diverging))
+    rows = {row["Method"]: row for row in found.rows("leaderboard-table")}
+    assert rows["orthdrop"]["Seeds"] == "2, 1 diverged" and rows["prism"]["Seeds"] == "3"
+    outcomes = {row["Label"]: row for row in found.rows("outcomes-table")}
+    assert (outcomes["orthdrop"]["done"], outcomes["orthdrop"]["diverged"]) == ("2", "1")
+    assert "diverged: training loss is not finite in round 1" in found.words
+
+
+HOSTILE = '<script>alert("x")</script>'
+
+
+def test_names_are_never_markup(source: Source) -> None:
+    tables = {name: table.copy() for name, table in source.tables.items()}
+    for name in ("cells", "rounds", "finals"):
+        tables[name]["label"] = tables[name]["label"].astype(str).replace("prism", f"prism ({HOSTILE}=1)")
+        tables[name]["data_title"] = '"><img src=x onerror=alert(1)>'
+    known = tuple(replace(cell, reason=HOSTILE, state="failed", label=HOSTILE) for cell in source.known)
+    found = page(replace(source, tables=tables, known=known, title=HOSTILE, notes=(HOSTILE,)))
+    assert HOSTILE not in found.html and "<img src=x" not in found.html and found.html.count("<script>") == 1
+    assert HOSTILE in found.words
+
+
+def test_the_page_is_whole_in_itself(whole: Page) -> None:
+    assert all(link.startswith("#") for link in whole.links)
+    assert all(one.startswith("data:image/png;base64,") for one in whole.sources)
+    assert not re.search(r"https?://(?!www\.w3\.org/)|@import|url\(", whole.html)
+    script = whole.html.split("<script>")[1].split("</script>")[0]
+    seal = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{seal}'" in whole.html and "default-src 'none'" in whole.html
+
+
+def test_equal_results_are_equal_bytes(source: Source, whole: Page) -> None:
+    assert page(source).html == whole.html
+
+
+def test_figures_are_shown_until_there_is_no_room(tmp_path: Path) -> None:
+    names = ("levels-cnn-femnist", "gap-cnn-femnist", "mine-a")
+    for name in names:
+        Image.new("RGB", (60, 40), "white").save(tmp_path / f"{name}.png")
+    (tmp_path / "personal-torn.png").write_bytes(b"\x89PNG")
+    files = [tmp_path / f"{name}.png" for name in (*names, "personal-torn")]
+    groups, left_out = pictures_of(files, FIGURES, 10_000)
+    assert [kind for kind, _ in groups] == ["gap", "levels", "mine-a"] and left_out == ["personal-torn.png"]
+    first = groups[0][1][0]
+    assert first.alt.startswith("Final accuracy less the full model's") and first.alt.endswith(": cnn femnist")
+    size = len(first.data)
+    groups, left_out = pictures_of(files, FIGURES, 2 * size)
+    assert [kind for kind, _ in groups] == ["gap", "levels"] and left_out == ["mine-a.png", "personal-torn.png"]
+
+
+def test_a_figure_is_shown_with_its_words_and_one_without_room_is_named(source: Source, tmp_path: Path) -> None:
+    Image.new("RGB", (60, 40), "white").save(tmp_path / "gap-cnn-femnist.png")
+    (tmp_path / "personal-torn.png").write_bytes(b"\x89PNG")
+    found = page(replace(source, figures=(tmp_path / "gap-cnn-femnist.png", tmp_path / "personal-torn.png")))
+    assert found.sources and all(one.startswith("data:image/png;base64,") for one in found.sources)
+    assert "Not shown, so that the page stays below 5 MB: personal-torn.png" in found.words
+
+
+def test_the_templates_are_in_the_package() -> None:
+    import tomllib
+
+    values = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert "report/page/templates/*" in values["tool"]["setuptools"]["package-data"]["bench"]
+
+
+def test_numbers_of_the_script_are_numbers(whole: Page) -> None:
+    values = re.findall(r'data-value="([^"]*)">(?:<span[^>]*></span>)?([^<]+)', whole.html)
+    assert all(json.loads(value) is not None for value, text in values if re.fullmatch(r"[\d.,]+", text) and value)
