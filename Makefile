@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep compare tune status figures list test test-all golden lint docs perf constraints clean clean-results
+.PHONY: help setup sweep compare tune status figures report list test test-all golden lint docs perf constraints clean clean-results
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -38,6 +38,9 @@ status: $(STAMP)  ## show what is done of a sweep (SWEEP=sweeps/NAME.toml)
 
 figures: $(STAMP)  ## draw a sweep's figures again from its finished cells (SWEEP=sweeps/NAME.toml)
 	@$(RUN) -m bench plot $(SWEEP)
+
+report: $(STAMP)  ## write a sweep's report again from its finished cells (SWEEP=sweeps/NAME.toml)
+	@$(RUN) -m bench report $(SWEEP)
 
 list: $(STAMP)  ## list methods, tasks, sweeps and figures
 	@$(RUN) -m bench list
