@@ -45,7 +45,7 @@ def mean_ranks(cells: pd.DataFrame, draws: int = DRAWS, diverged: str = CHANCE) 
     result = pd.DataFrame({"label": block.labels, "rank": means, "low": low, "high": high})
     result = result.assign(settings=len(block.settings), tasks=len(set(block.tasks)), compared=bool(block.settings))
     result = result.sort_values(["rank", "label"], kind="stable")
-    bars = cliques(list(result["label"]), wilcoxon_pairs(block), p_friedman)
+    bars = cliques(list(result["label"]), wilcoxon_pairs(block), p_friedman) if block.settings else []
     result = pd.concat([result, _left_out(every, block)], ignore_index=True)
     under = [tuple(number for number, bar in enumerate(bars) if label in bar) for label in result["label"]]
     result["cliques"] = pd.Series(under, result.index, dtype=object)

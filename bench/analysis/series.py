@@ -14,9 +14,15 @@ def distinct_cells(table: pd.DataFrame) -> pd.DataFrame:
     """Return one row per cell of ``table``, with the columns ``CELL``.
 
     Raises:
-        BenchError: two cells share the series and the seed. Their mean would mix two experiments, and an interval
-            over them would treat one seed as two.
+        BenchError: the table lacks one of these columns, or two cells share the series and the seed. Their mean would
+            mix two experiments, and an interval over them would treat one seed as two.
     """
+    lacking = [name for name in CELL if name not in table]
+    if lacking:
+        raise BenchError(
+            f"the table has no column {lacking[0]!r}, which names cells in this version; allowed: tables with "
+            f"{', '.join(CELL)}: 'python -m bench results upgrade FOLDER' brings earlier ones there"
+        )
     cells = table.drop_duplicates("cell")[CELL].reset_index(drop=True)
     twins = cells[cells.duplicated([*SERIES, "seed"], keep=False)]
     if len(twins):

@@ -77,3 +77,8 @@ def test_two_cells_of_one_series_and_seed_are_an_error() -> None:
     twins = series("prism", [0.5])
     with pytest.raises(BenchError, match="allowed is one cell per label"):
         with_settings(joined(twins, twins.assign(cell="another")))
+
+
+def test_a_table_of_an_earlier_version_is_one_sentence() -> None:
+    with pytest.raises(BenchError, match=r"the table has no column 'data_title', .*results upgrade"):
+        with_settings(joined(series("prism", [0.5])).drop(columns="data_title"))
