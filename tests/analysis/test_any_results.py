@@ -43,7 +43,7 @@ def table(results: dict[tuple[str, str, float], dict[int, float | None]]) -> pd.
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=6, deadline=None, derandomize=True)
 @given(RESULTS, some.sampled_from(RULES))
 def test_no_table_breaks_a_statistic(results: dict[tuple[str, str, float], dict[int, float | None]], rule: str) -> None:
     cells = table(results)
