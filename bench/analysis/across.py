@@ -30,10 +30,11 @@ def mean_ranks(cells: pd.DataFrame, draws: int = DRAWS, diverged: str = CHANCE) 
     Returns:
         One row per label, the best first, labels that were left out last and without a rank: ``label``, ``rank``,
         ``low``, ``high`` (95 % percentile interval of the bootstrap over tasks, settings and seeds), ``settings`` (that
-        the ranks are over; of a label left out, those it has), ``tasks`` (theirs), ``compared`` (whether it was not
-        left out), ``p_friedman`` (Friedman's test that all labels are alike, chi-squared), ``p_iman_davenport`` (its
-        F-version, which is less conservative; both the same in each row), and ``cliques`` (the numbers of the bars of
-        the critical-difference diagram that the label is under, a tuple, see :func:`cliques`).
+        the ranks are over; of a label left out, those it has), ``tasks`` (theirs), ``seeds`` (that all labels share, in
+        the setting with the fewest), ``compared`` (whether it was not left out), ``p_friedman`` (Friedman's test that
+        all labels are alike, chi-squared), ``p_iman_davenport`` (its F-version, which is less conservative; both the
+        same in each row), and ``cliques`` (the numbers of the bars of the critical-difference diagram that the label is
+        under, a tuple, see :func:`cliques`).
     """
     every = block_of(cells, diverged)
     block = complete(every)
@@ -43,15 +44,28 @@ def mean_ranks(cells: pd.DataFrame, draws: int = DRAWS, diverged: str = CHANCE) 
     low, high = percentiles(of_draws)
     means = ranks.mean(axis=0) if len(ranks) else np.full(len(block.labels), np.nan)
     result = pd.DataFrame({"label": block.labels, "rank": means, "low": low, "high": high})
-    result = result.assign(settings=len(block.settings), tasks=len(set(block.tasks)), compared=bool(block.settings))
+    result = result.assign(
+        settings=len(block.settings), tasks=len(set(block.tasks)), seeds=_seeds(block), compared=bool(block.settings)
+    )
     result = result.sort_values(["rank", "label"], kind="stable")
     bars = cliques(list(result["label"]), wilcoxon_pairs(block), p_friedman) if block.settings else []
     result = pd.concat([result, _left_out(every, block)], ignore_index=True)
     under = [tuple(number for number, bar in enumerate(bars) if label in bar) for label in result["label"]]
     result["cliques"] = pd.Series(under, result.index, dtype=object)
     result["p_friedman"], result["p_iman_davenport"] = p_friedman, p_iman_davenport
-    numbers = ["rank", "low", "high", "settings", "tasks", "compared", "p_friedman", "p_iman_davenport", "cliques"]
-    return result[["label", *numbers]].astype({"settings": int, "tasks": int, "compared": bool})
+    numbers = [
+        "rank",
+        "low",
+        "high",
+        "settings",
+        "tasks",
+        "seeds",
+        "compared",
+        "p_friedman",
+        "p_iman_davenport",
+        "cliques",
+    ]
+    return result[["label", *numbers]].astype({"settings": int, "tasks": int, "seeds": int, "compared": bool})
 
 
 def rank_pairs(cells: pd.DataFrame, diverged: str = CHANCE) -> pd.DataFrame:
@@ -148,14 +162,21 @@ def win_rates(cells: pd.DataFrame, draws: int = DRAWS, diverged: str = CHANCE) -
     return pd.DataFrame(rows, columns=columns)
 
 
+def _seeds(block: Block) -> int:
+    """Return how many seeds the labels of a complete block share in the setting with the fewest."""
+    return int((~np.isnan(block.values)).all(axis=2).sum(axis=1).min(initial=block.values.shape[1]))
+
+
 def _left_out(every: Block, block: Block) -> pd.DataFrame:
     """Return the labels that a complete block lacks, with how many settings and tasks each has."""
     rows = []
     for label, there in zip(every.labels, every.present.T, strict=True):
         if label not in block.labels:
             tasks = [task for task, has in zip(every.tasks, there, strict=True) if has]
-            rows.append({"label": label, "settings": len(tasks), "tasks": len(set(tasks)), "compared": False})
-    return pd.DataFrame(rows, columns=["label", "settings", "tasks", "compared"])
+            rows.append(
+                {"label": label, "settings": len(tasks), "tasks": len(set(tasks)), "seeds": 0, "compared": False}
+            )
+    return pd.DataFrame(rows, columns=["label", "settings", "tasks", "seeds", "compared"])
 
 
 def _ranks(block: Block) -> Array:

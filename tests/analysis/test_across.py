@@ -107,7 +107,8 @@ def test_a_complete_block_has_the_seeds_that_all_have() -> None:
     cells = joined(series("a", [0.5, 0.6, 0.1]), series("b", {1: 0.3, 2: 0.4, 3: 0.9}), series("c", {1: 0.2, 2: 0.2}))
     part = complete(block_of(cells))
     assert part.means[0].tolist() == pytest.approx([0.35, 0.35, 0.2])
-    assert mean_ranks(cells, draws=10)["rank"].tolist() == [1.5, 1.5, 3]
+    ranks = mean_ranks(cells, draws=10)
+    assert ranks["rank"].tolist() == [1.5, 1.5, 3] and ranks["seeds"].tolist() == [2, 2, 2]
     none = joined(series("a", [0.5]), series("b", {1: 0.5}))
     assert complete(block_of(none)).settings == () and mean_ranks(none, draws=10)["rank"].isna().all()
 
