@@ -9,22 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bench.cli.options import Plugin, Results, number, out, say
+from bench.cli.report import Given, opened
 from bench.errors import BenchError, several
-from bench.files import expanded
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.terminal.columns import Columns
-
-Given = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE|FOLDER|BUNDLE",
-        parser=expanded,
-        help="A sweep file (sweeps/quick.toml), a folder of results (results/quick) or a bundle (quick.bench).",
-    ),
-]
 
 
 def power(
@@ -53,7 +44,7 @@ def power(
     from bench.analysis.planning import seed_plan
     from bench.analysis.tables import FULL_MODEL
 
-    cells = _cells(given, plugin or [], results)
+    cells = opened(given, plugin or [], results)[0].cells
     if reference is None and not all_pairs and FULL_MODEL in set(cells["label"].astype(str)):
         reference = FULL_MODEL
     rows = comparisons(cells, reference)
@@ -64,27 +55,6 @@ def power(
     diverged = int(rows["diverged"].sum() + rows["other_diverged"].sum())
     note = ["runs that diverged count as guessing, which makes a spread large"] if diverged else []
     say(*_words(plan, points, probability, len(rows)), *note)
-
-
-def _cells(given: Path, plugins: list[Path], results: Path) -> pd.DataFrame:
-    """Return the table of cells of a sweep file, a folder or a bundle."""
-    import bench
-    from bench.analysis.series import CELL
-    from bench.store.bundle import SUFFIX
-
-    if given.suffix == ".toml":
-        from bench.config.cells import read_sweep
-
-        given = results / read_sweep(given, plugins).name
-    bundles = sorted(given.glob(f"*{SUFFIX}")) if given.is_dir() and not any(given.glob("tables/*.parquet")) else []
-    cells = bench.load(bundles[0] if len(bundles) == 1 else given)["cells"]
-    missing = [name for name in (*CELL, "final_acc") if name not in cells]
-    if missing:
-        raise BenchError(
-            f"{given}: its table of cells has no column {missing[0]!r}, which the present version needs; "
-            f"'python -m bench results upgrade {given}' brings it there"
-        )
-    return cells
 
 
 def _table(plan: pd.DataFrame, points: float, family: int, reference: str | None) -> Columns:

@@ -35,7 +35,7 @@ def report(
     """Write what came of a sweep as one page of HTML: verdict, leaderboard, figures, and the cells behind it all."""
     from bench.report.written import write_report
 
-    source, plugins = _opened(given, plugin or [], results)
+    source, plugins = opened(given, plugin or [], results)
     place = output or _beside(given, source)
     size = write_report(source, place, plugins)
     say(*(f"note: {note}" for note in source.notes))
@@ -61,7 +61,7 @@ def table(
 
     if format_ not in FORMATS:
         raise BenchError(f"--format {format_!r}: it is not possible; {choices(format_, FORMATS)}")
-    source, _ = _opened(given, plugin or [], results)
+    source, _ = opened(given, plugin or [], results)
     text = WRITERS[format_](table_of(source, value))
     if output is None:
         say(text.rstrip("\n"))
@@ -74,7 +74,7 @@ def table(
     say(f"table: {output}")
 
 
-def _opened(given: Path, plugins: list[Path], results: Path) -> tuple[Source, tuple[Path, ...]]:
+def opened(given: Path, plugins: list[Path], results: Path) -> tuple[Source, tuple[Path, ...]]:
     """Return the results that a sweep file, a folder or a bundle names, and the plugins that belong to them."""
     from bench.report import source
     from bench.store.bundle import SUFFIX
