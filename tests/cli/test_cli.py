@@ -390,6 +390,12 @@ def test_relaunch_does_nothing_but_draw(bench: CommandLine, swept: Path) -> None
     assert checked.code == 1 and "tables/cells.parquet: it was changed since it was written" in checked.out
 
 
+def test_seeds_are_planned_from_the_finished_cells_of_a_sweep(bench: CommandLine, swept: Path) -> None:
+    result = bench("power", "tiny.toml")
+    assert result.code == 0 and "orthdrop" in result.out, result.err
+    assert "of 1 pair nothing can be said: fewer than two seeds" in result.out
+
+
 def test_stale_and_damaged_cells_are_said(bench: CommandLine, swept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     victim = next(Path("results/tiny/cells").glob("*fedavg*")) / "log.txt"
     victim.write_text("other words")
