@@ -5,8 +5,8 @@ Nothing that draws is imported here, so that the names of figures can be checked
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,7 +27,12 @@ class Options:
         last: how many evaluations the final accuracy averages.
         rank_method: whose cells the required kernels are drawn for.
         named: whether the reader asked for figures by name, and not for all that are worth drawing.
-        front: labels of series that stand first in legends and are drawn with more weight.
+        front: labels of series that stand first in legends, in a colour of their own and with more weight; others are
+            muted.
+        colours: of methods by name, as '#0072b2', where users have given some.
+        reference: what ``gap`` subtracts: a method, or one label.
+        at_chance: (task, title of the data) of which no run is above chance, see :mod:`bench.analysis.chance`.
+        bands: whether training curves have intervals where they are many; few have them anyway.
     """
 
     x: str = "round"
@@ -35,6 +40,10 @@ class Options:
     rank_method: str = "fedavg"
     named: bool = False
     front: tuple[str, ...] = ()
+    colours: Mapping[str, str] = field(default_factory=dict)
+    reference: str = "fedavg"
+    bands: bool = False
+    at_chance: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

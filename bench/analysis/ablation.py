@@ -9,6 +9,14 @@ import pandas as pd
 from bench.analysis.series import SERIES
 from bench.analysis.summary import over_seeds
 
+DIFFERENCES = [
+    "difference",
+    "difference_low",
+    "difference_high",
+    "difference_std",
+    "difference_by_seed",
+    "pairs",
+]
 # What a variant and the plain method have in common where their accuracies are subtracted.
 PAIR = [*(column for column in SERIES if column != "label"), "profile", "seed"]
 
@@ -57,20 +65,25 @@ def ablation(cells: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per series, the plain method first: the series columns, ``final``, ``final_low``, ``final_high``,
         ``by_seed`` (a tuple), ``seeds``, ``oracle`` (best round, chosen on the test set), ``difference``,
-        ``difference_low``, ``difference_high``, ``pairs`` (seeds compared), ``diverged``. Accuracies are fractions.
+        ``difference_low``, ``difference_high``, ``difference_std``, ``difference_by_seed`` (a tuple), ``pairs`` (seeds
+        compared), ``diverged``. Accuracies are fractions.
     """
     final = over_seeds(cells).rename(columns={"mean": "final", "low": "final_low", "high": "final_high"})
     oracle = over_seeds(cells, "oracle_acc").rename(columns={"mean": "oracle"})
     differences = over_seeds(paired_differences(cells), "difference").rename(
-        columns={"mean": "difference", "low": "difference_low", "high": "difference_high", "seeds": "pairs"}
+        columns={
+            "mean": "difference",
+            "low": "difference_low",
+            "high": "difference_high",
+            "std": "difference_std",
+            "by_seed": "difference_by_seed",
+            "seeds": "pairs",
+        }
     )
-    result = final.merge(oracle[[*SERIES, "oracle"]], on=SERIES).merge(
-        differences[[*SERIES, "difference", "difference_low", "difference_high", "pairs"]], on=SERIES
-    )
+    result = final.merge(oracle[[*SERIES, "oracle"]], on=SERIES).merge(differences[[*SERIES, *DIFFERENCES]], on=SERIES)
     result = result.astype({"label": str, "method": str})
     variant = [setting_of(label, method)[0] for label, method in zip(result["label"], result["method"], strict=True)]
     order = ["task", "method", "keep", "partition", "alpha", "variant", "label"]
     result = result.assign(variant=variant).sort_values(order).reset_index(drop=True)
     numbers = ["final", "final_low", "final_high", "by_seed", "seeds", "oracle"]
-    differences_of = ["difference", "difference_low", "difference_high", "pairs"]
-    return result[[*SERIES, *numbers, *differences_of, "diverged"]]
+    return result[[*SERIES, *numbers, *DIFFERENCES, "diverged"]]

@@ -62,10 +62,21 @@ def at_chance(cells: Iterable[tuple[str, float, Mapping[str, Any]]]) -> list[str
     Args:
         cells: (task, final accuracy as a fraction, facts) of each cell that has such an accuracy.
     """
+    return [_line(*place, found) for place, found in _at_chance(cells).items()]
+
+
+def places_at_chance(cells: Iterable[tuple[str, float, Mapping[str, Any]]]) -> tuple[tuple[str, str], ...]:
+    """Return the (task, title of the data) in which no cell has learnt anything, see :func:`at_chance`."""
+    return tuple(_at_chance(cells))
+
+
+def _at_chance(
+    cells: Iterable[tuple[str, float, Mapping[str, Any]]],
+) -> dict[tuple[str, str], list[tuple[float, Guess | None]]]:
     tasks: dict[tuple[str, str], list[tuple[float, Guess | None]]] = defaultdict(list)
     for task, accuracy, facts in cells:
         tasks[task, facts["data_title"]].append((accuracy, guess_of(facts)))
-    return [_line(task, title, found) for (task, title), found in tasks.items() if all(map(_is_guess, found))]
+    return {place: found for place, found in tasks.items() if all(map(_is_guess, found))}
 
 
 def _is_guess(cell: tuple[float, Guess | None]) -> bool:

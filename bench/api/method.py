@@ -38,6 +38,7 @@ class Method(LocalTraining, Exchange, Evaluated, Draws, Claims, ABC):
         summary: one line for ``bench list``.
         paper: authors, title, venue, year.
         deviations: named deviations from the paper or its released code, shown by ``bench list``.
+        colour: of the method in figures, as "#0072b2"; by default one that no built-in method has.
         Params: a frozen dataclass whose fields are made with :func:`parameter`; the defaults are the paper's values.
 
     Attributes that the harness sets before :meth:`setup`:
@@ -51,6 +52,7 @@ class Method(LocalTraining, Exchange, Evaluated, Draws, Claims, ABC):
     summary: ClassVar[str] = ""
     paper: ClassVar[str] = ""
     deviations: ClassVar[Sequence[str]] = ()
+    colour: ClassVar[str] = ""
     Params: ClassVar[type] = NoParams
     levels: tuple[float, ...] = (1.0,)
     seed: int = 0

@@ -162,9 +162,10 @@ def sweep(
     else:
         whole_sweep = all(record.state == "done" for record in known)
         out.print(f"all {len(known)} cells are done: nothing to run" if whole_sweep else "nothing to run")
+    from bench.figure_spec import Options
     from bench.report.plotting import write_results  # the libraries that draw take 150 MB
 
-    write_results(whole, store, Axis.round.value, out)
+    write_results(whole, store, Options(reference=whole.reference), out)
     if failed:
         words = f"failed cells: {failed}; see 'python -m bench status {file}'"
         out.print(words, style="red", soft_wrap=True, markup=False)
@@ -229,11 +230,19 @@ def plot(
         list[str] | None,
         typer.Option(help="Only these, as gap,levels; may be given repeatedly. Left out: those of the file, or all."),
     ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="What gap subtracts: a method or label. Left out: the file's, or fedavg.")
+    ] = None,
+    bands: Annotated[
+        bool, typer.Option("--bands", help="Draw the intervals of training curves where they are many, too.")
+    ] = False,
     plugin: Plugin = None,
     results: Results = Path("results"),
 ) -> None:
     """Write the tables and figures of a sweep from its finished cells."""
     from bench.config.cells import known_figures, read_sweep
+    from bench.config.drawing import known_reference
+    from bench.figure_spec import Options
     from bench.report.plotting import write_results
     from bench.store.cells import Store
 
@@ -241,7 +250,9 @@ def plot(
     if figures:
         names = [name.strip() for words in figures for name in words.split(",")]
         chosen = replace(chosen, figures=known_figures(names, "--figures", chosen.plugins))
-    write_results(chosen, Store(results / chosen.name), x.value, out)
+    other = chosen.reference if reference is None else known_reference(reference, chosen.cells, "--reference")
+    options = Options(x=x.value, reference=other, bands=bands)
+    write_results(chosen, Store(results / chosen.name), options, out)
 
 
 def _say_counts(title: str, counts: Mapping[str, int]) -> None:

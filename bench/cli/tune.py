@@ -129,6 +129,7 @@ def _report(
 ) -> int:
     """Run what is left of the tuned sweep, write its results and the comparison, and return how many cells failed."""
     from bench.config.cells import read_sweep
+    from bench.figure_spec import Options
     from bench.launch import sweep as sweeps
     from bench.launch.interruption import Interruption
     from bench.launch.tables import USABLE
@@ -156,7 +157,7 @@ def _report(
         if left:
             say(f"stopped, {several(left, 'cell')} of the report left: the same command goes on from the checkpoints")
             return failed
-    write_results(tuned, store, "round", out, report=False)
+    write_results(tuned, store, Options(reference=tuned.reference), out, report=False)
     if any(record.state in USABLE for record in sweeps.records(tuned, store, plugins)):
         out.print(shown(write_report(study, choices, folder, storage, plugins).to_pandas(), len(study.report_seeds)))
         say(f"the comparison: {folder / 'tables' / 'report.parquet'}, figures tuned-vs-paper in {folder / 'figures'}")

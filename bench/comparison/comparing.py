@@ -194,15 +194,16 @@ def draw(plan: Plan, made: Compared, console: Console, on_figure: Callable[[str]
         BenchError: a figure cannot be drawn from these tables, or the folder cannot be written.
     """
     from bench.comparison import figure
+    from bench.figure_spec import Options
     from bench.report.manifest import include
     from bench.report.plotting import write_figures
 
     on_figure("compare")
     folder = plan.store.folder
-    own = figure.write(made.table, made.written.tables["rounds"].to_pandas(), folder / "figures", plan.sweep.last)
-    write_figures(
-        made.used, plan.store, made.written, "round", console, made.own, on_figure, [plan.store.behind.folder]
-    )  # fmt: skip
+    rounds, used = made.written.tables["rounds"].to_pandas(), made.used
+    own = figure.write(made.table, rounds, folder / "figures", used.last, used.colours)
+    options = Options(reference=used.reference)
+    write_figures(used, plan.store, made.written, options, console, made.own, on_figure, [plan.store.behind.folder])
     include(folder, [*own, *(folder / "tables").glob("compare.*")])
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.cell import Cell
 from bench.config.checks import Checks
+from bench.config.drawing import colours_of, known_reference
 from bench.config.plugin_line import plugins_of
 from bench.errors import BenchError, at, choices
 from bench.federation.capacity import Capacities, mean_keep
@@ -27,6 +28,7 @@ CAPACITY = ("fixed", "dynamic")
 ALPHA = f"a number from {LEAST_ALPHA:g} to {LARGEST_ALPHA:g}, or inf for iid"
 AXES = ("task", "method", "keep", "capacity", "partition", "alpha", "seed", "tier", "data", "diagnostics")
 TABLES = ("training", "model", "parameters")
+KEYS = ("title", "common", "cells", "figures", "last", "plugins", "colours", "reference")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Sweep:
         figures: names of the figures to draw; None for all that can be drawn.
         last: how many of the last evaluations make the headline accuracy.
         plugins: files of methods, tasks and figures that the file names, and those that were given beside.
+        colours: of methods in figures, by name, those that methods name for themselves included.
+        reference: a method or label that the figure ``gap`` subtracts.
     """
 
     name: str
@@ -48,6 +52,8 @@ class Sweep:
     figures: tuple[str, ...] | None = None
     last: int = 3
     plugins: tuple[Path, ...] = ()
+    colours: Mapping[str, str] = field(default_factory=dict)
+    reference: str = "fedavg"
 
 
 def make_cell(values: Mapping[str, Any], place: str, plugins: Iterable[Path] = ()) -> Cell:
@@ -79,7 +85,7 @@ def read_sweep(path: Path, plugins: Iterable[Path] = ()) -> Sweep:
         BenchError: the file is missing, not TOML, a study, or names something that does not exist.
     """
     values = read_toml(path, SWEEP)
-    check_keys(values, ("title", "common", "cells", "figures", "last", "plugins"), str(path))
+    check_keys(values, KEYS, str(path))
     grids = values.get("cells")
     if not isinstance(grids, list) or not grids or not all(isinstance(grid, dict) for grid in grids):
         raise BenchError(f"{path}: it has no [[cells]] table; at least one is needed")
@@ -102,6 +108,8 @@ def read_sweep(path: Path, plugins: Iterable[Path] = ()) -> Sweep:
         else None,
         last=_whole("last", values.get("last", 3), str(path)),
         plugins=plugins,
+        colours=colours_of(values, path, plugins),
+        reference=known_reference(values.get("reference", "fedavg"), cells.values(), f"{path}: reference"),
     )
 
 

@@ -93,7 +93,7 @@ def _draw(spec: FigureSpec, tables: Tables, folder: Path, options: Options) -> l
         if table not in tables or tables[table].empty:
             raise Skip(f"the table {table!r} has no rows")
     written: list[Path] = []
-    with use_style(options.front):
+    with use_style(options.front, options.colours, tables.get("cells"), options.at_chance):
         for suffix, figure in spec.draw(tables, options):
             if not is_stamped(figure):
                 _stamp(figure, spec, suffix, tables)

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.analysis.ablation import ablation, setting_of
+from bench.analysis.ablation import DIFFERENCES, ablation, setting_of
+from bench.analysis.adjusted import adjusted
 from bench.analysis.summary import final_accuracy, over_seeds
 from bench.analysis.tables import FULL_MODEL
 from bench.figures.base import (
@@ -25,28 +26,34 @@ from bench.figures.base import (
     partition_title,
     partitions_of,
     slug,
-    spread,
 )
 from bench.figures.chance import draw_chance
-from bench.figures.curve_panels import KEEPS, PARTITIONS, joined, keep_title, limits
+from bench.figures.curve_panels import joined, keep_title, limits
+from bench.figures.differences import RING, draw_difference
+from bench.figures.paging import Page, pages
 from bench.figures.panels import LEGEND_CHARACTER, finish, grid, label_edges
 from bench.figures.points import bars_note, draw_seeds, in_percent, seeds_drawn
-from bench.figures.style import DASHED, method_look
+from bench.figures.style import DASHED, method_look, row_colour
 
 LABELS = 4  # of one method at one keep ratio, from which on its ablation is drawn unasked
 NAME = 30  # characters in a line of a row's name
 ROW = 0.26  # inches
-RING: dict[str, Any] = {"marker": "o", "fillstyle": "none", "markersize": 5.5, "linestyle": "none"}
+BESIDE = 0.6  # inches of a panel beside its rows: title, ticks and label
+GREY = "#555555"
+OF_DIFFERENCE = {name: name.removeprefix("difference_") for name in DIFFERENCES[1:]} | {"difference": "mean"}
 DOTTED = (0, (1, 1.5))
 FULL_LINE: dict[str, Any] = {"color": method_look(FULL_MODEL)[0], "linestyle": DASHED, "linewidth": 1.2}
 
 
 def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
-    """Return one figure per task and method with several labels: panels by keep ratio and partition, a row a label."""
-    return [
-        (suffix, _figure(task, method, rows, options.last))
-        for suffix, task, method, rows in _ablations(tables["rounds"], options.named)
-    ]
+    """Return one figure per task, method with several labels and page: a row of panels per keep ratio and partition."""
+    figures = []
+    for suffix, task, method, rows in _ablations(tables["rounds"], options.named):
+        cells = final_accuracy(rows, options.last)
+        table = ablation(cells[cells["method"] == method])
+        for page in _pages(table):
+            figures.append((suffix + page.suffix, _figure(task, method, rows, table, page, options.last)))
+    return figures
 
 
 def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
@@ -76,33 +83,64 @@ def _ablations(rounds: pd.DataFrame, named: bool) -> list[tuple[str, str, str, p
     return found
 
 
-def _figure(task: str, method: str, rounds: pd.DataFrame, last: int) -> Figure:
+def _pages(table: pd.DataFrame) -> list[Page]:
+    """Return the (keep ratio, partition, alpha) of the rows of panels of each file, which have several labels each."""
+    labels = {float(keep): of_keep["label"].nunique() for keep, of_keep in table.groupby("keep")}  # type: ignore[arg-type]
+    keeps = sorted(keep for keep, number in labels.items() if number > 1)
+    rows = [
+        (keep, partition, alpha)
+        for keep in keeps
+        for partition, alpha in partitions_of(table)
+        if len(of_partition(table[table["keep"] == keep], partition, alpha))
+    ]
+    return pages(rows, [ROW * labels[keep] + BESIDE for keep, _, _ in rows])
+
+
+def _figure(task: str, method: str, rounds: pd.DataFrame, table: pd.DataFrame, page: Page, last: int) -> Figure:
     cells = final_accuracy(rounds, last)
-    table = ablation(cells[cells["method"] == method])
     full = over_seeds(cells[cells["method"] == FULL_MODEL])
-    labels = {keep: table.loc[table["keep"] == keep, "label"].unique().tolist() for keep in table["keep"].unique()}
-    keeps = spread(sorted(keep for keep, of_keep in labels.items() if len(of_keep) > 1), KEEPS)
-    partitions = spread(partitions_of(table), PARTITIONS)
-
-    most = max(len(labels[keep]) for keep in keeps)
-    figure, axes = grid(len(keeps), len(partitions), panel=(2.2, ROW * most + 0.6), share_y="row")
-    for row, keep in enumerate(keeps):
-        for panel, (partition, alpha) in zip(axes[row], partitions, strict=True):
-            here = of_partition(table[table["keep"] == keep], partition, alpha)
-            _panel(panel, here, of_partition(full, partition, alpha), labels[keep])
-            panel.set_title(f"{keep_title(rounds, keep)}; {partition_title(partition, alpha)}")
-    name_rows(figure, axes[:, 0], [[_row_name(label, method) for label in labels[keep]] for keep in keeps])
+    parts = [of_partition(table[table["keep"] == keep], *place) for keep, *place in page.shown]
+    judged = adjusted(pd.concat(parts).drop(columns="by_seed").rename(columns=OF_DIFFERENCE))
+    differences = [in_percent(judged.loc[part.index]) for part in parts]
+    labels = [part["label"].tolist() for part in parts]
+    heights = [ROW * len(of_part) + BESIDE for of_part in labels]
+    plain = any(not setting_of(label, method)[0] for of_part in labels for label in of_part)
+    figure, axes = grid(len(parts), 2 if plain else 1, (2.3, heights[0]), share_y="row", heights=heights)
+    for panels, part, of_difference, (keep, partition, alpha) in zip(axes, parts, differences, page.shown, strict=True):
+        place = f"{keep_title(rounds, keep)}; {partition_title(partition, alpha)}"
+        _panel(panels[0], part, of_partition(full, partition, alpha), part["label"].tolist())
+        panels[0].set_title(place)
+        if plain:
+            _difference_panel(panels[1], of_difference, part["label"].tolist())
+            panels[1].set_title(f"less {method}, by seed")
+    name_rows(figure, axes[:, 0], [[_row_name(label, method) for label in of_part] for of_part in labels])
     label_edges(axes, "test accuracy (%)", "")
+    if plain:
+        axes[-1, 1].set_xlabel("difference (points)")
 
-    chance = draw_chance(axes.flat, rounds, axis="x")
-    note = f"Dot: mean of {evaluations(last, rounds)} on the whole test set."
-    if (table["seeds"] > 1).any():
-        note += " " + bars_note(table, "Bars: its 95 % t-interval over seeds, cut at the panel's edge")
-    if table["diverged"].any():
-        note += " A cross at the left: a run diverged and is not in the mean."
-    shown = rounds[rounds["keep"].isin(keeps) | (rounds["method"] == FULL_MODEL)]
+    chance = draw_chance(axes[:, 0], rounds, axis="x")
+    shown = rounds[rounds["keep"].isin({keep for keep, *_ in page.shown}) | (rounds["method"] == FULL_MODEL)]
     entries = [*_entries(method, table, full), *chance.entries]
-    return finish(figure, entries, {"rounds": shown}, f"Settings of {method}: {task}", joined(note, chance.note))
+    note = joined(_note(table, judged, rounds, last, plain), chance.note, page.note)
+    return finish(figure, entries, {"rounds": shown}, f"Settings of {method}: {task}", note)
+
+
+def _note(table: pd.DataFrame, judged: pd.DataFrame, rounds: pd.DataFrame, last: int, plain: bool) -> str:
+    notes = [f"Dot: mean of {evaluations(last, rounds)} on the whole test set."]
+    if (table["seeds"] > 1).any():
+        notes.append(bars_note(table, "Bars: its 95 % t-interval over seeds"))
+    family = int(judged["family"].max())
+    if plain and family:
+        words = "Right: the difference to the plain method within each seed, by which a setting is judged"
+        if family > 1:
+            words += (
+                f"; thin bars hold together for all {family} differences shown (Bonferroni, cut at the panel's edge), "
+                "thick ones each on its own, and a filled dot is one whose thin bar leaves zero out"
+            )
+        notes.append(f"{words}.")
+    if table["diverged"].any():
+        notes.append("A cross at the left: a run diverged and is not in the mean.")
+    return joined(*notes)
 
 
 def name_rows(figure: Figure, left_panels: Iterable[Axes], names: Sequence[Sequence[str]]) -> None:
@@ -126,7 +164,7 @@ def _panel(panel: Axes, table: pd.DataFrame, full: pd.DataFrame, labels: list[st
     columns = {"final": "mean", "final_low": "low", "final_high": "high"}
     rows = in_percent(table.rename(columns=columns)).assign(oracle=100 * table["oracle"])
     for row in rows.to_dict("records"):
-        y, colour = -labels.index(row["label"]), method_look(row["method"])[0]
+        y, colour = -labels.index(row["label"]), row_colour(row["method"], row["label"], FULL_MODEL)
         panel.hlines(y, row["low"], row["high"], color=colour, linewidth=1.2, alpha=0.7)
         draw_seeds(panel, [y], pd.DataFrame([row]), colour, axis="x")
         panel.plot(row["mean"], y, "o", color=colour, markersize=5)
@@ -138,9 +176,21 @@ def _panel(panel: Axes, table: pd.DataFrame, full: pd.DataFrame, labels: list[st
     references = [float(mean) for mean in 100 * full["mean"].dropna()]
     for mean in references:
         panel.axvline(mean, **FULL_LINE)
-    points = pd.DataFrame({"mean": [*rows["oracle"], *references]})
-    rings = points.assign(low=points["mean"], high=points["mean"])
-    panel.set_xlim(limits(rows, rings, seeds_drawn(rows), bounds=(0.0, 100.0)))
+    ends = [*rows["oracle"], *references, *rows["low"], *rows["high"], *seeds_drawn(rows)["mean"]]
+    whole = pd.DataFrame(dict.fromkeys(("mean", "low", "high"), pd.Series(ends, dtype=float).dropna()))
+    panel.set_xlim(limits(rows, whole, bounds=(0.0, 100.0)))
+
+
+def _difference_panel(panel: Axes, differences: pd.DataFrame, labels: list[str]) -> None:
+    """Draw the differences to the plain method; the axis holds the interval of each, not those of all together."""
+    panel.axvline(0, color=GREY, linestyle=DOTTED, linewidth=1, zorder=1)
+    compared = differences[differences["pairs"] > 0]
+    for row in compared.to_dict("records"):
+        colour = row_colour(row["method"], row["label"], FULL_MODEL)
+        draw_difference(panel, -labels.index(row["label"]), row | {"diverged": 0}, colour)
+    ends = [0.0, *compared["low"], *compared["high"], *seeds_drawn(compared)["mean"]]
+    whole = pd.DataFrame(dict.fromkeys(("mean", "low", "high"), pd.Series(ends, dtype=float).dropna()))
+    panel.set_xlim(limits(whole, bounds=(-100.0, 100.0)))
 
 
 def _entries(method: str, table: pd.DataFrame, full: pd.DataFrame) -> list[Line2D]:

@@ -27,12 +27,14 @@ from bench.figures.base import (
 from bench.figures.chance import draw_chance
 from bench.figures.cost_axis import axis_of, make_logarithmic
 from bench.figures.curve_panels import joined
+from bench.figures.paging import Page, pages
 from bench.figures.panels import finish, grid, method_entries
 from bench.figures.points import BARS, draw_crosses, draw_seeds, fit_height, in_percent, points_note
 from bench.figures.profile_words import panel_title
-from bench.figures.style import SeriesStyle, counted, series_styles
+from bench.figures.style import SeriesStyle, series_styles
 
-ROWS = 6  # of panels, in one figure
+ROWS = 6  # of panels, above which all profiles of a partition share one
+PANEL = 2.0  # inches, the height of a panel
 SIZES = 4  # keep ratios in the legend
 SMALL, LARGE = 2.6, 8.5  # points: the marker of a keep ratio near 0, and that of 1
 FULL_SIZE = 7.0
@@ -45,7 +47,11 @@ def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
     """Return one figure per task: a row of three panels per partition and profile, a point per label and keep ratio."""
     tasks = [(suffix, task, rows, _points(rows, options.last)) for suffix, task, rows in _tasks(tables)]
     styles = series_styles(pd.concat([points[["method", "label"]] for *_, points in tasks]))
-    return [(suffix, _figure(task, rows, points, styles, options.last)) for suffix, task, rows, points in tasks]
+    return [
+        (suffix + page.suffix, _figure(task, rows, points, styles, options.last, page))
+        for suffix, task, rows, points in tasks
+        for page in pages(_rows(points), PANEL)
+    ]
 
 
 def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
@@ -102,10 +108,11 @@ def _row_title(row: Row) -> str:
     return panel_title(profile, keep, partition, alpha, TITLE)
 
 
-def _figure(task: str, rounds: pd.DataFrame, points: pd.DataFrame, styles: dict[str, SeriesStyle], last: int) -> Figure:
-    all_rows = _rows(points)
-    rows = spread(all_rows, ROWS)
-    figure, axes = grid(len(rows), len(COSTS), panel=(2.4, 2.0), share_y="row")
+def _figure(
+    task: str, rounds: pd.DataFrame, points: pd.DataFrame, styles: dict[str, SeriesStyle], last: int, page: Page
+) -> Figure:
+    rows: list[Row] = page.shown
+    figure, axes = grid(len(rows), len(COSTS), panel=(2.4, PANEL), share_y="row")
     labels = []
     for panels, row in zip(axes, rows, strict=True):
         here = _of_row(points, row)
@@ -130,8 +137,8 @@ def _figure(task: str, rounds: pd.DataFrame, points: pd.DataFrame, styles: dict[
         "Lines join keep ratios." if len(keeps) > 1 else "",
         "Clients of different capacity stand for their mean." if mixed_too else "",
         _unfinished(of_figure),
-        _left_out(len(all_rows) - len(rows)),
         chance.note,
+        page.note,
     )
     entries = _entries(of_figure, styles) + (_size_entries(spread(keeps, SIZES)) if len(keeps) > 1 else [])
     entries += chance.entries
@@ -145,7 +152,7 @@ def _panel(panel: Axes, percent: pd.DataFrame, styles: dict[str, SeriesStyle]) -
     for label in [label for label in styles if (percent["label"] == label).any()]:
         series, style = percent[percent["label"] == label].sort_values("keep"), styles[label]
         is_full = (series["method"] == FULL_MODEL).all()
-        look = style.plot_options() | {"linestyle": "none", "zorder": 4 if is_full else 3}
+        look = {"zorder": 4 if is_full else 3} | style.plot_options() | {"linestyle": "none"}
         panel.plot(series["x"], series["mean"], color=style.colour, linestyle=style.line, linewidth=0.6, alpha=0.8)
         panel.vlines(series["x"], series["low"], series["high"], color=style.colour, **BARS)
         draw_seeds(panel, series["x"], series, style.colour)
@@ -191,10 +198,6 @@ def _unfinished(points: pd.DataFrame) -> str:
 
 def _columns(points: pd.DataFrame) -> list[list[Any]]:
     return [points[name].tolist() for name in ("label", "profile", "keep")]
-
-
-def _left_out(number: int) -> str:
-    return f"Not shown: {counted(number, number, 'further row')}, see the numbers." if number else ""
 
 
 SPEC = FigureSpec(

@@ -7,10 +7,12 @@ import math
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from bench.analysis.profiles import split_rows
 from bench.analysis.summary import final_accuracy, over_seeds
 from bench.analysis.tables import FULL_MODEL
+from bench.figures.ablation import FULL_LINE
 from bench.figures.base import (
     FigureSpec,
     Options,
@@ -22,14 +24,18 @@ from bench.figures.base import (
     of_partition,
     partition_title,
     partitions_of,
+    spread,
 )
 from bench.figures.chance import draw_chance
 from bench.figures.curve_panels import joined
+from bench.figures.dots import dot_pages, dots, without_keep
+from bench.figures.paging import Page
 from bench.figures.panels import finish, grid, label_edges, method_entries
 from bench.figures.points import draw_crosses, draw_full_models, draw_points, fit_height, in_percent, points_note
-from bench.figures.style import SeriesStyle, series_styles
+from bench.figures.style import SeriesStyle, counted, series_styles
 
 COLUMNS = 4
+CROWD = 8  # labels, above which two keep ratios have panels of dots instead of points on an axis
 DODGE = 0.006  # keep ratio between neighbouring series, so that their intervals do not hide each other,
 DODGES = 0.03  # and at most between the first and the last
 TICKS = 0.12  # of the panel's width, at least, from one labelled keep ratio to the next
@@ -38,10 +44,60 @@ TICKS = 0.12  # of the panel's width, at least, from one labelled keep ratio to 
 def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
     """Return one figure per task: a panel per partition, a line per label, the full model as the reference line."""
     styles = series_styles(tables["rounds"])
-    return [
-        (suffix, _figure(task, rows, styles, options.last, left_out))
-        for suffix, task, rows, left_out in _tasks(tables["rounds"])
-    ]
+    figures: list[tuple[str, Figure]] = []
+    for suffix, task, rows, left_out in _tasks(tables["rounds"]):
+        points = over_seeds(final_accuracy(rows, options.last))
+        keeps = _dotted(points)
+        if not keeps:
+            figures.append((suffix, _figure(task, rows, styles, options.last, left_out)))
+        for page in dot_pages(points, keeps) if keeps else []:
+            figures.append((suffix + page.suffix, _dots(task, rows, points, styles, options.last, left_out, page)))
+    return figures
+
+
+def _dotted(points: pd.DataFrame) -> list[float]:
+    """Return the keep ratios that have panels of dots, the largest first; none where points stand apart on an axis.
+
+    Dots are drawn where there is one keep ratio, and where there are two that many labels share.
+    """
+    own = points[(points["method"] != FULL_MODEL) & ~without_keep(points)]
+    keeps = sorted(own["keep"].unique().tolist(), reverse=True)
+    return keeps if len(keeps) == 1 or (len(keeps) == 2 and own["label"].nunique() > CROWD) else []
+
+
+def _dots(
+    task: str,
+    rounds: pd.DataFrame,
+    points: pd.DataFrame,
+    styles: dict[str, SeriesStyle],
+    last: int,
+    left_out: bool,
+    page: Page,
+) -> Figure:
+    all_partitions = partitions_of(points)
+    partitions = spread(all_partitions, COLUMNS)
+    figure = dots(points, page.shown, partitions, styles)
+    chance = draw_chance(figure.axes, rounds, axis="x")
+    note = points_note(points, evaluations(last, rounds)).replace("at the foot", "at the left")
+    hidden = len(all_partitions) - len(partitions)
+    note = joined(
+        note,
+        _further(rounds, left_out),
+        f"Not shown: {counted(hidden, hidden, 'partition')}, see the numbers." if hidden else "",
+        chance.note,
+        page.note,
+    )
+    full = points.loc[points["method"] == FULL_MODEL, "label"].astype(str).unique()
+    entries = [Line2D([], [], label=f"{label}, full model", **FULL_LINE) for label in full]
+    return finish(figure, [*entries, *chance.entries], {"rounds": rounds}, f"Final accuracy: {task}", note)
+
+
+def _further(rounds: pd.DataFrame, left_out: bool) -> str:
+    """Return what is said of clients that differ in their keep ratios."""
+    return joined(
+        "Clients with different keep ratios are drawn at their mean." if is_mixed(rounds) else "",
+        "Clients with different keep ratios are left out: see the figure profiles." if left_out else "",
+    )
 
 
 def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
@@ -80,18 +136,14 @@ def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle], las
 
     chance = draw_chance(axes.flat, rounds)
     title = f"Final accuracy against keep ratio: {task}"
-    note = points_note(points, evaluations(last, rounds))
-    if is_mixed(rounds):
-        note += " Clients with different keep ratios are drawn at their mean."
-    if left_out:
-        note += " Clients with different keep ratios are left out: see the figure profiles."
+    note = joined(points_note(points, evaluations(last, rounds)), _further(rounds, left_out))
     entries = [*method_entries(points, styles), *chance.entries]
     return finish(figure, entries, {"rounds": rounds}, title, joined(note, chance.note))
 
 
 def _panel(panel: Axes, points: pd.DataFrame, styles: dict[str, SeriesStyle]) -> None:
     percent = in_percent(points)
-    full = percent["method"] == FULL_MODEL
+    full = (percent["method"] == FULL_MODEL) | without_keep(percent)
     labels = [label for label in styles if (percent.loc[~full, "label"] == label).any()]
     dodge = min(DODGE, DODGES / max(len(labels) - 1, 1))
     crosses = 0

@@ -9,7 +9,8 @@ from bench.analysis.curves import mean_curves
 from bench.analysis.layers import ratio_over_layers
 from bench.analysis.milestones import mean_over_rounds
 from bench.figures.base import FigureSpec, Options, Tables, measured_tasks
-from bench.figures.curve_panels import curves_figure, in_percent
+from bench.figures.curve_panels import by_page, curves_figure, in_percent
+from bench.figures.paging import Page
 from bench.figures.style import SeriesStyle, series_styles
 
 BOUNDS = (0.0, float("inf"))
@@ -22,7 +23,11 @@ NOTE = (
 def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
     """Return one figure per task: a row of panels per keep ratio, a column per partition, a line per label."""
     styles = series_styles(tables["ranks"])
-    return [(suffix, _figure(task, rows, styles)) for suffix, task, rows in _tasks(tables)]
+    return [
+        (suffix + page.suffix, _figure(task, of_page, styles, page))
+        for suffix, task, rows in _tasks(tables)
+        for page, of_page in by_page(rows)
+    ]
 
 
 def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
@@ -41,10 +46,10 @@ def _shares(ranks: pd.DataFrame) -> pd.DataFrame:
     return squares.assign(value=squares["value"] ** 0.5)
 
 
-def _figure(task: str, ranks: pd.DataFrame, styles: dict[str, SeriesStyle]) -> Figure:
+def _figure(task: str, ranks: pd.DataFrame, styles: dict[str, SeriesStyle], page: Page) -> Figure:
     means = in_percent(mean_curves(_shares(ranks)))
     title = f"Error of averaging factors separately: {task}"
-    return curves_figure(ranks, means, styles, "error (% of the update)", BOUNDS, title, NOTE)
+    return curves_figure(ranks, means, styles, "error (% of the update)", BOUNDS, title, NOTE, page)
 
 
 SPEC = FigureSpec(

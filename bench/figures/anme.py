@@ -9,8 +9,9 @@ from bench.analysis.curves import mean_curves
 from bench.analysis.layers import mean_over_layers
 from bench.analysis.milestones import first_middle_last
 from bench.figures.base import FigureSpec, Options, Tables, measured_tasks
-from bench.figures.curve_panels import curves_figure
-from bench.figures.style import series_styles
+from bench.figures.curve_panels import by_page, curves_figure
+from bench.figures.paging import Page
+from bench.figures.style import SeriesStyle, series_styles
 
 BOUNDS = (0.0, 1.0)
 NOTE = (
@@ -23,8 +24,9 @@ def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
     """Return one figure per task: a row of panels per keep ratio, a column per partition, a line per label."""
     styles = series_styles(tables["ranks"])
     return [
-        (suffix, curves_figure(rows, _means(rows), styles, "ANME", BOUNDS, f"Entropy of the draws: {task}", NOTE))
+        (suffix + page.suffix, _figure(task, of_page, styles, page))
         for suffix, task, rows in _tasks(tables)
+        for page, of_page in by_page(rows)
     ]
 
 
@@ -35,6 +37,11 @@ def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
 
 def _tasks(tables: Tables) -> list[tuple[str, str, pd.DataFrame]]:
     return measured_tasks(tables["ranks"], ["anme"], "inclusion probabilities (column 'anme')")
+
+
+def _figure(task: str, ranks: pd.DataFrame, styles: dict[str, SeriesStyle], page: Page) -> Figure:
+    title = f"Entropy of the draws: {task}"
+    return curves_figure(ranks, _means(ranks), styles, "ANME", BOUNDS, title, NOTE, page)
 
 
 def _means(ranks: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from bench.analysis.milestones import measured_and_expected
 from bench.figures.base import FigureSpec, Options, Tables, measured_tasks
 from bench.figures.curve_panels import (
     OfPanel,
+    by_page,
     draw_curves,
     joined,
     limits,
@@ -22,6 +23,7 @@ from bench.figures.curve_panels import (
     seeds_note,
     with_line,
 )
+from bench.figures.paging import Page
 from bench.figures.panels import finish, method_entries
 from bench.figures.style import DASHED, SeriesStyle, series_styles
 
@@ -42,7 +44,11 @@ FAR = 1e3  # times the median of closed forms: what is larger does not scale the
 def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
     """Return two figures per task, of a sub-model and of the cohort's mean: panels by keep ratio and partition."""
     styles = series_styles(tables["ranks"])
-    return [(f"{suffix}-{name}", _figure(task, name, rows, styles)) for suffix, task, name, rows in _errors(tables)]
+    return [
+        (f"{suffix}-{name}{page.suffix}", _figure(task, name, part, styles, page))
+        for suffix, task, name, rows in _errors(tables)
+        for page, part in by_page(rows)
+    ]
 
 
 def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
@@ -72,7 +78,7 @@ def _curves(ranks: pd.DataFrame, name: str) -> tuple[pd.DataFrame, pd.DataFrame]
     )
 
 
-def _figure(task: str, name: str, ranks: pd.DataFrame, styles: dict[str, SeriesStyle]) -> Figure:
+def _figure(task: str, name: str, ranks: pd.DataFrame, styles: dict[str, SeriesStyle], page: Page) -> Figure:
     measured, expected = (mean_curves(curves) for curves in _curves(ranks, name))
     solid, dashed = with_line(styles, "-"), with_line(styles, DASHED)
     alone = measured.empty
@@ -82,13 +88,14 @@ def _figure(task: str, name: str, ranks: pd.DataFrame, styles: dict[str, SeriesS
         draw_curves(panel, of_panel(expected), dashed, markers=alone, band=False, linewidth=1.0)
 
     _, y, title = ERRORS[name]
-    figure, left_out = panels_by_keep(ranks, draw_panel, "round", y)
-    _scale(figure.axes[0], _typical(expected) if alone else measured)
+    figure, left_out = panels_by_keep(ranks, draw_panel, "round", y, page)
+    first = next(panel for panel in figure.axes if panel.axison)
+    _scale(first, _typical(expected) if alone else measured)
     of_measured, of_closed_form = line_entries("measured", "closed form")
     kinds = [of_closed_form] if alone else [of_measured, of_closed_form]
     entries = method_entries(ranks, dashed if alone else solid) + kinds
     note = "Squared Frobenius norms, summed over the factored layers. Closed form: from the law of the draws."
-    note = joined(note, seeds_note(measured), _beyond(figure.axes[0], expected), left_out)
+    note = joined(note, seeds_note(measured), _beyond(first, expected), left_out, page.note)
     return finish(figure, entries, {"ranks": ranks}, f"{title}: {task}", note)
 
 

@@ -11,7 +11,8 @@ from bench.analysis.curves import cell_curves, mean_curves, smoothed
 from bench.analysis.layers import mean_over_layers
 from bench.analysis.milestones import mean_over_rounds
 from bench.figures.base import FigureSpec, Options, Skip, Tables, measured_tasks
-from bench.figures.curve_panels import curves_figure
+from bench.figures.curve_panels import by_page, curves_figure
+from bench.figures.paging import Page
 from bench.figures.style import SeriesStyle, series_styles
 
 COLUMN = "cosine_fedavg"  # of the table of rounds for the whole model, of the table of ranks for each layer
@@ -34,8 +35,12 @@ def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
     """
     styles = series_styles(tables["rounds"])
     return [
-        (suffix, _figure(f"Likeness to FedAvg's update, {over}: {task}", OVER[over], rows, curves, styles))
+        (
+            suffix + page.suffix,
+            _figure(f"Likeness to FedAvg's update, {over}: {task}", OVER[over], part, curves, styles, page),
+        )
         for suffix, task, over, rows, curves in _measured(tables)
+        for page, part in by_page(rows)
     ]
 
 
@@ -59,14 +64,17 @@ def _measured(tables: Tables) -> list[tuple[str, str, str, pd.DataFrame, pd.Data
     return found
 
 
-def _figure(title: str, over: str, table: pd.DataFrame, curves: pd.DataFrame, styles: dict[str, SeriesStyle]) -> Figure:
+def _figure(
+    title: str, over: str, table: pd.DataFrame, curves: pd.DataFrame, styles: dict[str, SeriesStyle], page: Page
+) -> Figure:
+    curves = curves[curves["cell"].isin(table["cell"].unique())]
     raw, averages = mean_curves(curves), mean_curves(smoothed(curves, WEIGHT, LEAST))
     note = (
         f"Cosine {over}, between the server's updates by the method and by FedAvg from the same model and cohort. "
         f"Thin: mean over seeds; thick: its exponentially weighted moving average (weight {WEIGHT:g}) from {LEAST} "
         "measurements on."
     )
-    return curves_figure(table, averages, styles, "cosine with FedAvg", BOUNDS, title, note, thin=raw)
+    return curves_figure(table, averages, styles, "cosine with FedAvg", BOUNDS, title, note, page, thin=raw)
 
 
 SPEC = FigureSpec(

@@ -15,15 +15,18 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.analysis.profiles import split_rows
 from bench.analysis.tables import FULL_MODEL
-from bench.figures.base import is_mixed, of_partition, partition_title, partitions_of, spread
-from bench.figures.panels import finish, full_model_line, grid, label_edges, method_entries, say_empty
+from bench.figures.base import Skip, is_mixed, of_partition, partition_title, partitions_of, spread
+from bench.figures.paging import Page, pages
+from bench.figures.panels import finish, full_model_line, grid, label_edges, method_entries
 from bench.figures.profile_words import panel_title
 from bench.figures.style import DASHED, SeriesStyle, counted
 
 OfPanel = Callable[[pd.DataFrame], pd.DataFrame]
 """Returns the rows of a table that belong on a panel: those of its keep ratio, and the full model's."""
 
-KEEPS, PARTITIONS = 6, 4  # at most, in one figure
+PARTITIONS = 4  # at most, in one figure
+PANEL = 1.9  # inches, the height of a panel
+FLAT = 1e-6  # of a value: what less than that differs from it is the same number
 MARKERS = 6  # on one curve
 LEAST = 0.02  # of what values are possible, on a vertical axis
 ROOM = 0.25  # of the spread of the means, on either side of them, for their intervals
@@ -37,6 +40,7 @@ def curves_figure(
     bounds: tuple[float, float],
     title: str,
     note: str,
+    page: Page,
     thin: pd.DataFrame | None = None,
 ) -> Figure:
     """Return a whole figure of mean curves over rounds, a line per label.
@@ -49,6 +53,7 @@ def curves_figure(
         bounds: what no value can pass.
         title: the heading.
         note: what the curves are.
+        page: the rows of panels, of :func:`by_page`.
         thin: further curves, drawn as thin lines behind.
     """
 
@@ -57,14 +62,40 @@ def curves_figure(
             draw_curves(panel, of_panel(thin), styles, band=False, marker="", linewidth=0.6, alpha=0.55, linestyle="-")
         draw_curves(panel, of_panel(means), styles, bounds)
 
-    figure, left_out = panels_by_keep(table, draw_panel, "round", y)
-    figure.axes[0].set_ylim(limits(means, *([] if thin is None else [thin]), bounds=bounds))
-    note = joined(note, seeds_note(means), left_out)
+    figure, left_out = panels_by_keep(table, draw_panel, "round", y, page, curves=means)
+    shown = next(panel for panel in figure.axes if panel.axison)
+    shown.set_ylim(limits(means, *([] if thin is None else [thin]), bounds=bounds))
+    note = joined(note, seeds_note(means), left_out, page.note)
     return finish(figure, method_entries(table, styles), {"table": table}, title, note)
 
 
+def by_page(table: pd.DataFrame) -> list[tuple[Page, pd.DataFrame]]:
+    """Return the rows of a table in as many parts as it has pages of panels, full models in each."""
+    groups = _keeps_of(table)
+    parts = pages(groups, PANEL)
+    if len(parts) == 1:
+        return [(parts[0], table)]
+    profiles = split_rows(table)["profile"]
+    return [(part, table[_of_groups(table, profiles, part.shown)]) for part in parts]
+
+
+def _of_groups(
+    table: pd.DataFrame, profiles: pd.Series[str], groups: list[tuple[float, str | None]]
+) -> pd.Series[bool]:
+    chosen = table["method"] == FULL_MODEL
+    for keep, profile in groups:
+        chosen |= (table["keep"] == keep) & (True if profile is None else profiles == profile)
+    return chosen
+
+
 def panels_by_keep(
-    table: pd.DataFrame, draw_panel: Callable[[Axes, OfPanel], None], x: str, y: str, share_y: Any = True
+    table: pd.DataFrame,
+    draw_panel: Callable[[Axes, OfPanel], None],
+    x: str,
+    y: str,
+    page: Page,
+    share_y: Any = True,
+    curves: pd.DataFrame | None = None,
 ) -> tuple[Figure, str]:
     """Return a figure of panels for the keep ratios and partitions of ``table``, and a note of what is left out.
 
@@ -72,12 +103,15 @@ def panels_by_keep(
         table: the rows that the figure shows.
         draw_panel: draws one panel; called with it and with the function that picks the rows that belong on it.
         x, y: the labels of the axes; an axis called "round" has whole numbers.
+        page: the rows of panels, of :func:`by_page`.
         share_y: which panels share their vertical axis, as matplotlib has it.
+        curves: what is drawn: a panel whose curves are all one and the same number throughout is left out, as one
+            without a run of its own is, and the note says which.
     """
-    all_keeps = _keeps_of(table)
-    all_partitions = partitions_of(table)
-    keeps, partitions = spread(all_keeps, KEEPS), spread(all_partitions, PARTITIONS)
-    figure, axes = grid(len(keeps), len(partitions), share_y=share_y)
+    keeps, all_partitions = page.shown, partitions_of(table)
+    partitions = spread(all_partitions, PARTITIONS)
+    figure, axes = grid(len(keeps), len(partitions), panel=(2.4, PANEL), share_y=share_y)
+    empty, flat = [], {}
     for row, (keep, profile) in enumerate(keeps):
         for column, (partition, alpha) in enumerate(partitions):
             panel = axes[row, column]
@@ -95,20 +129,47 @@ def panels_by_keep(
                     of_keep &= split_rows(here)["profile"] == profile
                 return here[of_keep | (here["method"] == FULL_MODEL)]
 
-            draw_panel(panel, of_panel)
-            if (of_panel(table)["method"] == FULL_MODEL).all() and keeps != [(1.0, None)]:
-                say_empty(panel)
             if profile:
-                panel.set_title(panel_title(profile, keep, partition, alpha))
+                title = panel_title(profile, keep, partition, alpha)
             else:
-                panel.set_title(f"{keep_title(table, keep)}; {partition_title(partition, alpha)}")
+                title = f"{keep_title(table, keep)}; {partition_title(partition, alpha)}"
+            if (of_panel(table)["method"] == FULL_MODEL).all() and keeps != [(1.0, None)]:
+                empty.append(title.replace("\n", ", "))
+                panel.set_axis_off()
+                continue
+            value = None if curves is None else _flat(of_panel(curves))
+            if value is not None and (len(keeps) > 1 or len(partitions) > 1):
+                flat[title.replace("\n", ", ")] = value
+                panel.set_axis_off()
+                continue
+            draw_panel(panel, of_panel)
+            panel.set_title(title)
             if x == "round":
                 panel.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+    if not any(panel.axison for panel in axes.flat):
+        raise Skip("nothing changes in any run")
     label_edges(axes, x, y)
-    row_noun = "keep ratio" if keeps[0][1] is None else "profile"
-    missing = {row_noun: len(all_keeps) - len(keeps), "partition": len(all_partitions) - len(partitions)}
-    words = ", ".join(counted(number, number, noun) for noun, number in missing.items() if number)
-    return figure, f"Not shown: {words}." if words else ""
+    hidden = len(all_partitions) - len(partitions)
+    return figure, joined(
+        f"Not shown: {counted(hidden, hidden, 'partition')}." if hidden else "", _left_out(empty, flat)
+    )
+
+
+def _flat(curves: pd.DataFrame) -> float | None:
+    """Return the one value that all curves of a panel have throughout; None where there are two or none."""
+    values = curves["mean"].dropna()
+    return (
+        float(values.iloc[0]) if len(values) > 1 and values.max() - values.min() <= FLAT * abs(values.max()) else None
+    )
+
+
+def _left_out(empty: list[str], flat: Mapping[str, float]) -> str:
+    """Return the words for the panels that are left out."""
+    throughout = [f"{title} ({value:.3g})" for title, value in flat.items()]
+    return joined(
+        f"No run, and no panel: {'; '.join(empty)}." if empty else "",
+        f"The same number throughout, and no panel: {'; '.join(throughout)}." if flat else "",
+    )
 
 
 def _keeps_of(table: pd.DataFrame) -> list[tuple[float, str | None]]:

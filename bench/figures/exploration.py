@@ -12,6 +12,7 @@ from bench.analysis.milestones import exploration, rounds_until
 from bench.figures.base import FigureSpec, Options, Tables, measured_tasks
 from bench.figures.curve_panels import (
     OfPanel,
+    by_page,
     draw_curves,
     in_percent,
     joined,
@@ -21,6 +22,7 @@ from bench.figures.curve_panels import (
     seeds_note,
     with_line,
 )
+from bench.figures.paging import Page
 from bench.figures.panels import finish, method_entries
 from bench.figures.style import DASHED, SeriesStyle, series_styles
 
@@ -31,7 +33,11 @@ BOUNDS = (0.0, 100.0)
 def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
     """Return one figure per task: a row of panels per keep ratio, a column per partition, two lines per label."""
     styles = series_styles(tables["rounds"])
-    return [(suffix, _figure(task, rows, styles)) for suffix, task, rows in _tasks(tables)]
+    return [
+        (suffix + page.suffix, _figure(task, part, styles, page))
+        for suffix, task, rows in _tasks(tables)
+        for page, part in by_page(rows)
+    ]
 
 
 def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
@@ -50,7 +56,7 @@ def _tasks(tables: Tables) -> list[tuple[str, str, pd.DataFrame]]:
     return measured_tasks(rounds[rounds["round"] > 0], columns, "a coverage after its first round")
 
 
-def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle]) -> Figure:
+def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle], page: Page) -> Figure:
     seen, expected = (
         in_percent(mean_curves(cell_curves(rounds, value=column))) for column in ("coverage", "coverage_expected")
     )
@@ -62,14 +68,16 @@ def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle]) -> 
         panel.set_xscale("log")
         _label_rounds(panel, int(rounds["round"].max()))
 
-    figure, left_out = panels_by_keep(rounds, draw_panel, "round (log scale)", "trained so far (%)")
-    figure.axes[0].set_ylim(limits(seen, expected, bounds=BOUNDS))
+    figure, left_out = panels_by_keep(
+        rounds, draw_panel, "round (log scale)", "trained so far (%)", page, curves=pd.concat([seen, expected])
+    )
+    next(panel for panel in figure.axes if panel.axison).set_ylim(limits(seen, expected, bounds=BOUNDS))
     entries = method_entries(rounds, solid)
     note = "Share of kernels (by rank) or channels that a client has trained so far."
     if len(expected):
         entries += line_entries("seen", "expected")
         note += " Expected: from the inclusion probabilities of the draws."
-    note = joined(note, seeds_note(seen), left_out)
+    note = joined(note, seeds_note(seen), left_out, page.note)
     return finish(figure, entries, {"rounds": rounds}, f"Exploration of the model: {task}", note)
 
 

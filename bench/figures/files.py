@@ -39,8 +39,8 @@ def save_table(table: pd.DataFrame, folder: Path, stem: str) -> list[Path]:
     Raises:
         BenchError: the folder cannot be written.
     """
-    if "by_seed" in table:
-        table = table.assign(by_seed=table["by_seed"].map(in_words))
+    seeds = [name for name in table.columns if str(name).endswith("by_seed")]
+    table = table.assign(**{name: table[name].map(in_words) for name in seeds})
     return [
         _write(folder / f"{stem}.csv", lambda path: table.to_csv(path, index=False)),
         _write(folder / f"{stem}.md", lambda path: path.write_text(markdown(table), encoding="utf-8")),

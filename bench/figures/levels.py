@@ -28,12 +28,13 @@ from bench.figures.base import (
 )
 from bench.figures.chance import draw_chance
 from bench.figures.curve_panels import PARTITIONS, joined
-from bench.figures.panels import finish, grid, label_edges, method_entries, say_empty
+from bench.figures.paging import Page, pages
+from bench.figures.panels import finish, grid, label_edges, method_entries
 from bench.figures.points import draw_crosses, draw_full_models, draw_points, fit_height, in_percent, points_note
 from bench.figures.profile_words import panel_title
 from bench.figures.style import SeriesStyle, counted, series_styles
 
-ROWS = 6  # profiles, in one figure
+PANEL = 2.1  # inches, the height of a panel
 DODGE = 0.012  # of a level between neighbouring series, so that their intervals do not hide each other
 APART = 1.22  # at least, from one labelled level to the next, as a factor
 
@@ -53,7 +54,20 @@ def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
     """Return one figure per task: a row of panels per profile, a column per partition, a line per label."""
     tasks = _tasks(tables, options)
     styles = series_styles(pd.concat([part[["method", "label"]] for of in tasks for part in (of.points, of.full)]))
-    return [(of.suffix, _figure(of, styles, options.last)) for of in tasks]
+    return [
+        (of.suffix + page.suffix, _figure(of, styles, options.last, page))
+        for of in tasks
+        for page in pages(_groups(of.points), PANEL)
+    ]
+
+
+def _groups(points: pd.DataFrame) -> list[tuple[str, float]]:
+    """Return the (profile, mean keep ratio) of each row of panels; runs whose clients are alike share one.
+
+    Clients that are alike have one level in a run, their keep ratio.
+    """
+    alike = [("", 1.0)] if (points["profile"] == "").any() else []
+    return alike + [(profile, keep) for profile, keep in profiles_of(points) if profile]
 
 
 def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
@@ -87,36 +101,39 @@ def _full_models(rounds: pd.DataFrame | None, last: int) -> pd.DataFrame:
     return over_seeds(final_accuracy(rounds[rounds["method"] == FULL_MODEL], last))
 
 
-def _figure(of: Found, styles: dict[str, SeriesStyle], last: int) -> Figure:
-    # Clients that are alike have one level in a run, their keep ratio: such runs share a panel.
-    alike = [("", 1.0)] if (of.points["profile"] == "").any() else []
-    all_groups = alike + [(profile, keep) for profile, keep in profiles_of(of.points) if profile]
-    all_partitions = partitions_of(of.points)
-    groups, partitions = spread(all_groups, ROWS), spread(all_partitions, PARTITIONS)
-    figure, axes = grid(len(groups), len(partitions), panel=(2.6, 2.1))
+def _figure(of: Found, styles: dict[str, SeriesStyle], last: int, page: Page) -> Figure:
+    groups, all_partitions = page.shown, partitions_of(of.points)
+    partitions = spread(all_partitions, PARTITIONS)
+    figure, axes = grid(len(groups), len(partitions), panel=(2.6, PANEL))
+    empty = []
     shown = []
     for panels, (profile, keep) in zip(axes, groups, strict=True):
         of_group = of.points[of.points["profile"] == profile]
         for panel, (partition, alpha) in zip(panels, partitions, strict=True):
             points, full = (of_partition(table, partition, alpha) for table in (of_group, of.full))
             shown.append(points)
-            _panel(panel, in_percent(points), in_percent(full), styles)
+            title = panel_title(profile, keep, partition, alpha)
             if points.empty:
-                say_empty(panel)
-            panel.set_title(panel_title(profile, keep, partition, alpha))
+                empty.append(title.replace("\n", ", "))
+                panel.set_axis_off()
+                continue
+            _panel(panel, in_percent(points), in_percent(full), styles)
+            panel.set_title(title)
         _label_levels(panels, sorted(of_group["level"].unique().tolist()))
     label_edges(axes, "keep ratio of the sub-model (log scale)", "test accuracy (%)")
     chance = draw_chance(axes.flat, of.rows)
-    hidden = {"profile": len(all_groups) - len(groups), "partition": len(all_partitions) - len(partitions)}
-    words = ", ".join(counted(number, number, noun) for noun, number in hidden.items() if number)
+    hidden = len(all_partitions) - len(partitions)
+    words = counted(hidden, hidden, "partition") if hidden else ""
     note = joined(
         points_note(pd.concat(shown), evaluations(last, of.rows, "level_acc")).replace("Bars and band", "Bars"),
         "Only methods with a nested sub-model for each keep ratio appear.",
         f"Not shown: {words}, see the numbers." if words else "",
+        f"No run, and no panel: {'; '.join(empty)}." if empty else "",
         chance.note,
+        page.note,
     )
     tables = {"levels": of.rows}
-    entries = [*method_entries(pd.concat([of.points, of.full]), styles), *chance.entries]
+    entries = [*method_entries(pd.concat([*shown, of.full]), styles), *chance.entries]
     return finish(figure, entries, tables, f"Accuracy of the nested sub-models: {of.task}", note)
 
 

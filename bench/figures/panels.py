@@ -22,11 +22,24 @@ LEGEND_CHARACTER = 0.056  # inches
 LEGEND_HANDLE = 0.55  # inches: the line in front of a name, and the gap behind it
 
 
-def grid(rows: int, columns: int, panel: tuple[float, float] = (2.4, 1.9), share_y: Any = False) -> tuple[Figure, Any]:
-    """Return a figure of ``rows`` x ``columns`` panels of ``panel`` inches, and its axes as a 2-D array."""
-    width, height = max(columns * panel[0], 3.6), rows * panel[1]
+def grid(
+    rows: int,
+    columns: int,
+    panel: tuple[float, float] = (2.4, 1.9),
+    share_y: Any = False,
+    heights: Sequence[float] | None = None,
+) -> tuple[Figure, Any]:
+    """Return a figure of ``rows`` x ``columns`` panels of ``panel`` inches, and its axes as a 2-D array.
+
+    Args:
+        rows, columns: of panels.
+        panel: width and height of each.
+        share_y: which panels share their vertical axis, as matplotlib has it.
+        heights: of each row, where they differ.
+    """
+    width, height = max(columns * panel[0], 3.6), rows * panel[1] if heights is None else sum(heights)
     figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False, sharey=share_y)
+    return figure, figure.subplots(rows, columns, squeeze=False, sharey=share_y, height_ratios=heights)
 
 
 def method_entries(table: pd.DataFrame, styles: Mapping[str, SeriesStyle]) -> list[Line2D]:
@@ -47,6 +60,15 @@ def method_entries(table: pd.DataFrame, styles: Mapping[str, SeriesStyle]) -> li
     return entries + [
         Line2D([], [], label=f"{name}, full model", **full_model_line(style)) for name, style in references.items()
     ]
+
+
+def without_lines(entries: Sequence[Line2D], table: pd.DataFrame) -> Sequence[Line2D]:
+    """Return legend entries of points that no line joins; the full model's is a line."""
+    whole = {f"{label}, full model" for label in set(table.loc[table["method"] == FULL_MODEL, "label"].astype(str))}
+    for entry in entries:
+        if entry.get_label() not in whole:
+            entry.set_linestyle("none")
+    return entries
 
 
 def full_model_line(style: SeriesStyle) -> dict[str, Any]:
@@ -103,9 +125,15 @@ def say_empty(panel: Axes) -> None:
 
 
 def label_edges(axes: Any, x: str, y: str) -> None:
-    """Label the horizontal axis of the lowest panel of each column and the vertical axis of the left panels."""
+    """Label the horizontal axis of the lowest panel of each column and the vertical axis of the left panels.
+
+    Panels that are left out do not count.
+    """
     for column in axes.T:
-        lowest: Axes = [panel for panel in column if panel.axison][-1]
-        lowest.set_xlabel(x)
-    for panel in axes[:, 0]:
-        panel.set_ylabel(y)
+        for lowest in [panel for panel in column if panel.axison][-1:]:
+            lowest.set_xlabel(x)
+            lowest.tick_params(labelbottom=True)
+    for row in axes:
+        for left in [panel for panel in row if panel.axison][:1]:
+            left.set_ylabel(y)
+            left.tick_params(labelleft=True)

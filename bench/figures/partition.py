@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bench.federation.partition import Partition
 from bench.federation.skew import skew_of
@@ -24,11 +24,14 @@ def draw_partition(partition: Partition, labels: np.ndarray, classes: int, title
         partition: the clients' samples.
         labels: class numbers of the split that was partitioned, integers ``[samples]``.
         classes: number of classes of the task.
+            Those that no client holds have no row, which the title then says.
         title: what the data are, such as ``Dataset.title``, which speaks of "stand-in data" where they are. Below it
             stands the skew that all clients have, drawn or not.
     """
     clients = min(len(partition), MOST_CLIENTS)
     counts, sizes = partition.counts(labels, classes)[:clients], partition.sizes[:clients]
+    held = np.flatnonzero(partition.counts(labels, classes).sum(axis=0))
+    empty, counts, classes = classes - len(held), counts[:, held], len(held)
     figure = Figure(figsize=(7.0, 3.4 if classes <= 20 else 6.0), layout="constrained")
     bars, heat = figure.subplots(2, 1, sharex=True, height_ratios=[1, 3 if classes <= 20 else 6])
 
@@ -42,9 +45,15 @@ def draw_partition(partition: Partition, labels: np.ndarray, classes: int, title
     heat.set(xlabel="client", ylabel="class", xlim=(-0.5, clients - 0.5))
     for axis in (heat.xaxis, heat.yaxis):
         axis.set_major_locator(MaxNLocator(11, integer=True, min_n_ticks=1))
+    heat.yaxis.set_major_formatter(
+        FuncFormatter(lambda place, _: str(held[int(place)]) if 0 <= place < classes and place == int(place) else "")
+    )
     heat.grid(False)
     figure.colorbar(image, ax=heat, label="samples of the class", ticks=MaxNLocator(5, integer=True), pad=0.01)
-    figure.suptitle(f"{title}: {_described(partition, clients)}\n{skew_of(partition, labels)}", fontsize="medium")
+    noun = "class that nobody holds is" if empty == 1 else "classes that nobody holds are"
+    gone = f"; {empty} {noun} left out" if empty else ""
+    words = f"{title}: {_described(partition, clients)}\n{skew_of(partition, labels)}{gone}"
+    figure.suptitle(words, fontsize="medium")
     return figure
 
 

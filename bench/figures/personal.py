@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.analysis.personal import personal_accuracy
-from bench.figures.ablation import RING, ROW, name_rows
+from bench.analysis.tables import FULL_MODEL
+from bench.figures.ablation import ROW, name_rows
 from bench.figures.base import (
     FigureSpec,
     Options,
@@ -23,9 +24,11 @@ from bench.figures.base import (
 )
 from bench.figures.chance import draw_chance
 from bench.figures.curve_panels import PARTITIONS, joined, limits
+from bench.figures.differences import RING
+from bench.figures.paging import Page, pages
 from bench.figures.panels import finish, grid, label_edges
 from bench.figures.points import BARS, bars_note, draw_seeds, in_percent, seeds_drawn
-from bench.figures.style import counted, method_look, series_styles
+from bench.figures.style import counted, row_colour, series_styles
 
 GREY = "#555555"
 Row = tuple[str, float]  # label, keep ratio
@@ -33,10 +36,12 @@ Row = tuple[str, float]  # label, keep ratio
 
 def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
     """Return one figure per task: a panel per partition, a row per label and keep ratio that has personal models."""
-    return [
-        (suffix, _figure(task, rows, personal_accuracy(rows, options.last), options.last))
-        for suffix, task, rows in _tasks(tables)
-    ]
+    figures = []
+    for suffix, task, rows in _tasks(tables):
+        table = personal_accuracy(rows, options.last)
+        for page in pages(_rows(table), ROW):
+            figures.append((suffix + page.suffix, _figure(task, rows, table, options.last, page)))
+    return figures
 
 
 def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
@@ -55,12 +60,18 @@ def _tasks(tables: Tables) -> list[tuple[str, str, pd.DataFrame]]:
     raise Skip("no cell has models that clients keep for themselves")
 
 
-def _figure(task: str, rounds: pd.DataFrame, table: pd.DataFrame, last: int) -> Figure:
+def _rows(table: pd.DataFrame) -> list[Row]:
     order = list(series_styles(table))
-    rows: list[Row] = sorted(
+    return sorted(
         {(str(label), float(keep)) for label, keep in zip(table["label"], table["keep"], strict=True)},
         key=lambda row: (order.index(row[0]), row[1]),
     )
+
+
+def _figure(task: str, rounds: pd.DataFrame, table: pd.DataFrame, last: int, page: Page) -> Figure:
+    rows: list[Row] = page.shown
+    of_page = [pair in rows for pair in zip(table["label"].astype(str), table["keep"].astype(float), strict=True)]
+    table = table[of_page]
     all_partitions = partitions_of(table)
     partitions = spread(all_partitions, PARTITIONS)
     figure, axes = grid(1, len(partitions), panel=(2.3, ROW * len(rows) + 0.6), share_y="row")
@@ -87,7 +98,7 @@ def _figure(task: str, rounds: pd.DataFrame, table: pd.DataFrame, last: int) -> 
         hidden = len(all_partitions) - len(partitions)
         note += f" Not shown: {counted(hidden, hidden, 'partition')}."
     title = f"Accuracy of the clients' own models: {task}"
-    return finish(figure, entries, {"rounds": rounds}, title, joined(note, chance.note))
+    return finish(figure, entries, {"rounds": rounds}, title, joined(note, chance.note, page.note))
 
 
 def _row_name(label: str, keep: float) -> str:
@@ -97,7 +108,10 @@ def _row_name(label: str, keep: float) -> str:
 def _panel(panel: Axes, table: pd.DataFrame, rows: list[Row]) -> None:
     percent = in_percent(table).assign(base=100 * table["base"])
     for row in percent.to_dict("records"):
-        y, colour = -rows.index((str(row["label"]), row["keep"])), method_look(str(row["method"]))[0]
+        y, colour = (
+            -rows.index((str(row["label"]), row["keep"])),
+            row_colour(str(row["method"]), str(row["label"]), FULL_MODEL),
+        )
         panel.hlines(y, row["low"], row["high"], color=colour, **BARS)
         draw_seeds(panel, [y], pd.DataFrame([row]), colour, axis="x")
         panel.plot(row["mean"], y, "o", color=colour, markersize=5)

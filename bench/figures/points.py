@@ -28,7 +28,8 @@ CROSS = "A cross at the foot: a run diverged and is not in the mean."
 
 def in_percent(points: pd.DataFrame) -> pd.DataFrame:
     """Return points of shares as percentages."""
-    percent = points.assign(**{name: 100 * points[name] for name in ("mean", "low", "high")})
+    shares = [name for name in ("mean", "low", "high", "adjusted_low", "adjusted_high") if name in points]
+    percent = points.assign(**{name: 100 * points[name] for name in shares})
     if "by_seed" in points:
         percent["by_seed"] = points["by_seed"].map(lambda values: tuple(100 * value for value in values))
     return percent
@@ -67,9 +68,12 @@ def bars_note(points: pd.DataFrame, words: str) -> str:
     return f"{words}; {TICKS}" if len(seeds_drawn(points)) else f"{words}."
 
 
-def draw_points(panel: Axes, x: pd.Series[float], series: pd.DataFrame, style: SeriesStyle) -> None:
-    """Draw the means of one series at ``x``, joined, with their intervals."""
-    panel.plot(x, series["mean"], **style.plot_options(), zorder=3)
+def draw_points(
+    panel: Axes, x: pd.Series[float], series: pd.DataFrame, style: SeriesStyle, joined: bool = True
+) -> None:
+    """Draw the means of one series at ``x`` with their intervals, ``joined`` where something lies between them."""
+    look = {"zorder": 3} | style.plot_options() | ({} if joined else {"linestyle": "none"})
+    panel.plot(x, series["mean"], **look)
     panel.vlines(x, series["low"], series["high"], color=style.colour, **BARS)
     draw_seeds(panel, x, series, style.colour)
 

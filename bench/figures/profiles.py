@@ -24,7 +24,8 @@ from bench.figures.base import (
 )
 from bench.figures.chance import draw_chance
 from bench.figures.curve_panels import joined
-from bench.figures.panels import finish, grid, label_edges, method_entries
+from bench.figures.paging import Page, pages
+from bench.figures.panels import finish, grid, label_edges, method_entries, without_lines
 from bench.figures.points import draw_crosses, draw_full_models, draw_points, fit_height, in_percent, points_note
 from bench.figures.profile_words import DYNAMIC, shares
 from bench.figures.style import SeriesStyle, series_styles
@@ -37,10 +38,28 @@ LINE = 0.13  # inches for a line of the words below a place, after the first
 
 
 def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
-    """Return one figure per task: a panel per partition, a line per label, the full model as the reference line."""
+    """Return one figure per task: a panel per partition, points of each label, the full model as the reference line."""
     tasks = _tasks(tables, options)
     styles = series_styles(pd.concat([points[["method", "label"]] for *_, points in tasks]))
-    return [(suffix, _figure(task, rows, points, styles, options.last)) for suffix, task, rows, points in tasks]
+    figures = []
+    for suffix, task, rows, points in tasks:
+        for page in _pages(points):
+            figures.append((suffix + page.suffix, _figure(task, rows, points, styles, options.last, page)))
+    return figures
+
+
+def _shape(points: pd.DataFrame) -> tuple[float, float, int]:
+    """Return the width and height of a panel in inches, and how many stand beside one another."""
+    profiles, partitions = profiles_of(points), partitions_of(points)
+    width = max(3.2, PLACE * len(profiles) + 0.5)
+    lines = max(len(shares(*profile)) for profile in profiles)
+    return width, 1.9 + LINE * (lines - 1), max(1, min(len(partitions), int(WIDTH / width)))
+
+
+def _pages(points: pd.DataFrame) -> list[Page]:
+    """Return the partitions of each file, in rows of panels."""
+    partitions, (_, height, columns) = partitions_of(points), _shape(points)
+    return pages([partitions[first : first + columns] for first in range(0, len(partitions), columns)], height)
 
 
 def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
@@ -64,14 +83,13 @@ def _tasks(tables: Tables, options: Options) -> list[tuple[str, str, pd.DataFram
     return tasks
 
 
-def _figure(task: str, rounds: pd.DataFrame, points: pd.DataFrame, styles: dict[str, SeriesStyle], last: int) -> Figure:
-    profiles, partitions = profiles_of(points), partitions_of(points)
+def _figure(
+    task: str, rounds: pd.DataFrame, points: pd.DataFrame, styles: dict[str, SeriesStyle], last: int, page: Page
+) -> Figure:
+    profiles, partitions = profiles_of(points), [place for row in page.shown for place in row]
     words = ["\n".join(shares(*profile)) for profile in profiles]
-    width = max(3.2, PLACE * len(profiles) + 0.5)
-    columns = max(1, min(len(partitions), int(WIDTH / width)))
-    rows = math.ceil(len(partitions) / columns)
-    height = 1.9 + LINE * max(word.count("\n") for word in words)
-    figure, axes = grid(rows, columns, panel=(width, height))
+    width, height, columns = _shape(points)
+    figure, axes = grid(math.ceil(len(partitions) / columns), columns, panel=(width, height))
     for panel, (partition, alpha) in zip(axes.flat, partitions, strict=False):
         _panel(panel, of_partition(points, partition, alpha), profiles, styles)
         panel.set_xticks(range(len(profiles)), words, fontsize=7)
@@ -88,8 +106,8 @@ def _figure(task: str, rounds: pd.DataFrame, points: pd.DataFrame, styles: dict[
     if any(profile.endswith(DYNAMIC) for profile, _ in profiles):
         note += " Dynamic: every client draws its keep ratio anew in each round, by these shares."
     title = f"Final accuracy of clients of different capacity: {task}"
-    entries = [*method_entries(points, styles), *chance.entries]
-    return finish(figure, entries, {"rounds": rounds}, title, joined(note, chance.note))
+    entries = [*without_lines(method_entries(points, styles), points), *chance.entries]
+    return finish(figure, entries, {"rounds": rounds}, title, joined(note, chance.note, page.note))
 
 
 def _panel(
@@ -106,7 +124,7 @@ def _panel(
         place = [places[pair] for pair in zip(series["profile"], series["keep"], strict=True)]
         series = series.assign(place=place).sort_values("place")
         x = series["place"] + (position - (len(labels) - 1) / 2) * dodge
-        draw_points(panel, x, series, styles[label])
+        draw_points(panel, x, series, styles[label], joined=False)
         crossed = x[series["diverged"] > 0]
         if len(crossed):
             crosses += 1

@@ -9,7 +9,8 @@ from bench.analysis.curves import mean_curves
 from bench.analysis.layers import mean_over_layers
 from bench.analysis.milestones import first_middle_last
 from bench.figures.base import FigureSpec, Options, Tables, measured_tasks
-from bench.figures.curve_panels import curves_figure, in_percent
+from bench.figures.curve_panels import by_page, curves_figure, in_percent
+from bench.figures.paging import Page
 from bench.figures.style import SeriesStyle, series_styles
 
 # By the last part of the file name: the column, and how it is counted.
@@ -24,9 +25,10 @@ def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
     """Return two figures per task, one for each measure: panels by keep ratio and partition, a line per label."""
     styles = series_styles(tables["ranks"])
     return [
-        (f"{suffix}-{measure}", _figure(task, rows, styles, measure))
+        (f"{suffix}-{measure}{page.suffix}", _figure(task, of_page, styles, measure, page))
         for suffix, task, rows in _tasks(tables)
         for measure in MEASURES
+        for page, of_page in by_page(rows)
     ]
 
 
@@ -53,11 +55,11 @@ def _milestones(ranks: pd.DataFrame, measure: str) -> pd.DataFrame:
     return milestones
 
 
-def _figure(task: str, ranks: pd.DataFrame, styles: dict[str, SeriesStyle], measure: str) -> Figure:
+def _figure(task: str, ranks: pd.DataFrame, styles: dict[str, SeriesStyle], measure: str, page: Page) -> Figure:
     means = in_percent(_means(ranks, measure))
     title = f"Principal kernels required, by method: {task}"
     note = f"Required: {MEASURES[measure][1]}, as a share of the layer's R kernels; plain mean over layers."
-    return curves_figure(ranks, means, styles, "required kernels (% of R)", BOUNDS, title, note)
+    return curves_figure(ranks, means, styles, "required kernels (% of R)", BOUNDS, title, note, page)
 
 
 SPEC = FigureSpec(

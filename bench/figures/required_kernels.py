@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import ScaledTranslation
 
 from bench.analysis.interval import mean_and_interval
 from bench.errors import choices
@@ -24,10 +26,13 @@ from bench.figures.base import (
     partitions_of,
     spread,
 )
-from bench.figures.panels import LEGEND_LINE, finish, grid, label_edges
-from bench.figures.style import DASHED, counted
+from bench.figures.panels import finish, grid, label_edges
+from bench.figures.style import DASHED, counted, shaded
 
 ROWS = 4  # partitions in one figure
+COLUMNS = 3  # of panels
+PANEL = 1.9  # inches, the height of one
+LINE_OF_WORDS = 0.085  # of a panel's height, for the name of a layer
 COLOURS = "viridis"
 
 
@@ -48,52 +53,102 @@ def _figure(task: str, method: str, ranks: pd.DataFrame) -> Figure:
     sizes = sorted(ranks["kernels"].unique())
     all_partitions = partitions_of(ranks)
     partitions = spread(all_partitions, ROWS)
-    figure, axes = grid(len(partitions), len(sizes), panel=(2.1, 1.9))
-    for row, (partition, alpha) in enumerate(partitions):
+    # Layers of one size have a panel, and a page has room for three beside one another.
+    places = [(size, *place) for place in partitions for size in sizes]
+    columns = min(len(sizes), COLUMNS) if len(partitions) == 1 or len(sizes) <= COLUMNS else COLUMNS
+    rows = math.ceil(len(places) / columns)
+    figure, axes = grid(rows, columns, panel=(2.3, PANEL), share_y=True)
+    least = min(100 * (ranks["required_kernels"] / ranks["kernels"]).min(), 90.0)
+    low, high = max(0.0, least - 0.2 * (100 - least)), 100 + 0.04 * (100 - least)
+    for panel, (kernels, partition, alpha) in zip(axes.flat, places, strict=False):
         here = of_partition(ranks, partition, alpha)
-        for column, kernels in enumerate(sizes):
-            panel = axes[row, column]
-            _panel(panel, here[here["kernels"] == kernels], int(kernels))
-            panel.set_title(f"$R$ = {kernels}; {partition_title(partition, alpha)}")
-    _layer_legends(figure, axes[-1])
-    label_edges(axes, "round", "required kernels")
-    note = "Required: 2 to the entropy of the layer's squared singular values, mean over seeds. Dashed: all R kernels."
+        _panel(panel, here[here["kernels"] == kernels], int(kernels), (low, high))
+        panel.set_title(f"$R$ = {kernels}; {partition_title(partition, alpha)}")
+    for panel in axes.flat[len(places) :]:
+        panel.set_axis_off()
+    label_edges(axes, "round", "required kernels (% of $R$)")
+    axes[0, 0].set_ylim(low, high)
+    note = (
+        "Required: 2 to the entropy of the layer's squared singular values, as a share of its R kernels, seeds' mean. "
+        "At the lines' ends: the layers, in the order of the model from dark to light. Dashed: all R kernels."
+    )
     left_out = len(all_partitions) - len(partitions)
     if left_out:
         note += f" Not shown: {counted(left_out, left_out, 'partition')}."
     return finish(figure, [], {"ranks": ranks}, f"Principal kernels required per layer: {task}, {method}", note)
 
 
-def _panel(panel: Axes, ranks: pd.DataFrame, kernels: int) -> None:
+def _panel(panel: Axes, ranks: pd.DataFrame, kernels: int, limits: tuple[float, float]) -> None:
     layers = list(dict.fromkeys(ranks["layer"].astype(str)))  # in the table's order, which is the model's
     means = mean_and_interval(ranks, ["layer", "round"], "required_kernels")
     colours = matplotlib.colormaps[COLOURS]
+    ends: dict[str, tuple[float, float, Any]] = {}
     for position, layer in enumerate(layers):
         curve = means[means["layer"] == layer].sort_values("round")
         colour = colours(0.05 + 0.8 * position / max(len(layers) - 1, 1))
         marker = "o" if len(curve) == 1 else ""
-        panel.plot(curve["round"], curve["mean"], color=colour, label=layer, marker=marker)
-    panel.axhline(kernels, color="#555555", linestyle=DASHED, linewidth=1)
-    panel.set_ylim(0, 1.08 * kernels)
+        shares = 100 * curve["mean"] / kernels
+        panel.plot(curve["round"], shares, color=colour, label=layer, marker=marker)
+        ends[layer] = float(curve["round"].iloc[-1]), float(shares.iloc[-1]), colour
+    panel.axhline(100, color="#555555", linestyle=DASHED, linewidth=1)
     panel.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    _name_ends(panel, ends, limits)
 
 
-def _layer_legends(figure: Figure, bottom_panels: Sequence[Axes]) -> None:
-    """Name the layers below each column of panels; the figure grows, so that the panels keep their height."""
-    most = max(len(panel.get_legend_handles_labels()[1]) for panel in bottom_panels)
-    width, height = figure.get_size_inches()
-    figure.set_size_inches(width, height + LEGEND_LINE * most + 0.1)
-    for panel in bottom_panels:
-        below_the_ticks = panel.transAxes + ScaledTranslation(0, -0.38, figure.dpi_scale_trans)
-        panel.legend(
-            loc="upper center",
-            bbox_to_anchor=(0.5, 0),
-            bbox_transform=below_the_ticks,
-            borderaxespad=0,
-            fontsize=7,
-            labelspacing=0.25,
-            handlelength=1.8,
+def _name_ends(panel: Axes, ends: Mapping[str, tuple[float, float, Any]], limits: tuple[float, float]) -> None:
+    """Write the names of layers behind the ends of their lines, those of near lines above one another."""
+    low, high = limits
+    line = LINE_OF_WORDS * (high - low)
+    places = apart_from_another([share for _, share, _ in ends.values()], line, low + line / 2, high - line / 2)
+    names = _without_what_all_share(list(ends))
+    for (layer, (round_number, share, colour)), place in zip(ends.items(), places, strict=True):
+        panel.annotate(
+            names[layer],
+            (round_number, share),
+            xytext=(1.03, place),
+            textcoords=panel.get_yaxis_transform(),
+            va="center",
+            fontsize=6,
+            color=shaded(to_hex(colour), -0.25),
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0},
         )
+
+
+def _without_what_all_share(layers: list[str]) -> dict[str, str]:
+    """Return layers' names without the parts in front that all have: "stages.0.conv1" is "0.conv1" among stages."""
+    parts = [layer.split(".") for layer in layers]
+    same = 0
+    while len(layers) > 1 and all(len(of) > same + 1 and of[same] == parts[0][same] for of in parts):
+        same += 1
+    return {layer: ".".join(of[same:]) for layer, of in zip(layers, parts, strict=True)}
+
+
+def apart_from_another(values: Sequence[float], least: float, low: float, high: float) -> list[float]:
+    """Return places near ``values``, in their order from below, that are at least ``least`` apart.
+
+    >>> apart_from_another([50.0, 51.0, 90.0], 5.0, 0.0, 100.0)
+    [48.0, 53.0, 90.0]
+    """
+    order = sorted(range(len(values)), key=lambda position: (values[position], position))
+    groups: list[list[int]] = []
+    for position in order:
+        groups.append([position])
+        while len(groups) > 1 and _start(values, groups[-1], least) < _start(values, groups[-2], least) + least * len(
+            groups[-2]
+        ):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    places = [0.0] * len(values)
+    for group in groups:
+        start = min(max(_start(values, group, least), low), high - least * (len(group) - 1))
+        for number, position in enumerate(group):
+            places[position] = start + least * number
+    return places
+
+
+def _start(values: Sequence[float], group: Sequence[int], least: float) -> float:
+    """Return the lowest place of a group whose places lie around the mean of its values."""
+    return sum(values[position] for position in group) / len(group) - least * (len(group) - 1) / 2
 
 
 SPEC = FigureSpec(

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import textwrap
 import weakref
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any
 
 import matplotlib
 import pandas as pd
-from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.transforms import ScaledTranslation
 
 from bench.analysis.profiles import split_label
-from bench.analysis.series import SERIES
+from bench.analysis.tables import FULL_MODEL
+from bench.figures.evidence import counted as counted
+from bench.figures.evidence import is_at_chance, said_of
+from bench.figures.evidence import provenance as provenance
+from bench.figures.looks import METHODS as METHODS
+from bench.figures.looks import chosen, front_colour, is_front, looks_of, muted
+from bench.figures.looks import method_look as method_look
+from bench.figures.looks import row_colour as row_colour
+from bench.figures.looks import shaded as shaded
 
 RC: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -54,29 +58,6 @@ RC: dict[str, Any] = {
     "pdf.fonttype": 42,
 }
 
-# Okabe and Ito's colour-blind safe palette first, then colours of Paul Tol's "muted" scheme, then those farthest from
-# all of them for every kind of colour vision. No two methods share a marker: it tells apart what colours may not.
-METHODS: dict[str, tuple[str, Any]] = {
-    "fedavg": ("#000000", "o"),
-    "prism": ("#0072b2", "o"),
-    "orthdrop": ("#d55e00", "^"),
-    "origdrop": ("#009e73", "s"),
-    "unbiased": ("#cc79a7", "D"),
-    "collective": ("#e69f00", "v"),
-    "heterofl": ("#56b4e9", "P"),
-    "fjord": ("#882255", "X"),
-    "fedrolex": ("#999933", "<"),
-    "fedhm": ("#332288", ">"),
-    "fedpara": ("#aa4499", "p"),
-    "fedlama": ("#44aa99", "h"),
-    "inclusivefl": ("#8c510a", "*"),
-    "federated_dropout": ("#f0005a", "d"),
-    "pfedpara": ("#963cff", "8"),
-}
-# Of a user's own methods: far from all above, and from one another, for every kind of colour vision; and markers that
-# no built-in method has (a hexagon, stars of four, six and three points, a pentagon that stands on its point).
-OTHER_COLOURS = ("#443311", "#9988ff", "#0000ff", "#661166", "#556644", "#99bb66")
-OTHER_MARKERS: tuple[Any, ...] = ("H", (4, 1, 0), (6, 1, 0), (3, 1, 0), (5, 0, 180))
 LINES: tuple[Any, ...] = ("-", (0, (4, 1.2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (3, 1, 1, 1, 1, 1)))
 FILLS = ("full", "none", "left", "top", "right", "bottom")
 SHADES = (
@@ -89,8 +70,8 @@ SHADES = (
 DASHED = (0, (5, 2))
 STAND_IN_COLOUR = "#ffd9a8"
 MARGIN = 0.1  # inches between the words of a stamp and the edge of the figure
-FRONT_WIDTH = 2.6  # points, of the lines of series in front
-_front: ContextVar[frozenset[str]] = ContextVar("front", default=frozenset())
+FRONT_WIDTH = 2.6  # points, of the lines of series in front,
+FRONT_ORDER = 5  # which lie above all others
 LINE = 0.14  # inches, one line of small print
 CHARACTER = 0.062  # inches, the width of a character of small print
 
@@ -114,7 +95,7 @@ class SeriesStyle:
 
     def plot_options(self) -> dict[str, Any]:
         """Return the keyword arguments of ``Axes.plot`` and ``Line2D``."""
-        weight = {"linewidth": FRONT_WIDTH} if self.front else {}
+        weight = {"linewidth": FRONT_WIDTH, "zorder": FRONT_ORDER} if self.front else {}
         return weight | {
             "color": self.colour,
             "marker": self.marker,
@@ -125,34 +106,24 @@ class SeriesStyle:
 
 
 @contextmanager
-def use_style(front: Collection[str] = ()) -> Iterator[None]:
+def use_style(
+    front: Collection[str] = (),
+    colours: Mapping[str, str] | None = None,
+    cells: pd.DataFrame | None = None,
+    at_chance: Collection[tuple[str, str]] = (),
+) -> Iterator[None]:
     """Draw and save inside this context; the user's own matplotlib settings come back after it.
 
     Args:
-        front: labels of series that stand first in legends and are drawn with more weight.
+        front: labels of series that stand first in legends and are drawn with more weight; the others are muted.
+        colours: what users have given to methods, by their names.
+        cells: the table of cells, for what subtitles say of the scale.
+        at_chance: (task, title of the data) of which no run is above chance, which subtitles say.
     """
-    before = _front.set(frozenset(front))
-    try:
-        with matplotlib.rc_context():
-            matplotlib.rcdefaults()
-            matplotlib.rcParams.update(RC)  # type: ignore[arg-type]
-            yield
-    finally:
-        _front.reset(before)
-
-
-def method_look(method: str, taken: Collection[tuple[str, Any]] = ()) -> tuple[str, Any]:
-    """Return (colour, marker) of a method, as matplotlib has them.
-
-    A method that is not built in gets a look that no built-in method has, by a hash of its name, so that it looks the
-    same in every figure of every sweep; the next one that is free where that is among ``taken``.
-    """
-    if method in METHODS:
-        return METHODS[method]
-    looks = list(itertools.product(OTHER_MARKERS, OTHER_COLOURS))
-    number = int.from_bytes(hashlib.blake2b(method.encode(), digest_size=8).digest(), "little") % len(looks)
-    ordered = [(colour, marker) for marker, colour in looks[number:] + looks[:number]]
-    return next((look for look in ordered if look not in taken), ordered[0])
+    with chosen(front, colours or {}), said_of(cells, at_chance), matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(RC)  # type: ignore[arg-type]
+        yield
 
 
 def series_styles(table: pd.DataFrame) -> dict[str, SeriesStyle]:
@@ -173,31 +144,28 @@ def series_styles(table: pd.DataFrame) -> dict[str, SeriesStyle]:
         method, label = pair
         return rank.get(method, len(rank)), method, names[pair] != method, names[pair], label
 
-    own: dict[str, tuple[str, Any]] = {}
-    for method in sorted({method for method, _ in pairs} - METHODS.keys()):
-        own[method] = method_look(method, own.values())
-    looks: dict[tuple[str, str], SeriesStyle] = {}
+    own = looks_of(dict.fromkeys(method for method, _ in sorted(pairs)))
+    looks: dict[tuple[str, str, bool], SeriesStyle] = {}
     styles: dict[str, SeriesStyle] = {}
+    someone_in_front = any(is_front(label) for _, label in pairs)
     for method, label in sorted(pairs, key=place):
-        key = method, names[method, label]
+        key = method, names[method, label], is_front(label)
         if key not in looks:
-            look = own.get(method) or METHODS[method]
-            looks[key] = _variant(*look, sum(of_method == method for of_method, _ in looks))
+            colour, marker = own[method]
+            look = _variant(
+                front_colour(method) if is_front(label) else colour,
+                marker,
+                sum(of_method == method for of_method, *_ in looks),
+            )
+            behind = someone_in_front and not is_front(label) and method != FULL_MODEL
+            looks[key] = replace(look, front=is_front(label), colour=muted(look.colour) if behind else look.colour)
         styles[label] = looks[key]
-    front = {label: replace(styles[label], front=True) for label in styles if label in _front.get()}
-    return front | {label: style for label, style in styles.items() if label not in front}
+    return dict(sorted(styles.items(), key=lambda item: not item[1].front))
 
 
 def _variant(colour: str, marker: Any, variant: int) -> SeriesStyle:
     colour = shaded(colour, SHADES[variant % len(SHADES)])
     return SeriesStyle(colour, marker, LINES[variant % len(LINES)], FILLS[variant % len(FILLS)])
-
-
-def shaded(colour: str, shade: float) -> str:
-    """Return ``colour`` mixed with black for a ``shade`` below 0, with white above, by that share."""
-    target = 0.0 if shade < 0 else 1.0
-    red, green, blue = (part + abs(shade) * (target - part) for part in to_rgb(colour))
-    return to_hex((red, green, blue))
 
 
 def reserve(figure: Figure, top: float = 0.0, bottom: float = 0.0) -> tuple[float, float]:
@@ -217,38 +185,6 @@ def reserve(figure: Figure, top: float = 0.0, bottom: float = 0.0) -> tuple[floa
     figure.set_size_inches(width, height)
     engine.set(rect=(0, below / height, 1, 1 - (below + above) / height))
     return above, below
-
-
-def provenance(tables: Mapping[str, pd.DataFrame]) -> tuple[str, bool]:
-    """Return what the figures of ``tables`` rest on (data, rounds, seeds, diverged runs), and if any is stand-in.
-
-    Tables without data (the footprint) add nothing.
-    """
-    parts = [table for table in tables.values() if "data_title" in table.columns and len(table)]
-    if not parts:
-        return "", False
-    cells = pd.concat([table[["cell", *SERIES, "seed", "status", "round"]].astype({"label": str}) for table in parts])
-    diverged = cells["status"] == "diverged"
-    rounds = cells[diverged == diverged.all()].groupby("cell", observed=True)["round"].max()
-    seeds = cells.groupby(SERIES, dropna=False, observed=True)["seed"].nunique()
-    words = [
-        ", ".join(sorted(set(cells["data_title"].astype(str)))),
-        counted(rounds.min(), rounds.max(), "round"),
-        counted(seeds.min(), seeds.max(), "seed"),
-    ]
-    if diverged.any():
-        words.append(f"{cells.loc[diverged, 'cell'].nunique()} of {cells['cell'].nunique()} runs diverged")
-    return "; ".join(words), bool(cells["stand_in"].any())
-
-
-def counted(low: int, high: int, noun: str) -> str:
-    """Return a number of things in words.
-
-    >>> counted(1, 3, "seed"), counted(1, 1, "seed")
-    ('1 to 3 seeds', '1 seed')
-    """
-    number = f"{low}" if low == high else f"{low} to {high}"
-    return f"{number} {noun}" + ("" if high == 1 else "s")
 
 
 _STAMPED: weakref.WeakSet[Figure] = weakref.WeakSet()
@@ -273,8 +209,11 @@ def stamp(figure: Figure, tables: Mapping[str, pd.DataFrame], title: str = "", n
     _STAMPED.add(figure)
     characters = int((figure.get_size_inches()[0] - 2 * MARGIN) / CHARACTER)
     source, stand_in = provenance(tables)
+    guessed = is_at_chance(tables)
     if stand_in:
         source = f"STAND-IN DATA: {source}"
+    if guessed:
+        source = f"AT CHANCE, THIS RANKS NOTHING; {source}"
     heading = textwrap.wrap(title, int(characters * 0.75), break_on_hyphens=False)
     source_lines, note_lines = textwrap.wrap(source, characters), textwrap.wrap(note, characters)
     room_above = MARGIN + 1.3 * LINE * len(heading) + LINE * len(source_lines) + (0.08 if source_lines else 0)
@@ -286,7 +225,8 @@ def stamp(figure: Figure, tables: Mapping[str, pd.DataFrame], title: str = "", n
         figure.text(0, 1, "\n".join(lines), transform=top_left, va="top", **options)
 
     write(heading, MARGIN, fontsize=9.5, fontweight="bold")
-    box = {"boxstyle": "round,pad=0.25", "facecolor": STAND_IN_COLOUR, "edgecolor": "none"} if stand_in else None
-    write(source_lines, MARGIN + 1.3 * LINE * len(heading) + 0.05, fontsize=7, color="#333333", bbox=box)
+    boxed = {"boxstyle": "round,pad=0.25", "facecolor": STAND_IN_COLOUR, "edgecolor": "none"}
+    down, box = MARGIN + 1.3 * LINE * len(heading) + 0.05, boxed if stand_in or guessed else None
+    write(source_lines, down, fontsize=7, color="#333333", bbox=box)
     inches = figure.dpi_scale_trans
     figure.text(MARGIN, MARGIN * 0.6, "\n".join(note_lines), transform=inches, va="bottom", fontsize=7, color="#555555")

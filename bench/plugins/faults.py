@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.api import Method
+from bench.colours import fault
 from bench.figure_spec import FigureSpec
 from bench.tasks.base import Recipe, Task
 
@@ -24,7 +25,7 @@ ALLOWED_NAME = (
 def of_methods(kinds: Sequence[type[Method]]) -> str:
     """Return what is wrong with the methods of a file."""
     complete = [kind for kind in kinds if not inspect.isabstract(kind)]
-    rules: list[Callable[[Any], str]] = [_words("name", "family", "summary", "paper"), _deviations, _name]
+    rules: list[Callable[[Any], str]] = [_words("name", "family", "summary", "paper"), _deviations, _name, _colour]
     return unfinished(kinds) or _first(rules, complete) or _same_name(complete) or _first([_params], complete)
 
 
@@ -96,6 +97,11 @@ def _same_name(ones: Sequence[Any]) -> str:
 def _deviations(kind: type[Method]) -> str:
     listed = isinstance(kind.deviations, list | tuple) and all(isinstance(one, str) for one in kind.deviations)
     return "" if listed else f"deviations of {kind.__name__} are no list of words in quotes"
+
+
+def _colour(kind: type[Method]) -> str:
+    wrong = kind.colour != "" and fault(kind.colour)
+    return f"colour = {kind.colour!r} of {kind.__name__} is not possible; {wrong}" if wrong else ""
 
 
 def _params(kind: Any) -> str:

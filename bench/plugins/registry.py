@@ -26,6 +26,7 @@ __all__ = [
     "broken_figures",
     "broken_tasks",
     "check",
+    "colours",
     "figure_names",
     "figures",
     "files_of",
@@ -73,6 +74,11 @@ def method(name: str, plugins: Iterable[Path] = ()) -> MethodEntry:
     if entry.kind is None:
         raise BenchError(f"method {name!r} cannot be used: {entry.source}: {entry.reason}")
     return entry
+
+
+def colours(plugins: Iterable[Path] = ()) -> dict[str, str]:
+    """Return the colours that methods name for themselves, by the methods' names."""
+    return {name: entry.kind.colour for name, entry in methods(plugins).items() if entry.kind and entry.kind.colour}
 
 
 def tasks(plugins: Iterable[Path] = ()) -> dict[str, TaskEntry]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from rich.console import Console
 
-from bench.analysis.chance import at_chance
+from bench.analysis.chance import at_chance, places_at_chance
 from bench.config.cells import Sweep
 from bench.figures import Options, draw_all
 from bench.launch import sweep as sweeps
@@ -39,17 +40,22 @@ class Written:
 
     def at_chance(self) -> list[str]:
         """Return a line for each task on which nothing was learnt that could rank anything."""
+        return at_chance(self._finals())
+
+    def places_at_chance(self) -> tuple[tuple[str, str], ...]:
+        """Return the (task, title of the data) of these."""
+        return places_at_chance(self._finals())
+
+    def _finals(self) -> list[tuple[str, float, Mapping[str, Any]]]:
         facts = {record.cell.folder: record.facts for record in self.known}
         rows = self.tables["cells"].select(["cell", "task", "final_acc"]).to_pylist()
-        return at_chance(
-            [(row["task"], row["final_acc"], facts[row["cell"]]) for row in rows if row["final_acc"] is not None]
-        )
+        return [(row["task"], row["final_acc"], facts[row["cell"]]) for row in rows if row["final_acc"] is not None]
 
 
 def write_results(
     sweep: Sweep,
     store: Store,
-    x: str,
+    options: Options,
     console: Console,
     known: Sequence[Record] | None = None,
     front: Collection[str] = (),
@@ -60,7 +66,7 @@ def write_results(
     Args:
         sweep: its cells, figures and plugins.
         store: where its results are.
-        x: horizontal axis of the training curves: "round", "bytes", "macs" or "seconds".
+        options: what a reader chooses of the figures; what the sweep says of them goes before.
         console: where to say what was written and what was left out.
         known: what is known of its cells, where that is not to be looked up.
         front: names of cells whose series stand first in legends and are drawn with more weight.
@@ -68,7 +74,7 @@ def write_results(
     """
     written = write_tables(sweep, store, console, known)
     if written:
-        write_figures(sweep, store, written, x, console, front)
+        write_figures(sweep, store, written, options, console, front)
         _say(console, *written.at_chance())
     if written and report:
         tables = {name: table.to_pandas() for name, table in written.tables.items()}
@@ -103,7 +109,7 @@ def write_figures(
     sweep: Sweep,
     store: Store,
     written: Written,
-    x: str,
+    options: Options,
     console: Console,
     front: Collection[str] = (),
     on_figure: Callable[[str], None] = lambda name: None,
@@ -112,7 +118,7 @@ def write_figures(
     """Write the figures of a sweep's tables and the footprint that one of them shows, and say where they are.
 
     Args:
-        sweep, store, x, console, front: see :func:`write_results`.
+        sweep, store, options, console, front: see :func:`write_results`.
         written: the tables, which are there already.
         on_figure: told what is counted or drawn next.
         counted_in: further folders of results whose footprints need not be counted again.
@@ -132,7 +138,13 @@ def write_figures(
         {name: table.to_pandas() for name, table in tables.items()},
         store.folder / "figures",
         sweep.figures,
-        Options(x=x, last=sweep.last, front=tuple(first)),
+        replace(
+            options,
+            last=sweep.last,
+            front=tuple(first),
+            colours=sweep.colours,
+            at_chance=written.places_at_chance(),
+        ),
         known=figures_with(sweep.plugins),
         on_skip=lambda name, reason: _say(console, f"figure {name} is left out: {reason}"),
         on_figure=on_figure,

@@ -35,6 +35,8 @@ DECADES = 30
 """Ratio of a logarithmic axis's ends above which only powers of ten are labelled."""
 SEVERAL = 3
 """Complete trials that a plot of two parameters needs."""
+ENOUGH = 20
+"""Complete trials from which on a surface between them means something: below, the trials themselves are shown."""
 IMPORTANCES = "Importance: PED-ANOVA, how far the values of good trials are from those of all trials."
 
 
@@ -156,8 +158,28 @@ def _contour(study: optuna.Study, search: Search) -> tuple[Figure, str]:
     _complete(study, SEVERAL, search)
     names = [dimension.symbol for dimension in search.space]
     pair = list(CONTOUR) if set(CONTOUR) <= set(names) else names[:2]
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if len(complete) < ENOUGH:
+        return _scatter(complete, pair, search)
     axes = optuna_plots.plot_contour(study, params=pair, target_name=TARGET)
     return _figure(axes), "Dots: complete trials. Between them it is interpolated."
+
+
+def _scatter(trials: list[FrozenTrial], pair: list[str], search: Search) -> tuple[Figure, str]:
+    """Return the trials where they are, coloured by their accuracy: too few for a surface between them."""
+    trials = [trial for trial in trials if all(name in trial.params for name in pair)]
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.subplots()
+    x, y = ([trial.params[name] for trial in trials] for name in pair)
+    values = [trial.value for trial in trials]
+    dots = axes.scatter(x, y, c=values, cmap="viridis", s=45, edgecolor="#444444", linewidth=0.6, zorder=3)  # type: ignore[arg-type]
+    figure.colorbar(dots, ax=axes, label=TARGET)
+    axes.set(xlabel=pair[0], ylabel=pair[1])
+    for dimension in search.space:
+        if dimension.log and dimension.symbol in pair:
+            (axes.set_xscale if dimension.symbol == pair[0] else axes.set_yscale)("log")
+    axes.margins(0.1)
+    return figure, f"The complete trials; a surface between them would need {ENOUGH}."
 
 
 def _slice(study: optuna.Study, search: Search) -> tuple[Figure, str]:

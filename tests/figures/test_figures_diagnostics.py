@@ -307,7 +307,7 @@ def test_ablation_marks_diverged_runs_and_leaves_out_lone_settings() -> None:
     gone = [cell for cell in tables["rounds"]["cell"].unique() if "prism-0.2-lda" in cell]
     rounds = diverge(pd.concat([tables["rounds"], lone]), gone, last_round=4)
     figure = figures_of("ablation", {"rounds": rounds})[f"{TASK}-prism"]
-    assert list(panels(figure)) == [PANEL, PANEL.replace("0.2", "0.4")]
+    assert [panel.get_title() for panel in figure.axes[::2]] == [PANEL, PANEL.replace("0.2", "0.4")]
     crosses = [line for panel in figure.axes for line in panel.get_lines() if line.get_marker() == "x"]
     assert [list(cross.get_ydata()) for cross in crosses] == [[0]]
     assert "A cross at the left" in words(figure).replace("\n", " ")

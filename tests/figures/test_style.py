@@ -14,11 +14,9 @@ from matplotlib.colors import same_color, to_rgb
 from matplotlib.figure import Figure
 
 from bench.figures.base import partition_title, partitions_of, spread
+from bench.figures.looks import METHODS, OTHER_COLOURS, OTHER_MARKERS
 from bench.figures.points import draw_points
 from bench.figures.style import (
-    METHODS,
-    OTHER_COLOURS,
-    OTHER_MARKERS,
     RC,
     method_look,
     provenance,
@@ -199,4 +197,5 @@ def test_series_in_front_stand_first_with_more_weight_and_only_within_the_contex
     assert "linewidth" not in styles["prism"].plot_options()
     plain = series_styles(table)
     assert list(plain) == ["fedavg", "prism", "mine (a=1)"]
-    assert replace(styles["mine (a=1)"], front=False) == plain["mine (a=1)"]
+    own = replace(styles["mine (a=1)"], front=False, colour=plain["mine (a=1)"].colour)
+    assert own == plain["mine (a=1)"]

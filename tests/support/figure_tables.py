@@ -207,8 +207,9 @@ def make_tables(**choices: object) -> dict[str, pd.DataFrame]:
 
 
 def figures_of(name: str, tables: dict[str, pd.DataFrame], options: Options | None = None) -> dict[str, Figure]:
-    with use_style():
-        return dict(FIGURES[name].draw(tables, options or Options()))
+    options = options or Options()
+    with use_style(options.front, options.colours, tables.get("cells"), options.at_chance):
+        return dict(FIGURES[name].draw(tables, options))
 
 
 def words(figure: Figure) -> str:

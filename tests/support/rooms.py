@@ -22,6 +22,7 @@ GROUND = (
     "revisions",
     "toml_files",
     "figure_spec",
+    "colours",
     "agg",
 )
 """Files that stand on the ground, outside all rooms."""
