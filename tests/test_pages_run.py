@@ -44,7 +44,7 @@ def test_the_page_on_python_runs(clone: Path, capsys: pytest.CaptureFixture[str]
     assert len(shown) >= 5
     assert all(len(frame) for frame in shown)
     assert "did you mean 'prism'?" in capsys.readouterr().out
-    assert names["table"]["pairs"].tolist() == [3, 3, 3]
+    assert names["table"]["pairs"].tolist() == [3, 3]
     assert names["again"]["round"].tolist() == [0, 1]
 
 
