@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import signal
 import sys
 from enum import StrEnum
@@ -20,14 +19,13 @@ from bench.cli.data import data_app
 from bench.cli.kit import check, new
 from bench.cli.options import (
     INTERRUPTED,
-    OK,
-    SOME_FAILED,
     WRONG_USAGE,
     Deterministic,
     Device,
-    Log,
+    PartitionKind,
     Plugin,
     Results,
+    Tier,
     Verbs,
     number,
     out,
@@ -37,6 +35,7 @@ from bench.cli.options import (
 from bench.cli.power import power
 from bench.cli.report import report, table
 from bench.cli.results import gc, results_app
+from bench.cli.run import run
 from bench.cli.sweep import plot, status, sweep
 from bench.cli.tune import tune
 from bench.errors import BenchError, choices
@@ -65,12 +64,6 @@ class Kind(StrEnum):
 
 
 KINDS = "|".join(Kind)
-
-
-PartitionKind = Annotated[
-    str | None, typer.Option("--partition", help="iid, iid-exact, lda, lda-prior, dirichlet or natural.")
-]
-Tier = Annotated[str, typer.Option(help="Settings to start from: quick, paper or another tier, see 'list tasks'.")]
 
 
 def main() -> None:
@@ -150,115 +143,7 @@ def list_(
         out.print(shown[one_kind]())
 
 
-@app.command()
-def run(
-    task: Annotated[str, typer.Option(help="Name of the task, see 'list tasks'.")],
-    method: Annotated[str, typer.Option(help="Name of the method, see 'list methods'.")],
-    keep: Annotated[
-        str,
-        typer.Option(help="Keep ratio of every client, or of shares as in 0.2:0.6,0.4:0.4, or see 'list profiles'."),
-    ] = "1",
-    capacity: Annotated[
-        str, typer.Option(help="fixed, or dynamic: keep ratios of a profile are drawn anew each round.")
-    ] = "fixed",
-    alpha: Annotated[
-        float | None,
-        typer.Option(
-            **number("--alpha"), help="Dirichlet concentration per class; inf is iid; left out: the task's own."
-        ),
-    ] = None,
-    partition: PartitionKind = None,
-    seed: Annotated[int, typer.Option(**whole("--seed"), help="Seed of every random stream.")] = 0,
-    rounds: Annotated[
-        int | None, typer.Option(**whole("--rounds"), help="Communication rounds; the tier's number if left out.")
-    ] = None,
-    tier: Tier = "quick",
-    data: Annotated[
-        str | None, typer.Option(help="real or stand-in; left out: stand-in for quick, real for the other tiers.")
-    ] = None,
-    diagnostics: Annotated[
-        str, typer.Option(help="What is measured beside the usual: basic (nothing), errors, cosine or all.")
-    ] = "basic",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="name=value: a parameter of the method, the task's model or the training; may be given repeatedly.",
-        ),
-    ] = None,
-    plugin: Plugin = None,
-    device: Device = "auto",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            **whole("--workers", 1), help="Processes that train the clients of a round; all cores if left out."
-        ),
-    ] = None,
-    deterministic: Deterministic = False,
-    log: Log = None,
-    results: Results = Path("results"),
-) -> None:
-    """Run one cell with a live table of its rounds; the result goes to results/runs/."""
-    from bench import kernels
-    from bench.analysis.chance import at_chance, final_accuracy
-    from bench.config.cells import make_cell
-    from bench.config.duration import long_waits
-    from bench.config.possible import check_possible, slow_precisions
-    from bench.config.settings import number_or_words, split_settings
-    from bench.launch.apart import Order, Seen, run_apart
-    from bench.listeners.hearing import Hearing
-    from bench.numerics import runtime
-    from bench.numerics.runtime import cores, device_named
-    from bench.plugins import registry
-    from bench.store.cells import Store
-    from bench.store.leases import Leases
-    from bench.store.wholeness import whole
-    from bench.terminal.display import RunDisplay
-
-    plugins = plugin or []
-    given = {"alpha": alpha, "partition": partition, "data": data}
-    values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    values |= {"task": task, "method": method, "keep": number_or_words(keep), "seed": seed, "tier": tier}
-    values |= {"capacity": capacity, "diagnostics": diagnostics}
-    values |= split_settings(set_ or [], task, method, plugins)
-    if rounds is not None:
-        values["training"] = {**values["training"], "rounds": rounds}
-    cell = make_cell(values, "command line", plugins)
-    place, workers = device_named(device), workers or cores()
-    check_possible([cell], place, plugins)
-    say(
-        *registry.replaced(plugins),
-        *slow_precisions([cell], place, plugins),
-        *long_waits([cell], place, workers, plugins),
-        *(kernels.to_be_built() if place == "cpu" else ()),
-    )
-    store = Store(results / "runs")
-    store.prepare()
-    hearing = Hearing.of(log or [], store.folder, [cell], say)
-    title = f"{cell.task}, {cell.label}" if cell.capacities else f"{cell.task}, {cell.label}, keep ratio {cell.keep:g}"
-    leases = Leases(store.unfinished)
-    lease = leases.take(cell.folder, os.getpid())
-    if lease is None:
-        raise BenchError(f"{cell.folder}: {leases.holder(cell.folder)} runs this cell now; wait for it or end it")
-    display = RunDisplay(out, f"{title}, seed {cell.seed}")
-
-    def show(seen: Seen) -> None:
-        display.show(seen)
-        hearing.round(cell.folder, seen.row)
-
-    with runtime.deterministic(deterministic), lease.held(), hearing, display:
-        order = Order(cell, store, tuple(plugins), place, workers, lease)
-        outcome = run_apart(order, show, display.note)
-        hearing.ended(cell.folder, outcome.status, outcome.reason)
-    if outcome.status != "done":
-        out.print(f"{outcome.status}: {outcome.reason}", style="yellow", highlight=False, soft_wrap=True, markup=False)
-    say(f"saved in {store.path(cell)}")
-    final = final_accuracy(outcome.rounds) if outcome.status == "done" else None
-    for line in [] if final is None else at_chance([(cell.task, final, whole(store.path(cell)))]):
-        out.print(line, highlight=False, soft_wrap=True, markup=False)
-    raise typer.Exit(SOME_FAILED if outcome.status == "failed" else OK)
-
-
+app.command()(run)
 app.command()(sweep)
 app.command()(tune)
 app.command()(status)

@@ -20,6 +20,10 @@ OK, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 PATH: dict[str, Any] = {"parser": expanded, "metavar": "PATH"}
 """How an option is read that is a path: ``~`` is the user's home, also where no shell has seen it."""
+PartitionKind = Annotated[
+    str | None, typer.Option("--partition", help="iid, iid-exact, lda, lda-prior, dirichlet or natural.")
+]
+Tier = Annotated[str, typer.Option(help="Settings to start from: quick, paper or another tier, see 'list tasks'.")]
 Plugin = Annotated[
     list[Path] | None,
     typer.Option("--plugin", **PATH, help="A Python file of methods, tasks or figures; may be given repeatedly."),
