@@ -73,16 +73,17 @@ def write_results(
         report: whether the report is written; False where more is to be written before it.
     """
     written = write_tables(sweep, store, console, known)
-    if written:
-        write_figures(sweep, store, written, options, console, front)
-        _say(console, *written.at_chance())
-    if written and report:
+    if written is None:
+        return
+    write_figures(sweep, store, written, options, console, front)
+    if report:
         tables = {name: table.to_pandas() for name, table in written.tables.items()}
         end_with_report(
             lambda: of_records(sweep.title, written.known, store, tables, sweep.last),
             lambda line: _say(console, line),
             sweep.plugins,
         )
+    _say(console, *written.at_chance())
 
 
 def write_tables(sweep: Sweep, store: Store, console: Console, known: Sequence[Record] | None = None) -> Written | None:
