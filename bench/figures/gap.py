@@ -46,13 +46,13 @@ BESIDE = 0.6  # inches of a panel beside its rows: title, ticks and label
 
 def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
     """Return one figure per task: a row of panels per keep ratio or profile, a column per partition."""
-    return [(_suffix(suffix, options), figure) for suffix, figure in _figures(tables, options)]
+    return list(_figures(tables, options))
 
 
 def _figures(tables: Tables, options: Options) -> Iterator[tuple[str, Figure]]:
     for suffix, task, rows, gaps in _tasks(tables, options):
         for part in _parts(gaps):
-            yield f"{suffix}{part.suffix}", _figure(task, rows, gaps, part, options)
+            yield f"{_suffix(suffix, options)}{part.suffix}", _figure(task, rows, gaps, part, options)
 
 
 def _suffix(suffix: str, options: Options) -> str:

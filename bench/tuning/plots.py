@@ -25,8 +25,8 @@ from bench.tuning.held_out import in_words
 from bench.tuning.space import Search
 
 TARGET = "validation accuracy (%)"
-SIZE = (5.2, 3.4)  # inches, of a plot with one panel
-PANEL = 2.6  # inches, the width of each of several panels
+SIZE = (3.8, 2.8)  # inches, of a plot with one panel
+PANEL = 2.1  # inches, the width of each of several panels
 CONTOUR = ("kappa", "lambda")
 """The two parameters of the contour where both are searched; else the first two."""
 OF_ACCURACY = ("history", "slice")
@@ -145,6 +145,8 @@ def _are(number: int) -> str:
 def _history(study: optuna.Study, search: Search) -> tuple[Figure, str]:
     _complete(study, 1, search)
     axes = optuna_plots.plot_optimization_history(study, target_name=TARGET)
+    for line in axes.get_lines():  # the best so far changes at a trial, not between two
+        line.set_drawstyle("steps-post")
     return _figure(axes), "Dots: complete trials; trial 0 has the papers' values. Line: the best so far."
 
 

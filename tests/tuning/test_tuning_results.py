@@ -16,8 +16,9 @@ from studies import named, study_of, trials, work
 from bench.launch.running import run_cell
 from bench.launch.sweep import records, write_tables
 from bench.store.cells import Store
+from bench.tuning import plots
 from bench.tuning.figure import draw
-from bench.tuning.plots import draw_plots
+from bench.tuning.plots import ENOUGH, draw_plots
 from bench.tuning.report import report_table
 from bench.tuning.results import shown
 from bench.tuning.sampler import distribution_of
@@ -144,6 +145,28 @@ def test_plots_of_few_trials_are_drawn_or_left_out_with_a_reason(number: int, tm
         {"history", "importances", "contour", "slice"} if number > 2 else {"history", "slice"} if number else set()
     )
     assert len(left_out) == 4 - len(drawn) and all("complete trial" in reason for reason in left_out.values())
+
+
+@pytest.mark.parametrize("number", [ENOUGH - 1, ENOUGH])
+def test_a_surface_between_trials_is_drawn_from_enough_of_them_alone(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = study_of(tmp_path, "[methods.prism]\n")
+    (search,) = study.searches
+    opened = open_study(study, search, open_storage(None, tmp_path), ())
+    for index in range(number):
+        opened.add_trial(trial_of(search, 0.01 * index, kappa=1.0 + index / 9, frobenius_decay=1e-5 * 1.3**index))
+    rows = trials_table(study, [(search, opened.get_trials())]).to_pandas()
+    monkeypatch.setattr(plots, "PLOTS", {"contour": plots.PLOTS["contour"]})
+    saved: list[Any] = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, *_: saved.append(figure) or [])
+    draw_plots(opened, search, rows, tmp_path, lambda name, why: pytest.fail(why))
+    (figure,) = saved
+    said = " ".join(text.get_text() for text in figure.texts)
+    if number < ENOUGH:
+        (dots,) = figure.axes[0].collections
+        assert len(dots.get_offsets()) == number
+    assert ("interpolated" in said) == (number == ENOUGH) and (f"would need {ENOUGH}" in said) == (number < ENOUGH)
 
 
 def test_one_parameter_has_no_contour(tmp_path: Path) -> None:
