@@ -21,6 +21,8 @@ from bench.report.page.outcome import cells_by_label, outcome_grid, troubles
 from bench.report.page.pairs import pair_grids
 from bench.report.page.pictures import pictures_of
 from bench.report.page.ranks import chance_grid, diagram, rank_grid, win_grid
+from bench.report.page.target import area_grid, cost_grid, profile_chart
+from bench.report.page.tuned import tuned_grid
 from bench.report.page.verdict import by_setting, first_sentences
 from bench.report.source import Source
 from bench.store.provenance import version_of
@@ -74,9 +76,23 @@ def page_of(source: Source, figures: Mapping[str, FigureSpec]) -> str:
         ),
         section("pairs", "Method against method", parts=list(pair_grids(numbers))),
         section("costs", "Accuracy and cost", charts=charts(numbers), legend=legend(numbers)),
+        section(
+            "targets",
+            "Cost to target",
+            areas=area_grid(numbers),
+            costs=cost_grid(numbers),
+            charts=[
+                chart
+                for cost, words in (("bytes", "bytes until 90 %"), ("macs", "work until 90 %"))
+                if (chart := profile_chart(numbers, cost, f"{words}, times the cheapest"))
+            ],
+        ),
         section("outcomes", "How the runs ended", table=outcome_grid(source), troubles=troubles(source)),
         section("cells", "Cells", parts=cells_by_label(source, numbers.index)),
     ]
+    tuned = tuned_grid(source)
+    if tuned:
+        sections.insert(2, section("tuned", "Tuned against the papers' values", table=tuned))
     room = LARGEST - sum(len(one.html.encode()) for one in sections) - 100_000
     groups, left_out = pictures_of(source.figures, figures, room)
     pictures = section("pictures", "Figures", groups=groups, left_out=left_out, folder=f"{source.opened}/figures")

@@ -17,6 +17,7 @@ from bench.analysis.costs import accuracy_and_cost
 from bench.analysis.settings import with_settings
 from bench.analysis.summary import over_seeds
 from bench.analysis.tables import FULL_MODEL
+from bench.analysis.targets import SHARES, cost_ratios, cost_to_target, performance_profiles, profile_areas
 from bench.report.page.series import Index, Series
 from bench.report.source import Source
 
@@ -91,6 +92,26 @@ class Numbers:
     def chances(self) -> pd.DataFrame:
         """How probable it is that one is better than another, or as good as equal."""
         return signed_rank(self.source.cells)
+
+    @cached_property
+    def _to_target(self) -> pd.DataFrame:
+        return cost_to_target(self.source.tables["rounds"], last=self.source.last)
+
+    def areas(self, cost: str, share: float) -> pd.DataFrame:
+        """Return the area under the performance profile of each label; empty where no full model sets a target."""
+        return profile_areas(self._to_target, cost, share)
+
+    def profiles(self, cost: str, share: float) -> pd.DataFrame:
+        """Return the performance profile of each label."""
+        return performance_profiles(self._to_target, cost, share)
+
+    def ratios_by_share(self, cost: str) -> dict[tuple[float, str, str], Mapping[Any, Any]]:
+        """Return the median cost until each share was reached, by share, setting and label."""
+        return {
+            (share, str(row["setting"]), str(row["label"])): row
+            for share in SHARES
+            for row in cost_ratios(self._to_target, cost, share).to_dict("records")
+        }
 
     @cached_property
     def methods(self) -> dict[str, str]:
