@@ -51,8 +51,8 @@ def area_grid(numbers: Numbers) -> Grid | None:
     )
     caption = (
         f"Area under the performance profile up to {LONGEST:g} times the cheapest, for each cost until the running "
-        f"mean of test accuracy reached {100 * SHARE:g} % of the full model's final accuracy at the same seed: 1 for the "
-        "cheapest in all settings, 0 for one that is never near. A run that never got there counts as infinitely "
+        f"mean of test accuracy reached {100 * SHARE:g} % of the full model's final accuracy at the same seed: 1 for "
+        "the cheapest in all settings, 0 for one that is never near. A run that never got there counts as infinitely "
         "expensive."
     )
     return Grid("areas-table", caption, columns, tuple(rows))
