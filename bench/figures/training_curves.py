@@ -48,6 +48,8 @@ def _figure(task: str, rounds: pd.DataFrame, styles: dict[str, SeriesStyle], opt
     diverged = diverged.assign(x=diverged["x"] / divisor, value=100 * diverged["value"])
     behind = _behind(means, styles)
     bands = options.bands or not behind
+    # Settings of one method differ more where they need not differ from those behind.
+    styles = {**styles, **series_styles(rounds[~rounds["label"].isin(behind)])}
     # Those behind are drawn first, and all look the same.
     shown = dict.fromkeys(behind, BEHIND) | {label: styles[label] for label in styles if label not in behind}
 
