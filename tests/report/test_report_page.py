@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import re
 from dataclasses import replace
@@ -13,12 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 from PIL import Image
 from reported import GRID, Page, acc_of, page, source_of
 from scipy import stats
 
 from bench.cell import Cell
 from bench.figures import FIGURES
+from bench.figures.style import METHODS
 from bench.report.page.compute import Numbers
 from bench.report.page.limits import limits
 from bench.report.page.pictures import pictures_of
@@ -197,6 +200,19 @@ def test_figures_are_shown_until_there_is_no_room(tmp_path: Path) -> None:
     size = len(first.data)
     groups, left_out = pictures_of(files, FIGURES, 2 * size)
     assert [kind for kind, _ in groups] == ["gap", "levels"] and left_out == ["mine-a.png", "personal-torn.png"]
+
+
+def test_a_method_keeps_its_colour_in_a_compressed_figure(tmp_path: Path) -> None:
+    looks = [to_rgb(colour) for colour, _ in METHODS.values()]
+    shades = np.linspace(0, 255, 256).astype(np.uint8)
+    image = np.full((300, 256, 3), 255, dtype=np.uint8)
+    image[-1] = shades[:, None]
+    for number, look in enumerate(looks):
+        image[10 * number : 10 * number + 2, :20] = np.round(255 * np.array(look))
+    Image.fromarray(image).save(tmp_path / "gap-a.png")
+    (picture,) = pictures_of([tmp_path / "gap-a.png"], FIGURES, 100_000)[0][0][1]
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture.data.split(",")[1]))).convert("RGB"))
+    assert np.abs(shown.astype(int) - image).max() <= 16
 
 
 def test_a_figure_is_shown_with_its_words_and_one_without_room_is_named(source: Source, tmp_path: Path) -> None:

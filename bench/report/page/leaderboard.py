@@ -10,6 +10,7 @@ import pandas as pd
 
 from bench.analysis.comparisons import ALIKE, BETTER, UNKNOWN, WORSE
 from bench.analysis.tables import FULL_MODEL
+from bench.errors import several
 from bench.report.page.compute import Numbers
 from bench.report.page.grid import Column, Entry, Grid, Row
 from bench.report.page.series import colour_of
@@ -44,12 +45,14 @@ def leaderboard(numbers: Numbers) -> Grid:
         for line, rank in zip(lines, ranks, strict=True):
             gap = numbers.gap_of(str(setting), str(line["label"])) or {}
             rows.append(_row(numbers, line, float(rank), told, gap))
-    size = f"{len(numbers.gaps)}" if len(numbers.gaps) else "no"
+    gaps = "there is none"
+    if len(numbers.gaps):
+        gaps = f"paired by seed, {several(len(numbers.gaps), 'comparison')}, their intervals hold together with 95 %"
     caption = (
         "A row for each method in each setting. Accuracy: mean over the seeds of runs that ended, with its 95 % "
         "t-interval. Beside the best: whether the seeds tell it apart from the most accurate of its setting, among all "
-        f"{len(numbers.pairs)} pairs of the page (Holm). Less full model: paired by seed, {size} comparisons, their "
-        "intervals hold together with 95 %. A full model stands at every keep ratio of its place."
+        f"{len(numbers.pairs)} pairs of the page (Holm). Less full model: {gaps}. A full "
+        "model stands at every keep ratio of its place."
     )
     filters = {"task": "Task", "setting": "Setting", "method": "Method"}
     return Grid("leaderboard-table", caption, COLUMNS, tuple(rows), filters, tall=len(rows) > TALL)

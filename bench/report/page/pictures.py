@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.figures.base import FigureSpec
 
-COLOURS = 96  # of a picture's palette: lines, type and shades of fifteen methods
+COLOURS = 256  # of a picture's palette: lines, type and shades of fifteen methods
 WIDEST = 1400  # pixels
 FIRST = ("gap", "accuracy-keep", "accuracy-cost", "training-curves", "profiles", "compare", "tuned-vs-paper")
 """Figures that come first where there is no room for all."""
@@ -82,7 +82,7 @@ def _picture(file: Path, alt: str, room: int) -> Picture | None:
     width, height = plain.size
     if width > WIDEST:
         plain = plain.resize((WIDEST, round(height * WIDEST / width)), Image.Resampling.LANCZOS)
-    small = plain.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    small = plain.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     written = io.BytesIO()
     small.save(written, "PNG", optimize=True)
     data = f"data:image/png;base64,{base64.b64encode(written.getvalue()).decode()}"
