@@ -276,6 +276,9 @@ def test_the_whole_way_from_a_study_to_its_report(
     assert cells == {cell.folder for cell in sweep.cells}
     figures = {path.name for path in (results(file) / "figures").glob("*.png")}
     assert {"tuned-vs-paper-cnn-femnist.png", "tune-history-cnn-femnist-prism.png"} <= figures
+    assert f"report: {results(file).relative_to(tmp_path)}/report.html" in first.out.splitlines()
+    page = (results(file) / "report.html").read_text()
+    assert 'id="tuned-table"' in page and "Tuned values against the papers" in page
     again = bench(*words)
     assert (again.code, again.err) == (0, "") and "started" not in again.out
     assert tuned.read_bytes() == text
