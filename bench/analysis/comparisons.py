@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bench.analysis.adjusted import adjusted
 from bench.analysis.outcomes import CHANCE, valued
 from bench.analysis.paired import seed_differences
 from bench.analysis.power import LEVEL, detectable
@@ -86,16 +87,15 @@ def within_family(rows: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
         from statsmodels.stats.multitest import multipletests
 
         holm[tested] = multipletests(rows["p_t"].to_numpy(dtype=float)[tested], level, method="holm")[1]
-    pairs, std = rows["pairs"].to_numpy(dtype=float), rows["std"].to_numpy(dtype=float)
-    half = stats.t.isf(level / size / 2, pairs - 1) * std / np.sqrt(np.maximum(pairs, 1))
-    spread = np.where(tested & (std > _NO_SPREAD), std, np.nan)
+    tried = rows["std"].astype(float).where(tested)
+    together = adjusted(rows.assign(std=tried), "difference", 1 - level)
+    spread = tried.where(tried > _NO_SPREAD)
     shown = holm <= level
     verdict = np.select([~tested, shown & (rows["difference"] > 0), shown], [UNKNOWN, BETTER, WORSE], ALIKE)
-    return rows.assign(
+    return together.assign(
+        std=rows["std"],
         p_holm=holm,
-        adjusted_low=rows["difference"] - half,
-        adjusted_high=rows["difference"] + half,
-        detectable=detectable(spread, pairs, level=level / size),
+        detectable=detectable(spread, rows["pairs"], level=level / size),
         verdict=pd.Series(verdict, rows.index, dtype=object),
         family=size,
     )
