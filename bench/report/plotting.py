@@ -79,7 +79,7 @@ def write_results(
     if report:
         tables = {name: table.to_pandas() for name, table in written.tables.items()}
         end_with_report(
-            lambda: of_records(sweep.title, written.known, store, tables, sweep.last),
+            lambda: of_records(sweep, written.known, store, tables),
             lambda line: _say(console, line),
             sweep.plugins,
         )

@@ -6,7 +6,7 @@ Whatever is opened, its numbers come from the same functions as those of ``plot`
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -53,6 +53,7 @@ class Source:
         notes: what a reader has to know of the source itself.
         folder: where the report goes unless the user says so, and the figures lie.
         front: labels of the user's own series.
+        colours: of methods by name, where users have given some.
     """
 
     title: str
@@ -64,6 +65,7 @@ class Source:
     figures: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
     front: tuple[str, ...] = ()
+    colours: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def cells(self) -> pd.DataFrame:
@@ -83,28 +85,23 @@ def of_sweep(sweep: Sweep, store: Store) -> Source:
         raise BenchError(f"{store.folder}: no cell of {sweep.title!r} is finished ({found}): 'sweep' runs them")
     tables = tables_of(known, store.table, sweep.last, store.environment, sweep.plugins)
     frames = {name: table.to_pandas() for name, table in tables.items()}
-    return of_records(sweep.title, known, store, frames, sweep.last)
+    return of_records(sweep, known, store, frames)
 
 
-def of_records(
-    title: str,
-    known: Sequence[Record],
-    store: Store,
-    tables: Mapping[str, pd.DataFrame],
-    last: int,
-) -> Source:
+def of_records(sweep: Sweep, known: Sequence[Record], store: Store, tables: Mapping[str, pd.DataFrame]) -> Source:
     """Return the source of a sweep whose records and tables are at hand."""
     labels = series_labels([record.cell for record in known])
     cells = tuple(of_record(record, labels[record.cell.identity], store.environment(record)) for record in known)
     return _checked(
         Source(
-            title=title,
+            title=sweep.title,
             opened=store.folder.resolve().name,
             tables=tables,
             known=cells,
-            last=last,
+            last=sweep.last,
             folder=store.folder,
             figures=_figures(store.folder),
+            colours=sweep.colours,
         )
     )
 

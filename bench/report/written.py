@@ -31,6 +31,7 @@ def write_report(source: Source, place: Path, plugins: Iterable[Path] = (), draw
     Raises:
         BenchError: two cells differ in nothing that a table shows, or the file cannot be written.
     """
+    from bench.figures.looks import chosen
     from bench.report.figures import figures_with
     from bench.report.page.build import page_of
     from bench.report.page.compute import without_collection
@@ -39,7 +40,7 @@ def write_report(source: Source, place: Path, plugins: Iterable[Path] = (), draw
     with tempfile.TemporaryDirectory() as scratch:
         if draw and not source.figures:
             source = replace(source, figures=tuple(_drawn(source, Path(scratch))))
-        with without_collection():
+        with without_collection(), chosen(source.front, source.colours):
             page = page_of(source, figures).encode()
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -73,15 +74,19 @@ def end_with_report(source: Callable[[], Source], say: Callable[[str], None], pl
 
 def _drawn(source: Source, folder: Path) -> list[Path]:
     """Draw the decisive figures of a source that has none, and return their files."""
+    from bench.analysis.chance import places_at_chance
     from bench.figures import FIGURES, Options
     from bench.figures.base import Skip
     from bench.figures.style import use_style
+    from bench.report.page.limits import finals_of
 
     files = []
-    with use_style(source.front):
+    places = places_at_chance(finals_of(source))
+    options = Options(last=source.last, front=source.front, colours=source.colours, at_chance=places)
+    with use_style(source.front, source.colours, source.tables["cells"], places):
         for name in OF_A_BUNDLE:
             try:
-                drawn = FIGURES[name].draw(dict(source.tables), Options(last=source.last))
+                drawn = FIGURES[name].draw(dict(source.tables), options)
             except (Skip, KeyError, BenchError):
                 continue
             for suffix, figure in drawn:

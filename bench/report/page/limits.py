@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -53,10 +54,11 @@ def _of_data(source: Source) -> Iterator[str]:
         yield f"Stand-in data ({joined(titles)}): this shows that all works, and ranks no method on real data."
 
 
-def _of_chance(source: Source) -> Iterator[str]:
+def finals_of(source: Source) -> list[tuple[str, float, dict[str, Any]]]:
+    """Return (task, final accuracy, facts) of each finished cell, as :mod:`bench.analysis.chance` takes them."""
     facts = {cell.name: cell.facts for cell in source.known}
     rows = source.cells[["cell", "task", "final_acc", "data_title"]].dropna().to_dict("records")
-    finals = [
+    return [
         (
             str(row["task"]),
             float(row["final_acc"]),
@@ -64,7 +66,10 @@ def _of_chance(source: Source) -> Iterator[str]:
         )
         for row in rows
     ]
-    yield from (f"{line[:1].upper()}{line[1:]}." for line in at_chance(finals))
+
+
+def _of_chance(source: Source) -> Iterator[str]:
+    yield from (f"{line[:1].upper()}{line[1:]}." for line in at_chance(finals_of(source)))
 
 
 def _of_runs(cells: pd.DataFrame) -> Iterator[str]:
