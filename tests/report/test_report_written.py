@@ -13,6 +13,7 @@ from rich.console import Console
 from tiny import CommandLine
 
 from bench.errors import BenchError
+from bench.figure_spec import Options
 from bench.figures import FIGURES
 from bench.report import plotting, written
 from bench.report.manifest import differences
@@ -38,7 +39,7 @@ def test_a_sweep_ends_with_the_address_of_its_report_which_its_manifest_lists(
     monkeypatch.setattr(plotting, "write_footprint", no_footprint)
     sweep, store = store_of(tmp_path, GRID)
     console = Console(record=True, width=300, file=(tmp_path / "out").open("w"))
-    plotting.write_results(replace(sweep, figures=()), store, "round", console)
+    plotting.write_results(replace(sweep, figures=()), store, Options(), console)
     assert console.export_text().splitlines()[-1] == f"report: {store.folder}/report.html"
     assert "report.html" in json.loads((store.folder / "manifest.json").read_text())["files"]
     assert differences(store.folder) == []

@@ -53,7 +53,8 @@ class Entry:
         """What the script sorts by, as an attribute; empty stands last."""
         if self.value is None or (isinstance(self.value, float) and math.isnan(self.value)):
             return ""
-        return str(self.value) if isinstance(self.value, str) else repr(float(self.value))
+        number = self.value if isinstance(self.value, str) else repr(float(self.value))
+        return {"inf": "Infinity", "-inf": "-Infinity"}.get(number, number)  # as JavaScript reads them
 
 
 @dataclass(frozen=True)
