@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.figures.chance import chance_level
 from bench.report.page.compute import Numbers
 from bench.report.page.drawing import Axis, around, marker, spread_out
 from bench.report.page.leaderboard import GMAC, MB
@@ -65,7 +66,7 @@ def charts(numbers: Numbers) -> list[dict[str, Any]]:
             points = _points(numbers, setting, cost, unit)
             if len(points) < 2:
                 continue
-            panels.append(_panel(points, axis_words, numbers.source.front))
+            panels.append(_panel(points, axis_words, numbers.source.front, _guessing(numbers, points)))
             names = [point.name for point in sorted(points, key=lambda point: point.cost) if point.on_front]
             words.append(f"by {'bytes' if cost == 'bytes' else 'work'}: {joined(names)}")
         if panels:
@@ -88,13 +89,20 @@ def _points(numbers: Numbers, setting: str, cost: str, unit: float) -> list[Poin
     return [replace(point, on_front=is_on) for point, is_on in zip(found, on_front, strict=True)]
 
 
-def _panel(points: Sequence[Point], axis_words: str, own: Sequence[str]) -> dict[str, Any]:
+def _guessing(numbers: Numbers, points: Sequence[Point]) -> float | None:
+    """Return what guessing gives on the data of some points, in percent; None where tables do not say it."""
+    names = {name for point in points for name in point.series.cells}
+    return chance_level(numbers.cells[numbers.cells["cell"].isin(names)])
+
+
+def _panel(points: Sequence[Point], axis_words: str, own: Sequence[str], chance: float | None) -> dict[str, Any]:
     x = around([point.cost for point in points], LEFT, RIGHT, logarithmic=True)
     ends = [end for point in points for end in (point.accuracy, point.low, point.high) if not math.isnan(end)]
     middle = [point.accuracy for point in points]
     room = 1.2 * (max(middle) - min(middle)) + 0.01  # intervals of few seeds may be longer than all that is shown
     ends = [min(max(end, min(middle) - room, 0.0), max(middle) + room, 1.0) for end in ends]
     y = around([100 * end for end in ends], BOTTOM, TOP)
+    y = replace(y, low=max(y.low, 0.0), high=min(y.high, 100.0))
     at_front = sorted((point for point in points if point.on_front), key=lambda point: point.cost)
     order = sorted(points, key=lambda one: one.on_front)  # what is on the front lies over the others
     return {
@@ -104,6 +112,8 @@ def _panel(points: Sequence[Point], axis_words: str, own: Sequence[str]) -> dict
         "marks": [_mark(point, x, y, point.series.label in own) for point in order],
         "steps": _steps(at_front, x, y),
         "names": _names(at_front, x, y),
+        "chance": y.place(chance) if chance is not None and y.low <= chance <= y.high else None,
+        "chance_words": "" if chance is None else f"chance ({chance:.2g} %)",
         "words": _words(points, axis_words),
     }
 

@@ -1,0 +1,33 @@
+"""The charts of accuracy against cost."""
+
+from __future__ import annotations
+
+from bench.report.page.frontier import BOTTOM, TOP, Point, _panel
+from bench.report.page.series import Series
+
+SERIES = Series(1, "prism", "prism", "prism", "digits", ("a", "b"))
+
+
+def points(*accuracies: float) -> list[Point]:
+    return [Point("prism", SERIES, acc, acc - 0.2, acc + 0.2, cost + 1.0) for cost, acc in enumerate(accuracies)]
+
+
+def test_the_chance_level_is_where_its_accuracy_would_be() -> None:
+    panel = _panel(points(0.1, 0.3), "bytes", (), 10.0)
+    at_ten = panel["marks"][0]["y"]
+    assert panel["chance"] == at_ten
+    assert panel["chance_words"] == "chance (10 %)"
+
+
+def test_it_is_left_out_where_the_axis_does_not_reach_it_or_nobody_knows_it() -> None:
+    assert _panel(points(0.8, 0.9), "bytes", (), 10.0)["chance"] is None
+    assert _panel(points(0.8, 0.9), "bytes", (), None)["chance"] is None
+
+
+def test_no_axis_shows_accuracies_that_cannot_be() -> None:
+    for accuracies in ((0.02, 0.05), (0.95, 0.98)):
+        panel = _panel(points(*accuracies), "bytes", (), None)
+        ticks = [float(words.replace("\N{MINUS SIGN}", "-")) for _, words in panel["y_ticks"]]
+        assert min(ticks) >= 0
+        assert max(ticks) <= 100
+        assert all(TOP <= mark["high"] <= mark["low"] <= BOTTOM for mark in panel["marks"])
