@@ -41,11 +41,17 @@ def valued(cells: pd.DataFrame, diverged: str = CHANCE) -> pd.DataFrame:
     if diverged == MISSING:
         value: float | pd.Series[float] = np.nan
     elif diverged == CHANCE:
-        value = 1 / cells["classes"].astype(float) if "classes" in cells else np.nan
+        value = 1 / _classes(cells) if "classes" in cells else np.nan
     else:
         value = cells["last_acc"].astype(float) if "last_acc" in cells else np.nan
     accuracies = cells["final_acc"].astype(float).replace([np.inf, -np.inf], np.nan)
     return cells.assign(final_acc=accuracies.mask(hit, value))
+
+
+def _classes(cells: pd.DataFrame) -> pd.Series[float]:
+    """Return how many classes the data of each cell has, where its row lacks it from other cells of the same data."""
+    classes = cells["classes"].astype(float)
+    return classes.fillna(classes.groupby([cells["task"], cells["data_title"]], observed=True).transform("max"))
 
 
 def outcomes(cells: pd.DataFrame, diverged: str = CHANCE, by: Sequence[str] = ()) -> pd.DataFrame:

@@ -40,8 +40,14 @@ def final_accuracy(rounds: pd.DataFrame, last: int = 3) -> pd.DataFrame:
         The evaluation of the initial model (round 0) is not counted.
 
     Raises:
-        BenchError: ``last`` is below 1, or two cells share the series and the seed.
+        BenchError: ``last`` is below 1, two cells share the series and the seed, or a round is there twice.
     """
+    twice = rounds.loc[rounds.duplicated(["cell", "round"]), "cell"]
+    if len(twice):
+        raise BenchError(
+            f"cell {str(twice.iloc[0])!r} has rounds that are there twice: allowed is one row per cell and round, so "
+            "take each cell from one table alone"
+        )
     ends = last_evaluations(rounds, "test_acc", last, ["cell"])
     cells = distinct_cells(rounds).set_index("cell", drop=False)
     ordered = rounds.sort_values(["cell", "round"])

@@ -44,7 +44,8 @@ def power(
     from bench.analysis.planning import seed_plan
     from bench.analysis.tables import FULL_MODEL
 
-    cells = opened(given, plugin or [], results)[0].cells
+    source, _ = opened(given, plugin or [], results)
+    cells = source.cells
     if reference is None and not all_pairs and FULL_MODEL in set(cells["label"].astype(str)):
         reference = FULL_MODEL
     rows = comparisons(cells, reference)
@@ -54,7 +55,7 @@ def power(
     out.print(_table(plan, points, len(rows), reference))
     diverged = int(rows["diverged"].sum() + rows["other_diverged"].sum())
     note = ["runs that diverged count as guessing, which makes a spread large"] if diverged else []
-    say(*_words(plan, points, probability, len(rows)), *note)
+    say(*_words(plan, points, probability, len(rows)), *note, *(f"note: {line}" for line in source.notes))
 
 
 def _table(plan: pd.DataFrame, points: float, family: int, reference: str | None) -> Columns:
@@ -94,9 +95,16 @@ def _words(plan: pd.DataFrame, points: float, probability: float, family: int) -
         reason = "fewer than two seeds, or no spread between them"
         lines.append(f"of {several(unknown, 'pair')} nothing can be said: {reason}")
     if len(known) and known["freedom"].min() < 10:
-        rough = "at 4, the seeds needed may be a third or eight times as many"
-        lines.append(f"a spread of few degrees of freedom is rough: {rough}")
+        lines.append(f"a spread of few degrees of freedom is rough: {_rough(int(known['freedom'].min()))}")
     return lines
+
+
+def _rough(freedom: int) -> str:
+    """Return how far off the seeds needed may be: as far as the variance, by the chi-squared law of its estimate."""
+    from scipy.stats import chi2
+
+    low, high = (freedom / float(chi2.isf(tail, freedom)) for tail in (0.025, 0.975))
+    return f"at {freedom}, the seeds needed may be {low:.2g} to {high:.2g} times as many"
 
 
 def _sentence(row: pd.Series[Any], points: float, family: int) -> str:

@@ -63,6 +63,8 @@ def table(
         raise BenchError(f"--format {format_!r}: it is not possible; {choices(format_, FORMATS)}")
     source, _ = opened(given, plugin or [], results)
     text = WRITERS[format_](table_of(source, value))
+    for note in source.notes:  # not among the lines of a table that a shell sends to a file
+        typer.echo(f"note: {note}", err=True)
     if output is None:
         say(text.rstrip("\n"))
         return

@@ -119,7 +119,7 @@ def of_folder(folder: Path, title: str = "", known: Iterable[KnownCell] = (), la
         raise BenchError(f"{folder}: there is no such folder; allowed: a sweep file, a folder of results or a bundle")
     tables = loaded.of_folder(folder, folder)
     _check_columns(folder, tables)
-    notes = []
+    notes = _written_notes(folder)
     found, said = {cell.name: cell for cell in known}, ""
     try:
         manifest = read_manifest(folder)
@@ -151,6 +151,16 @@ def of_folder(folder: Path, title: str = "", known: Iterable[KnownCell] = (), la
             front=tuple(front),
         )
     )
+
+
+def _written_notes(folder: Path) -> list[str]:
+    """Return the lines of ``notes.txt`` beside results: what whoever made them says that a reader has to know."""
+    try:
+        return [
+            line.strip() for line in (folder / "notes.txt").read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
+    except (OSError, UnicodeDecodeError):
+        return []
 
 
 def of_bundle(path: Path, last: int = 3) -> Source:

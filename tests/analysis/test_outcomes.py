@@ -53,3 +53,9 @@ def test_every_expected_cell_is_counted_once() -> None:
     by = outcomes(cells, by=["at"])
     assert by.groupby("label")["missing"].sum().to_dict() == table["missing"].to_dict()
     assert by[(by["label"] == "fedhm") & (by["at"] == "0.2")]["missing"].tolist() == [3]
+
+
+def test_classes_are_those_of_other_cells_of_the_data_where_a_row_lacks_them() -> None:
+    cells = joined(series("prism", [0.5, 0.6]), series("fedavg", [0.7, 0.8]))
+    cells = cells.assign(classes=[math.nan, 4, 4, 4], status=["diverged", "done", "done", "done"])
+    assert valued(cells)["final_acc"].tolist()[0] == 0.25

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pandas as pd
 import pytest
 from many_cells import joined, series
 
@@ -82,3 +83,9 @@ def test_two_cells_of_one_series_and_seed_are_an_error() -> None:
 def test_a_table_of_an_earlier_version_is_one_sentence() -> None:
     with pytest.raises(BenchError, match=r"the table has no column 'data_title', .*results upgrade"):
         with_settings(joined(series("prism", [0.5])).drop(columns="data_title"))
+
+
+def test_a_cell_that_is_there_twice_is_one_run() -> None:
+    """Tables of a sweep and of a comparison with it, put together, have the others' cells twice."""
+    cells = joined(series("prism", [0.5, 0.6]), series("fedavg", [0.7, 0.8]))
+    assert with_settings(pd.concat([cells, cells])).equals(with_settings(cells))

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,11 @@ from PIL import Image
 from reported import GRID, Page, acc_of, page, source_of
 from scipy import stats
 
+from bench.analysis.comparisons import comparisons
 from bench.cell import Cell
 from bench.figures import FIGURES
 from bench.figures.style import METHODS
+from bench.report.page import verdict
 from bench.report.page.compute import Numbers
 from bench.report.page.limits import limits
 from bench.report.page.pictures import pictures_of
@@ -109,9 +112,37 @@ def test_what_was_compared_is_said(source: Source, whole: Page) -> None:
 def test_the_verdict_names_who_is_ahead_and_on_which_scale(whole: Page) -> None:
     assert "Over 4 settings of 2 tasks, prism has mean rank 1.00" in whole.words
     assert re.search(r"Over 4 settings, prism is more accurate than orthdrop in 4 \(\+[12]\d\.\d points", whole.words)
-    assert "P(better by more than 0.5 points)" in whole.words
-    assert re.search(r"no difference below [\d.]+ points could have been seen", whole.words)
+    assert re.search(r"no difference below [\d.]+ points had good odds \(0.8\) of being seen", whole.words)
     assert "3 seeds in each pair" in whole.words
+
+
+def test_probabilities_over_settings_need_enough_of_them(
+    source: Source, whole: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "P(better by more than 0.5 points)"
+    assert said not in whole.words and "bootstrap interval" not in whole.words.split("Leaderboard")[0]
+    monkeypatch.setattr(verdict, "ENOUGH", 4)
+    assert any(said in sentence.text for sentence in verdict.over_settings(Numbers(source)))
+
+
+def test_ones_own_method_is_judged_by_its_own_comparisons(source: Source) -> None:
+    """Beside three others in four settings: the family of these comparisons, with the sign of one's own method."""
+    own = replace(source, front=("orthdrop",))
+    (sentence,) = verdict.of_own(Numbers(own), "orthdrop")
+    rows = comparisons(source.cells, "orthdrop")
+    assert f"{len(rows)} comparisons of orthdrop with others" in sentence.text
+    assert f"judged among {int(rows['family'].max())} comparisons" in sentence.scale
+    told = rows[rows["verdict"] == "better"]  # than orthdrop
+    assert (f"worse in {len(told)}:" in sentence.text) == bool(len(told))
+
+
+def test_a_diverged_run_without_a_value_is_not_said_to_have_one(tmp_path: Path) -> None:
+    before = source_of(tmp_path, ONE_SETTING, diverging)
+    assert "a diverged run counts as guessing" in page(before).words
+    finals = before.cells.assign(classes=math.nan)
+    words = page(replace(before, tables={**before.tables, "finals": finals})).words
+    assert "1 of them count nowhere" in words
+    assert "as guessing" not in words.split("Leaderboard")[0]
 
 
 def diverging(cell: Cell) -> float | None:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.analysis.across import mean_ranks, rank_pairs, win_rates
 from bench.analysis.bayes import signed_rank
-from bench.analysis.comparisons import comparisons
+from bench.analysis.comparisons import BETTER, WORSE, comparisons
 from bench.analysis.costs import accuracy_and_cost
 from bench.analysis.settings import with_settings
 from bench.analysis.summary import over_seeds
@@ -132,6 +132,18 @@ class Numbers:
     def gaps(self) -> pd.DataFrame:
         """Each method against the full model in each setting, judged as one family; empty where there is none."""
         return comparisons(self.source.cells, FULL_MODEL) if self.full_models else self.pairs.iloc[:0]
+
+    def beside(self, own: str) -> pd.DataFrame:
+        """Return one label beside each other in each setting, judged as one family: the question of who brings it."""
+        rows = comparisons(self.source.cells, own)
+        turned = rows.assign(
+            label=rows["other"],
+            other=rows["label"],
+            difference=-rows["difference"],
+            adjusted_low=-rows["adjusted_high"],
+            adjusted_high=-rows["adjusted_low"],
+        )
+        return turned.assign(verdict=rows["verdict"].replace({BETTER: WORSE, WORSE: BETTER}))
 
     @cached_property
     def _gap_rows(self) -> dict[tuple[str, str], dict[Any, Any]]:

@@ -89,5 +89,6 @@ class Grid:
     tall: bool = False
 
     def choices(self, name: str) -> list[str]:
-        """Return what rows can be chosen by, in their order."""
-        return list(dict.fromkeys(row.chosen_by[name] for row in self.rows if row.chosen_by.get(name)))
+        """Return what rows can be chosen by, in their order; one row may be chosen by several lines."""
+        lines = (line for row in self.rows for line in row.chosen_by.get(name, "").split("\n"))
+        return list(dict.fromkeys(line for line in lines if line))

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.analysis.chance import at_chance
+from bench.analysis.outcomes import valued
 from bench.errors import several
 from bench.report.page.compute import Numbers
 from bench.report.page.words import joined, shortened
@@ -80,10 +81,18 @@ def _of_runs(cells: pd.DataFrame) -> Iterator[str]:
         return
     if diverged.any():
         labels = shortened(sorted(set(cells.loc[diverged, "label"])), MOST_NAMES)
-        yield (
-            f"{several(int(diverged.sum()), 'run')} of {len(cells)} diverged ({labels}). In comparisons and ranks a "
-            "diverged run counts as guessing, 1 / classes; means and their intervals leave it out."
-        )
+        words = f"{several(int(diverged.sum()), 'run')} of {len(cells)} diverged ({labels})."
+        lost = int(valued(cells)["final_acc"].isna().sum())
+        if lost < diverged.sum():
+            which = "the others count" if lost else "a diverged run counts"
+            words += f" In comparisons and ranks {which} as guessing, 1 / classes; means and their intervals leave"
+            words += " them out." if lost else " it out."
+        if lost:
+            words += (
+                f" {lost} of them count nowhere, since these tables do not say how many classes there are: what is "
+                "said of these methods is said of their other seeds alone."
+            )
+        yield words
     finals = cells.loc[~diverged, ["task", "data_title", "final_acc"]].dropna()
     spread = finals.groupby(["task", "data_title"])["final_acc"].nunique()
     if len(finals) > 1 and (spread == 1).all() and cells["label"].nunique() > 1:

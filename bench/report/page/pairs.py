@@ -69,5 +69,5 @@ def _row(numbers: Numbers, setting: str, row: Mapping[Any, Any]) -> Row:
             Entry(verdict, verdict, mark=MARKS.get(verdict, "")),
             Entry(f"{own.word}, {other.word}", float(own.number), href=own.id),
         ),
-        {"method": str(row["label"])},
+        {"method": f"{row['label']}\n{row['other']}"},
     )

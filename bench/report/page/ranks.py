@@ -164,7 +164,7 @@ def chance_grid(numbers: Numbers) -> Grid:
                     Entry(p_value(test.get("p_holm")), test.get("p_holm")),
                     Entry(str(row["settings"]), float(row["settings"])),
                 ),
-                {"method": str(row["label"])},
+                {"method": f"{row['label']}\n{row['other']}"},
             )
         )
     columns = (

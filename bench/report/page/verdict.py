@@ -21,12 +21,22 @@ from bench.report.page.words import interval, joined, p_value, percent, plain, p
 from bench.report.source import Source
 
 FEW = 2  # settings from which there is something to add up
+ENOUGH = 6  # settings from which probabilities and intervals over settings say something, see docs/statistics.md
 NEXT = 4  # methods that the leading one is compared with in sentences
 
 
 def first_sentences(numbers: Numbers) -> list[Sentence]:
     """Return the verdict on all of it: over settings, beside the full model, and what cannot be said."""
-    return [*over_settings(numbers), *against_full(numbers), *limits(numbers)]
+    own = [sentence for label in sorted(numbers.own) for sentence in of_own(numbers, label)]
+    return [*own, *over_settings(numbers), *against_full(numbers), *limits(numbers)]
+
+
+def of_own(numbers: Numbers, label: str) -> list[Sentence]:
+    """Return how a method of the user's own stands beside all others, judged by these comparisons alone."""
+    rows = numbers.beside(label)
+    if rows.empty:
+        return []
+    return [_summed_up(rows, "other", f"{several(len(rows), 'comparison')} of {label} with others, paired by seed")]
 
 
 def over_settings(numbers: Numbers) -> list[Sentence]:
@@ -77,11 +87,13 @@ def _beside(numbers: Numbers, lead: str, other: str) -> Sentence:
     difference = -pair["difference"] if turned else pair["difference"]
     level = f" and level in {row['ties']}" if row["ties"] else ""
     text = f"Over {several(row['settings'], 'setting')}, {lead} is more accurate than {other} in {row['wins']}{level}"
-    if not math.isnan(better):
+    if not math.isnan(difference):
+        text += f" ({points(difference)} points on average)"
+    if not math.isnan(better) and row["settings"] >= ENOUGH:
         rope = f"{100 * ROPE:g} points"
         text += (
-            f" ({points(difference)} points on average): P(better by more than {rope}) {_is(better)}, "
-            f"P(within {rope}) {_is(pair['equivalent'])}, P(worse) {_is(worse)}"
+            f": P(better by more than {rope}) {_is(better)}, P(within {rope}) {_is(pair['equivalent'])}, "
+            f"P(worse) {_is(worse)}"
         )
     here = numbers.pairs[
         ((numbers.pairs["label"] == lead) & (numbers.pairs["other"] == other))
@@ -95,7 +107,7 @@ def _beside(numbers: Numbers, lead: str, other: str) -> Sentence:
 def _rate(row: Mapping[Any, Any]) -> str:
     """Return a win rate with its interval."""
     words = f"Win rate {percent(row['rate'], 0)} %"
-    if math.isnan(row["low"]):
+    if math.isnan(row["low"]) or row["settings"] < ENOUGH:
         return f"{words}."
     return f"{words}, 95 % bootstrap interval {percent(row['low'], 0)} to {percent(row['high'], 0)} %."
 
@@ -117,7 +129,8 @@ def _in_settings(rows: pd.DataFrame, lead: str) -> str:
     if first["detectable"] > 1:
         return f"{words} Elsewhere no difference could have been seen with so few seeds among so many pairs."
     where = f" ({first['setting']})" if len(rest) == 1 else f", and that only in {first['setting']}"
-    return f"{words} Elsewhere no difference below {percent(first['detectable'])} points could have been seen{where}."
+    least = f"{percent(first['detectable'])} points"
+    return f"{words} Elsewhere no difference below {least} had good odds (0.8) of being seen{where}."
 
 
 def _is(value: float, write: Callable[[float], str] = probability) -> str:
@@ -153,14 +166,18 @@ def against_full(numbers: Numbers) -> list[Sentence]:
                 f"There is no full model ({FULL_MODEL}) beside the others: no distance to it is known.", is_limit=True
             )
         ]
+    return [_summed_up(gaps, "label", f"{several(len(gaps), 'comparison')} with the full model, paired by seed")]
+
+
+def _summed_up(gaps: pd.DataFrame, name: str, total: str) -> Sentence:
+    """Return how many of some comparisons are told apart, with the largest differences by the name in a column."""
     told = gaps[gaps["verdict"].isin([BETTER, WORSE])]
-    total = f"{several(len(gaps), 'comparison')} with the full model, paired by seed"
     if told.empty:
-        return [Sentence(f"None of {total}, is told apart from it.", _reach(gaps))]
+        return Sentence(f"None of {total}, is told apart.", _reach(gaps))
     parts = []
     for verdict in (BETTER, WORSE):
         names = [
-            f"{row['label']} ({row['setting']}: {points(row['difference'])} "
+            f"{row[name]} ({row['setting']}: {points(row['difference'])} "
             f"{interval(row['adjusted_low'], row['adjusted_high'], signed=True)})"
             for row in told[told["verdict"] == verdict]
             .sort_values("difference", key=abs, ascending=False)
@@ -170,7 +187,7 @@ def against_full(numbers: Numbers) -> list[Sentence]:
             parts.append(f"{verdict} in {len(names)}: {shortened(names, 4)}")
     rest = len(gaps) - len(told)
     words = f"Of {total}: {'; '.join(parts)}" + (f"; {rest} not told apart or without a verdict." if rest else ".")
-    return [Sentence(words, _reach(gaps))]
+    return Sentence(words, _reach(gaps))
 
 
 def of_setting(numbers: Numbers, setting: str) -> list[Sentence]:
@@ -230,7 +247,7 @@ def _reach(rows: pd.DataFrame) -> str:
         if percent(low) == percent(high)
         else f"{percent(low)} (at best) to {percent(high) if high <= 1 else 'over 100'}"
     )
-    return f"Between those not told apart no difference below {span} points could have been seen; {among}."
+    return f"Between those not told apart no difference below {span} points had good odds (0.8) of being seen; {among}."
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -45,7 +45,8 @@
       for (const row of rows) {
         let fits = words.get(row).includes(text);
         for (const choice of form.querySelectorAll("select")) {
-          if (choice.value && row.getAttribute("data-" + choice.name) !== choice.value) fits = false;
+          const has = (row.getAttribute("data-" + choice.name) ?? "").split("\n"); // a pair is chosen by either of the two
+          if (choice.value && !has.includes(choice.value)) fits = false;
         }
         row.hidden = !fits;
         shown += fits;
