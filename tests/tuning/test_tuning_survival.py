@@ -81,7 +81,8 @@ def running(file: Path, *words: object, begun: int = 1) -> Iterator[subprocess.P
         process.communicate()
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 9))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(9))
 def test_killed_at_random_instants(seed: int, file: Path, quiet: tuple[Study, list[dict[str, Any]]]) -> None:
     """Once, or more often in the slow tests, at some moment in one of the first trials."""
     rng, kills = np.random.default_rng(seed), 0
