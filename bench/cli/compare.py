@@ -62,10 +62,12 @@ def compare(
     from bench.config.cells import read_sweep
     from bench.launch import sweep as sweeps
     from bench.launch.devices import sweep_device
+    from bench.listeners.hearing import kinds_in
     from bench.numerics.runtime import cores
     from bench.report.source import of_folder
     from bench.report.written import end_with_report
 
+    kinds_in(log or [])  # a wrong name is refused also where nothing is left to run
     read = read_sweep(sweep, plugin or [])
     own = own_method(method, read, name, set_ or [])
     choice = Choice(_words(against), tuple(keep or []), tuple(task or []), seeds)

@@ -101,10 +101,12 @@ def sweep(
     from bench.config.cells import read_sweep
     from bench.errors import BenchError
     from bench.launch import sweep as sweeps
+    from bench.listeners.hearing import kinds_in
     from bench.numerics import runtime
     from bench.store.cells import Store
     from bench.store.origin import remember, shared_by
 
+    kinds_in(log or [])  # a wrong name is refused also where nothing is left to run
     chosen = whole = read_sweep(file, plugin or [])
     plugins = whole.plugins
     for condition in only or []:

@@ -219,6 +219,14 @@ def _check_columns(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
                 f"{folder}: its tables are of an earlier version ({lacks}); 'python -m bench results upgrade {folder}' "
                 "brings them to the present columns"
             )
+    for name, column in (("cells", "final_acc"), ("rounds", "test_acc")):
+        values = tables[name][column].dropna()
+        wrong = values if not pd.api.types.is_numeric_dtype(values) else values[(values < 0) | (values > 1)]
+        if len(wrong):
+            raise BenchError(
+                f"{folder}: {column} in the table {name!r} is {wrong.iloc[0]!r}; allowed: accuracies as fractions "
+                "from 0 to 1"
+            )
 
 
 def _last_of(tables: Mapping[str, pd.DataFrame]) -> int:

@@ -168,7 +168,7 @@ def test_a_cell_that_goes_on_elsewhere_or_later_has_ended_here() -> None:
 def test_wrong_names_are_refused_before_anything_is_run(tmp_path: Path, command: CommandLine) -> None:
     assert kinds_in(["csv, wandb", "csv"]) == ["csv", "wandb"]
     file = sweep_of(tmp_path)
-    said = command.refused("sweep", file, "--results", tmp_path / "results", "--log", "tensorbord")
+    said = command.refused("sweep", file, "--results", tmp_path / "results", "--log", "tensorbord", "--dry-run")
     assert "'tensorbord'" in said
     assert "did you mean 'tensorboard'?" in said
 

@@ -106,6 +106,18 @@ def test_where_there_is_nothing_it_is_one_sentence(tmp_path: Path) -> None:
         of_folder(store.folder)
 
 
+@pytest.mark.parametrize(("value", "words"), [("0.5", "'0.5'"), (94.2, "94.2")])
+@pytest.mark.parametrize(("table", "column"), [("cells", "final_acc"), ("rounds", "test_acc")])
+def test_accuracies_that_are_no_fractions_are_one_sentence(
+    tmp_path: Path, table: str, column: str, value: object, words: str
+) -> None:
+    folder = written(tmp_path).folder
+    path = folder / "tables" / f"{table}.parquet"
+    pd.read_parquet(path).assign(**{column: value}).to_parquet(path)
+    with pytest.raises(BenchError, match=rf"{column} in the table '{table}' is .*{words}.*fractions from 0 to 1"):
+        of_folder(folder)
+
+
 def test_tables_of_an_earlier_version_say_less_and_say_so(tmp_path: Path) -> None:
     tables = written(tmp_path).folder / "tables"
     for name in ("cells", "rounds"):
