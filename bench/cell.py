@@ -29,7 +29,8 @@ class Cell:
         keep: keep ratio of every client, in (0, 1]; where clients differ, the mean over them by their shares.
         capacities: (keep ratio, share of the clients), ascending; empty where all clients have the same keep ratio.
         capacity: "fixed" where a client has its keep ratio for the whole run; "dynamic" where capacities are drawn anew
-            each round, with their shares as probabilities.
+            each round, with their shares as probabilities; "dealt" where those of a round's clients are shuffled among
+            these each round.
         partition: a kind of :data:`bench.federation.partition.CONVENTIONS`.
         alpha: concentration of the Dirichlet law; inf where the partition is iid, None where it has no alpha.
         seed: seed of every stream.
@@ -74,7 +75,7 @@ class Cell:
 
     @property
     def profile(self) -> str:
-        """The mixture, with "dynamic" behind it where capacities are drawn anew each round."""
+        """The mixture, with "dynamic" or "dealt" behind it where clients do not keep theirs."""
         return f"{self.mixture} {self.capacity}" if self.capacities and self.capacity != "fixed" else self.mixture
 
     @property

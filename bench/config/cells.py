@@ -24,7 +24,7 @@ from bench.written import LARGEST_WHOLE, LEAST_KEEP, plain, rounded
 
 DATA = ("stand-in", "real")
 DIAGNOSTICS = ("basic", "errors", "cosine", "all")
-CAPACITY = ("fixed", "dynamic")
+CAPACITY = ("fixed", "dynamic", "dealt")
 ALPHA = f"a number from {LEAST_ALPHA:g} to {LARGEST_ALPHA:g}, or inf for iid"
 AXES = ("task", "method", "keep", "capacity", "partition", "alpha", "seed", "tier", "data", "diagnostics")
 TABLES = ("training", "model", "parameters")
@@ -128,7 +128,7 @@ def _cell(values: Mapping[str, Any], place: str, checks: Checks) -> Cell:
     model = checks.model(task, tier, tables["model"], place)
     parameters = checks.parameters(method, tables["parameters"], place)
     capacity = _one_of("capacity", values.get("capacity", "fixed"), CAPACITY, place)
-    keep, capacities = _keep(values.get("keep", 1.0), recipe.clients if capacity == "fixed" else None, place)
+    keep, capacities = _keep(values.get("keep", 1.0), None if capacity == "dynamic" else recipe.clients, place)
     if not method.kind.uses_keep:
         keep, capacities = 1.0, ()
     return Cell(

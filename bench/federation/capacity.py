@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -34,6 +35,26 @@ def capacity_of_round(cell: Cell, client: int, round_number: int) -> float:
     drawn = stream(cell.seed, "capacity", round_number, client).random()
     # The last level takes what is left, since the shares may add up to a little less than 1.
     return cell.capacities[int(np.searchsorted(upper[:-1], drawn, side="right"))][0]
+
+
+def dealt_to(cell: Cell, numbers: Sequence[int], keeps: np.ndarray, round_number: int) -> np.ndarray:
+    """Return the keep ratios of a cohort, dealt to its clients at random: random allocation at the same budget.
+
+    The cohort's keep ratios are those that its clients have where capacities are fixed, each as often: the round trains
+    sub-models of exactly the same sizes, and only who trains which is left to chance. Each order of the clients is as
+    likely as any other, whatever their own capacity. The draw depends on the seed, the round and who takes part, not on
+    the method.
+
+    Args:
+        cell: the configuration.
+        numbers: the clients of the cohort, in its order.
+        keeps: the fixed keep ratio of every client of the federation, ``[clients]``.
+        round_number: the round in which the cohort is drawn, from 1.
+
+    Returns:
+        One keep ratio for each of ``numbers``, float64 ``[cohort]``.
+    """
+    return stream(cell.seed, "capacity/dealt", round_number).permutation(keeps[np.asarray(numbers)])
 
 
 def counts_of(capacities: Capacities, clients: int) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from bench.cell import Cell
 from bench.data.dataset import Dataset, Split
 from bench.data.transfer import Samples
 from bench.errors import BenchError
-from bench.federation.capacity import capacities_of, capacity_of_round
+from bench.federation.capacity import capacities_of, capacity_of_round, dealt_to
 from bench.federation.holdout import hold_out
 from bench.federation.partition import Partition, split
 from bench.models.base import Model, blank
@@ -73,11 +73,13 @@ class Federation:
         """The keep ratio of each client, float64 ``[clients]``, where it is fixed for the whole run."""
         return capacities_of(self.cell, len(self.partition))
 
-    def keep_of(self, number: int, round_number: int) -> float:
-        """Return the keep ratio of a client in a cohort that is drawn in this round, the same for every method."""
+    def keeps_of(self, numbers: Sequence[int], round_number: int) -> list[float]:
+        """Return the keep ratios of a cohort that is drawn in this round, in its order, the same for every method."""
         if self.cell.capacity == "dynamic":
-            return capacity_of_round(self.cell, number, round_number)
-        return float(self.capacities[number])
+            return [capacity_of_round(self.cell, number, round_number) for number in numbers]
+        if self.cell.capacity == "dealt":
+            return dealt_to(self.cell, numbers, self.capacities, round_number).tolist()
+        return [float(self.capacities[number]) for number in numbers]
 
     @cached_property
     def reference(self) -> Method:
@@ -111,12 +113,12 @@ class Federation:
         """
         drawn_in = round_number - (round_number - 1) % self.cohort_rounds
         rng = stream(self.cell.seed, "cohort", drawn_in)
-        numbers = rng.choice(len(self.partition), self.task.recipe.cohort, replace=False)
-        return Cohort(round_number, tuple(self._client(int(number), drawn_in) for number in numbers))
+        numbers = rng.choice(len(self.partition), self.task.recipe.cohort, replace=False).tolist()
+        return Cohort(round_number, tuple(map(self._client, numbers, self.keeps_of(numbers, drawn_in))))
 
-    def _client(self, number: int, drawn_in: int) -> Client:
+    def _client(self, number: int, keep: float) -> Client:
         labels = tuple(np.flatnonzero(self.label_counts(number)).tolist())
-        return Client(number, int(self.partition.sizes[number]), self.keep_of(number, drawn_in), labels)
+        return Client(number, int(self.partition.sizes[number]), keep, labels)
 
     @property
     def cohort_rounds(self) -> int:

@@ -22,8 +22,11 @@ CLIENTS = {"strong": 1.0, "moderate": 0.42, "weak": 0.16}
 """The three types of clients of EmbracingFL (seminar slides, Table 1): the parameters and activations of what each
 trains, relative to the full ResNet-20."""
 LEVELS = {**LETTERS, **CLIENTS}
-DYNAMIC = " dynamic"
-"""What the text of a profile ends with where clients draw their keep ratio anew each round."""
+MOVING = {
+    " dynamic": "that keep ratios are drawn anew each round is said by capacity = 'dynamic'",
+    " dealt": "that keep ratios are dealt anew each round is said by capacity = 'dealt'",
+}
+"""What the text of a profile ends with where clients do not keep their keep ratio, and how that is said."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +81,15 @@ def text_of(capacities: Capacities) -> str:
 
 def in_numbers(text: str) -> str:
     """Return the text of a profile with names replaced by what they stand for; what is no profile as it is."""
+    moving = moving_of(text)
     with contextlib.suppress(BenchError):
-        dynamic = DYNAMIC if text.endswith(DYNAMIC) else ""
-        return text_of(read_profile(text.removesuffix(DYNAMIC), None)) + dynamic
+        return text_of(read_profile(text.removesuffix(moving), None)) + moving
     return text
+
+
+def moving_of(text: str) -> str:
+    """Return what a profile ends with where clients do not keep their keep ratio, " dynamic" or " dealt", else ""."""
+    return next((end for end in MOVING if text.endswith(end)), "")
 
 
 def _named(text: str, refusal: str) -> Capacities | None:
@@ -90,8 +98,8 @@ def _named(text: str, refusal: str) -> Capacities | None:
         return ((LEVELS[text], 1.0),)
     if text in PROFILES:
         return PROFILES[text].capacities
-    if text.endswith(DYNAMIC):
-        raise BenchError(f"{refusal}: that keep ratios are drawn anew each round is said by capacity = 'dynamic'")
+    if moving := moving_of(text):
+        raise BenchError(f"{refusal}: {MOVING[moving]}")
     letters = text.split("-")
     if len(letters) > 1 and all(len(letter) == 1 and letter.isalpha() for letter in letters):
         for letter in letters:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from bench.figures.base import partition_title
 
 WIDTH = 34  # characters above a panel
-DYNAMIC = " dynamic"  # at the end of a profile: clients draw their keep ratio anew in each round
+DYNAMIC = " dynamic"  # at the end of a profile: clients draw their keep ratio anew in each round,
+DEALT = " dealt"  # or those of a round's clients are shuffled among them
 
 
 def shares(profile: str, keep: float) -> list[str]:

@@ -27,7 +27,7 @@ from bench.figures.curve_panels import joined
 from bench.figures.paging import Page, pages
 from bench.figures.panels import finish, grid, label_edges, method_entries, without_lines
 from bench.figures.points import draw_crosses, draw_full_models, draw_points, fit_height, in_percent, points_note
-from bench.figures.profile_words import DYNAMIC, shares
+from bench.figures.profile_words import DEALT, DYNAMIC, shares
 from bench.figures.style import SeriesStyle, series_styles
 
 PLACE = 0.72  # inches for a profile
@@ -105,6 +105,8 @@ def _figure(
     note += " Profiles stand in the order of their mean keep ratio, the largest first."
     if any(profile.endswith(DYNAMIC) for profile, _ in profiles):
         note += " Dynamic: every client draws its keep ratio anew in each round, by these shares."
+    if any(profile.endswith(DEALT) for profile, _ in profiles):
+        note += " Dealt: in each round the keep ratios of its clients are shuffled among them."
     title = f"Final accuracy of clients of different capacity: {task}"
     entries = [*without_lines(method_entries(points, styles), points), *chance.entries]
     return finish(figure, entries, {"rounds": rounds}, title, joined(note, chance.note, page.note))

@@ -14,7 +14,7 @@ import pyarrow as pa
 from bench.cell import Cell
 from bench.config.cells import AXES, Sweep
 from bench.errors import BenchError, choices
-from bench.federation.profiles import DYNAMIC, in_numbers
+from bench.federation.profiles import in_numbers, moving_of
 from bench.launch.dispatch import Crew, Dispatch
 from bench.launch.events import Ended, Event
 from bench.launch.tables import tables_of
@@ -83,7 +83,7 @@ def only(sweep: Sweep, condition: str) -> Sweep:
     values = sorted({_as_word(_axis(cell, name)) for cell in sweep.cells})
     sought = in_numbers(wanted) if name == "keep" else wanted
     number = _number(sought)
-    if name == "keep" and sought.endswith(DYNAMIC):
+    if name == "keep" and moving_of(sought):
         cells = tuple(cell for cell in sweep.cells if cell.profile == sought)
     else:
         cells = tuple(

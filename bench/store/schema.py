@@ -32,7 +32,7 @@ CELL_FIELDS = [
     pa.field("status", WORD, nullable=False),
 ]
 """What names a cell in a sweep's tables. ``keep`` is the clients' mean keep ratio, ``capacities`` the profile where
-they differ, with "dynamic" behind it where they are drawn anew each round. ``alpha`` is as it was given;
+they differ, with "dynamic" or "dealt" behind it where clients do not keep theirs. ``alpha`` is as it was given;
 ``alpha_per_class`` is the same as a concentration per class (PriSM's convention) and ``alpha_of_prior`` as the alpha of
 Dir(alpha * prior) (the spectral paper's). ``classes_per_client`` and ``divergence_bits`` are the skew that the
 partition has (:mod:`bench.federation.skew`), and ``local_training`` names what the method changes in local training, by
