@@ -34,7 +34,10 @@ def run(
         typer.Option(help="Keep ratio of every client, or of shares as in 0.2:0.6,0.4:0.4, or see 'list profiles'."),
     ] = "1",
     capacity: Annotated[
-        str, typer.Option(help="fixed; dynamic: keep ratios of a profile are drawn anew each round; dealt: shuffled in the cohort.")
+        str,
+        typer.Option(
+            help="fixed; dynamic: keep ratios of a profile are drawn anew each round; dealt: shuffled in the cohort."
+        ),
     ] = "fixed",
     alpha: Annotated[
         float | None,

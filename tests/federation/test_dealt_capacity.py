@@ -47,7 +47,7 @@ def test_who_gets_which_is_independent_of_the_own_capacity() -> None:
     counts = np.array([[np.sum(column == value) for value in values] for column in table.T])
     assert (counts.sum(1) == rounds).all() and (counts.sum(0) == rounds).all()
     expected = rounds / len(cohort)
-    score = 4 / 5 * np.sum((counts - expected) ** 2 / expected)  # Anderson's statistic of ranks: rows and columns are fixed
+    score = 0.8 * np.sum((counts - expected) ** 2 / expected)  # Anderson: of ranks, whose rows and columns are fixed
     assert stats.chi2(16).ppf(1e-4) < score < stats.chi2(16).ppf(1 - 1e-4)
 
 
