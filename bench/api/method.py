@@ -63,7 +63,9 @@ class Method(LocalTraining, Exchange, Evaluated, Draws, Claims, ABC):
 
     @abstractmethod
     def extract(self, server: Server, selection: Selection) -> nn.Module:
-        """Return a client's sub-model: a small dense module that shares no memory with the server's.
+        """Return a client's sub-model, which shares no memory with the server's: what it holds is what is counted.
+
+        A small dense module, or a masked one that holds the kept entries and their places (``bench.models.masked``).
 
         The clients of a cohort are asked for in any order, as workers become free: what is drawn at random is drawn in
         ``select``.

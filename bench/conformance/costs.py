@@ -44,7 +44,7 @@ def costs_grow(subject: Subject) -> None:
             raise Failure(
                 f"{name} of sub-models of keep ratio 0.25, 0.5 and 1 are {low:,}, {middle:,} and {high:,}",
                 "growing numbers",
-                "cut the tensors; a full model with zeros in it is not a sub-model",
+                "cut the tensors; zeros in a full model save nothing, a mask held as values and places is counted",
             )
     for keep, cost in zip(KEEPS, costs, strict=True):
         if "parameters" not in method.reduces or not method.keep_is_share:

@@ -32,6 +32,7 @@ class Cost:
         activations: numbers per sample in the outputs of affine layers that are kept for the backward pass, see
             :class:`bench.cost.operations.Operations`.
         train_macs: multiply-accumulates of one sample's forward and backward pass.
+        skipped_macs, skipped_train_macs: those of them that multiply by weights which a mask has set to zero.
     """
 
     parameters: int
@@ -41,6 +42,18 @@ class Cost:
     trained_parameters: int
     activations: int
     train_macs: int
+    skipped_macs: int = 0
+    skipped_train_macs: int = 0
+
+    @property
+    def ideal_macs(self) -> int:
+        """``macs`` without products with weights that are masked; those of a dense network are all of them."""
+        return self.macs - self.skipped_macs
+
+    @property
+    def ideal_train_macs(self) -> int:
+        """``train_macs`` of such kernels."""
+        return self.train_macs - self.skipped_train_macs
 
 
 class CostMeter:
@@ -70,6 +83,8 @@ def cost_of(submodel: nn.Module, task: Task) -> Cost:
         trained_parameters=sum(tensor.numel() for tensor in submodel.parameters() if tensor.requires_grad),
         activations=counted.activations,
         train_macs=counted.train_macs,
+        skipped_macs=counted.skipped_macs,
+        skipped_train_macs=counted.skipped_train_macs,
     )
 
 

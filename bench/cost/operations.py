@@ -7,8 +7,10 @@ has one must compute in PyTorch's own operations on the meta device.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
+from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.cost.shapes import result_of
+from bench.models.base import SparseLayer
 from bench.tasks.base import Task
 
 
@@ -30,6 +33,8 @@ class Operations:
         train_macs: those of forward and backward pass. The backward pass computes a gradient only of what is trained or
             lies behind something trained, so that it shrinks where the first layers are frozen.
             What a method's own loss computes beside the sub-model's outputs is not counted.
+        skipped_macs, skipped_train_macs: those of ``macs`` and ``train_macs`` that an ideal kernel for sparse weights
+            would leave out, products with weights that a mask has set to zero; 0 for a dense network.
         activations: numbers in the outputs of affine layers that have to be kept for the backward pass, because a
             gradient passes through them: convolutions, linear layers, embeddings, both factors of a low-rank layer.
             An LSTM layer is two affine maps, of its input and of its last state, with four gates each at every step.
@@ -38,6 +43,8 @@ class Operations:
     macs: int
     train_macs: int
     activations: int
+    skipped_macs: int = 0
+    skipped_train_macs: int = 0
 
 
 def operations(model: nn.Module, task: Task) -> Operations:
@@ -63,7 +70,13 @@ def _shared(one: Operations, two: Operations, batch: int) -> Operations:
         return own + math.ceil((alone - own) / batch)
 
     kept = two.activations - one.activations
-    return Operations(share(one.macs, two.macs), share(one.train_macs, two.train_macs), kept)
+    return Operations(
+        share(one.macs, two.macs),
+        share(one.train_macs, two.train_macs),
+        kept,
+        share(one.skipped_macs, two.skipped_macs),
+        share(one.skipped_train_macs, two.skipped_train_macs),
+    )
 
 
 def _counted(shadow: nn.Module, samples: Tensor) -> tuple[Operations, Operations]:
@@ -73,13 +86,31 @@ def _counted(shadow: nn.Module, samples: Tensor) -> tuple[Operations, Operations
 
 @torch.enable_grad()
 def _count(shadow: nn.Module, samples: Tensor) -> Operations:
-    with _Products() as products:
+    with _Products() as products, _skipped_in(shadow) as skipped:
         outputs = shadow(samples)
     forward, kept = products.macs, products.tracked()
     if outputs.requires_grad:
         with products:
             outputs.sum().backward()
-    return Operations(forward, products.macs, kept)
+    left_out, both = (sum(counts) for counts in zip(*skipped, (0, 0), strict=True))
+    return Operations(forward, products.macs, kept, left_out, left_out + both)
+
+
+@contextlib.contextmanager
+def _skipped_in(shadow: nn.Module) -> Iterator[list[tuple[int, int]]]:
+    """Collect meanwhile what sparse layers compute that an ideal kernel would leave out, a pair for each call."""
+    found: list[tuple[int, int]] = []
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], outputs: Any) -> None:
+        assert isinstance(layer, SparseLayer)
+        found.append(layer.skipped(inputs[0], outputs[0] if isinstance(outputs, tuple) else outputs))
+
+    handles = [layer.register_forward_hook(note) for layer in shadow.modules() if isinstance(layer, SparseLayer)]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class _Products(TorchDispatchMode):

@@ -195,6 +195,8 @@ def _row(method: str, label: str, keep: float, cost: Cost, full: Cost, batch_siz
         "trained_parameters": cost.trained_parameters,
         "activations": cost.activations,
         "train_macs": cost.train_macs,
+        "ideal_macs": cost.ideal_macs,
+        "ideal_train_macs": cost.ideal_train_macs,
         "capacity": capacity(cost, full, batch_size),
         "full_parameters": full.parameters,
         "full_macs": full.macs,

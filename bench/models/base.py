@@ -106,6 +106,21 @@ class FactoredLayer(nn.Module, ABC):
         """Return how many numbers its factors have."""
 
 
+class SparseLayer(nn.Module, ABC):
+    """A layer that multiplies by weights most of which may be zero, and computes as if they were not.
+
+    What it computes is dense; an ideal kernel for sparse weights would leave out every product with a zero.
+    """
+
+    @abstractmethod
+    def skipped(self, inputs: Tensor, outputs: Tensor) -> tuple[int, int]:
+        """Return the multiply-accumulates that an ideal kernel leaves out, of a forward and of a backward pass.
+
+        Args:
+            inputs, outputs: of one call of the layer; their values are not read.
+        """
+
+
 def blank(model: nn.Module) -> nn.Module:
     """Return a model built on the meta device with uninitialised memory on the CPU.
 

@@ -56,6 +56,7 @@ class Round:
         up_bytes, down_bytes: bytes the cohort sent and received in this round.
         forward_macs: multiply-accumulates of all forward passes of the cohort's training.
         train_macs: those of its backward passes too.
+        ideal_forward_macs, ideal_train_macs: the same without products with weights that are masked.
         peak_memory_bytes: largest so far, of all processes, diagnostics included.
         seconds: time spent in each phase.
     """
@@ -80,5 +81,7 @@ class Round:
     down_bytes: int = 0
     forward_macs: int = 0
     train_macs: int = 0
+    ideal_forward_macs: int = 0
+    ideal_train_macs: int = 0
     peak_memory_bytes: int = 0
     seconds: dict[str, float] = field(default_factory=dict)

@@ -16,7 +16,7 @@ def round_row(this: Round) -> dict[str, Any]:
     test, validation = ((None, None), score) if this.validates else (score, (None, None))
     means = {
         f"client_{name}": sum(getattr(cost, name) for cost in this.costs) / mean_of if trained else None
-        for name in ("parameters", "macs", "trained_parameters", "activations")
+        for name in ("parameters", "macs", "trained_parameters", "activations", "ideal_macs")
     }
     seconds = {
         f"{phase}_s": this.seconds.get(phase, 0.0)
@@ -42,6 +42,8 @@ def round_row(this: Round) -> dict[str, Any]:
         **means,
         "forward_macs": this.forward_macs,
         "train_macs": this.train_macs,
+        "ideal_forward_macs": this.ideal_forward_macs,
+        "ideal_train_macs": this.ideal_train_macs,
         **seconds,
         "server_s": seconds["select_s"] + seconds["extract_s"] + seconds["aggregate_s"],
         "peak_memory_bytes": this.peak_memory_bytes,
@@ -74,6 +76,7 @@ def level_rows(this: Round) -> list[dict[str, Any]]:
             "validates": this.validates,
             "parameters": level.cost.parameters,
             "macs": level.cost.macs,
+            "ideal_macs": level.cost.ideal_macs,
         }
         for level in this.levels
     ]
@@ -92,6 +95,8 @@ def client_rows(this: Round) -> list[dict[str, Any]]:
             "activations": member.cost.activations,
             "macs": member.cost.macs,
             "train_macs": member.cost.train_macs,
+            "ideal_macs": member.cost.ideal_macs,
+            "ideal_train_macs": member.cost.ideal_train_macs,
             "down_bytes": member.down_bytes,
             "up_bytes": member.up_bytes,
             "train_loss": member.loss,

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,22 @@ from bench.training.handing_out import Jobs
 from bench.training.local import Diverged, Job
 
 LAST_EVALUATIONS = 3
+OPERATIONS = {
+    "forward_macs": "macs",
+    "train_macs": "train_macs",
+    "ideal_forward_macs": "ideal_macs",
+    "ideal_train_macs": "ideal_train_macs",
+}
+"""What a round counts of its cohort's operations, and what of a sample's it is made of."""
+
+
+@dataclass(frozen=True)
+class _HandedOut:
+    """A sub-model that was handed out: its cost, bytes received, and operations a sample, by :data:`OPERATIONS`."""
+
+    cost: Cost
+    down_bytes: int
+    operations: Mapping[str, float]
 
 
 class Simulation:
@@ -44,9 +61,8 @@ class Simulation:
         self.meter = CostMeter(federation.task)
         self.observer = Observer(self.method, engine, federation.cell.diagnostics)
         self.completed = 0
-        # Of the clients whose sub-models were handed out and who have not reported yet, by their place in the cohort:
-        # cost, bytes received, and operations a sample of the forward pass and of both passes.
-        self._handed_out: dict[int, tuple[Cost, int, float, float]] = {}
+        self._handed_out: dict[int, _HandedOut] = {}
+        """Of clients that have a sub-model and have not reported yet, by their place in the cohort."""
         self._operations: dict[float, float] = {}
         """Of both passes, a sample, as last counted, by keep ratio."""
 
@@ -140,14 +156,14 @@ class Simulation:
             # The engine asks for the next sub-model while it trains: that time is the server's.
             this.seconds["train"] -= this.seconds["extract"] + this.seconds["count"] - before
             passes, loss = passes + result.passes, loss + result.loss * result.passes
-            cost, down_bytes, forward, both = self._handed_out.pop(place)
-            this.costs.append(cost)
-            this.down_bytes += down_bytes
+            given = self._handed_out.pop(place)
+            this.costs.append(given.cost)
+            this.down_bytes += given.down_bytes
             up_bytes = bytes_of(result.parameters.values()) + bytes_of(result.momentum.values())
             this.up_bytes += up_bytes
-            this.forward_macs += round(forward * result.passes)
-            this.train_macs += round(both * result.passes)
-            this.members.append(Member(selection.client, cost, down_bytes, up_bytes, result.loss))
+            for name, operations in given.operations.items():
+                setattr(this, name, getattr(this, name) + round(operations * result.passes))
+            this.members.append(Member(selection.client, given.cost, given.down_bytes, up_bytes, result.loss))
             update = Update(selection, result.parameters, result.momentum, result.local)
             self.observer.keep(update)
             yield update
@@ -184,10 +200,12 @@ class Simulation:
                 raise BenchError(f"method {self.method.name!r}: received named {sent!r:.80}; allowed: tensors")
             down_bytes = bytes_of(sent) + bytes_of((momentum or {}).values())
             networks = [(self.meter.of(network), passes) for network, passes in self.method.computed(submodel)]
-        forward = math.fsum(own.macs * passes for own, passes in networks)
-        both = math.fsum(own.train_macs * passes for own, passes in networks)
-        self._operations[selection.client.keep] = both
-        self._handed_out[place] = cost, down_bytes, forward, both
+        operations = {
+            name: math.fsum(getattr(own, of_one) * passes for own, passes in networks)
+            for name, of_one in OPERATIONS.items()
+        }
+        self._operations[selection.client.keep] = operations["train_macs"]
+        self._handed_out[place] = _HandedOut(cost, down_bytes, operations)
         return Job(selection.client.number, this.number, submodel, momentum, learning_rates)
 
     def _check_apart(self, server: Server, submodel: nn.Module) -> None:

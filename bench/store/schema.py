@@ -60,8 +60,11 @@ ROUND_FIELDS = [
     pa.field("client_macs", pa.float64()),
     pa.field("client_trained_parameters", pa.float64()),
     pa.field("client_activations", pa.float64()),
+    pa.field("client_ideal_macs", pa.float64()),
     pa.field("forward_macs", pa.int64(), nullable=False),
     pa.field("train_macs", pa.int64(), nullable=False),
+    pa.field("ideal_forward_macs", pa.int64()),
+    pa.field("ideal_train_macs", pa.int64()),
     pa.field("select_s", pa.float64(), nullable=False),
     pa.field("extract_s", pa.float64(), nullable=False),
     pa.field("train_s", pa.float64(), nullable=False),
@@ -108,6 +111,8 @@ FOOTPRINT_FIELDS = [
     pa.field("trained_parameters", pa.int64(), nullable=False),
     pa.field("activations", pa.int64(), nullable=False),
     pa.field("train_macs", pa.int64(), nullable=False),
+    pa.field("ideal_macs", pa.int64()),
+    pa.field("ideal_train_macs", pa.int64()),
     pa.field("capacity", pa.float64(), nullable=False),
     pa.field("full_parameters", pa.int64(), nullable=False),
     pa.field("full_macs", pa.int64(), nullable=False),
@@ -121,6 +126,7 @@ LEVEL_FIELDS = [
     pa.field("validates", pa.bool_(), nullable=False),
     pa.field("parameters", pa.int64(), nullable=False),
     pa.field("macs", pa.int64(), nullable=False),
+    pa.field("ideal_macs", pa.int64()),
 ]
 """The nested sub-model of a keep ratio, ``level``, in an evaluated round; ``validates``: on held-out samples."""
 CLIENT_FIELDS = [
@@ -133,6 +139,8 @@ CLIENT_FIELDS = [
     pa.field("activations", pa.int64(), nullable=False),
     pa.field("macs", pa.int64(), nullable=False),
     pa.field("train_macs", pa.int64(), nullable=False),
+    pa.field("ideal_macs", pa.int64()),
+    pa.field("ideal_train_macs", pa.int64()),
     pa.field("down_bytes", pa.int64(), nullable=False),
     pa.field("up_bytes", pa.int64(), nullable=False),
     pa.field("train_loss", pa.float64(), nullable=False),
@@ -179,6 +187,20 @@ CELLS = pa.schema(
 """``final_acc`` is the headline, the mean of the last evaluations; ``oracle_acc`` the best round, chosen on the test
 set, which is never the headline."""
 FOOTPRINT = pa.schema(FOOTPRINT_FIELDS, metadata=_METADATA)
+
+
+def as_now(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a table that a program of this version wrote, with columns that were added since then, which are empty.
+
+    Raises:
+        pa.ArrowException, ValueError: it lacks a column that must have values, or has one of another type.
+    """
+    for field in schema:
+        if field.nullable and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    if set(table.column_names) == set(schema.names):
+        table = table.select(schema.names)
+    return table.cast(schema)
 
 
 def table_of(rows: list[dict[str, Any]] | pa.Table, schema: pa.Schema) -> pa.Table:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bench.errors import BenchError, StorageError, one_line
-from bench.store.schema import OPTIONAL, TABLES
+from bench.store.schema import OPTIONAL, TABLES, as_now
 
 
 def table_in(folder: Path, name: str) -> pa.Table:
@@ -30,7 +30,7 @@ def table_in(folder: Path, name: str) -> pa.Table:
             f"{path}: not a whole parquet file ({one_line(str(error))}); "
             "delete the cell's folder and run the sweep again"
         ) from None
-    return table.cast(schema)
+    return as_now(table, schema)
 
 
 def write_table(path: Path, table: pa.Table, metadata: Mapping[str, str] | None = None) -> None:

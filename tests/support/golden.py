@@ -52,6 +52,7 @@ KEEPS: dict[str, Any] = {
     **dict.fromkeys(("fedavg", "fedlama"), 1.0),
     **dict.fromkeys(("fedpara", "pfedpara"), 0.5),
     **dict.fromkeys(("collective", "federated_dropout", "fedhm", "origdrop", "orthdrop", "prism", "unbiased"), 0.4),
+    **dict.fromkeys(("fiarse", "fiarse_channels"), MIXED),
     **dict.fromkeys(("fedrolex", "fjord", "heterofl", "inclusivefl"), MIXED),
 }
 UNDEFINED = {(LSTM, "fedhm"), (LSTM, "fedrolex"), (LSTM, "heterofl")}
@@ -72,6 +73,9 @@ COSTS = (
     "forward_macs",
     "train_macs",
 )
+
+UNHASHED = ("peak_memory_bytes", "client_ideal_macs", "ideal_macs", "ideal_forward_macs", "ideal_train_macs")
+"""Columns that are no part of a cell's bits: what memory it took, and what was added after bits were first kept."""
 
 
 def machine() -> str:
@@ -115,7 +119,7 @@ def numbers_of(name: str) -> dict[str, Any]:
 
 def _rows(rounds: Iterable[Round]) -> list[dict[str, Any]]:
     return [
-        {key: value for key, value in row.items() if not key.endswith("_s") and key != "peak_memory_bytes"}
+        {key: value for key, value in row.items() if not key.endswith("_s") and key not in UNHASHED}
         for this in rounds
         for row in [round_row(this), *rank_rows(this), *level_rows(this), *client_rows(this)]
     ]
