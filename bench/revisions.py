@@ -27,6 +27,8 @@ METHODS = {
     "fedlama": 1,
     "fedpara": 1,
     "fedrolex": 1,
+    "fiarse": 1,
+    "fiarse_channels": 1,
     "fjord": 1,
     "heterofl": 1,
     "inclusivefl": 1,

@@ -34,6 +34,8 @@ METHODS: dict[str, tuple[str, Any]] = {
     "inclusivefl": ("#8c510a", "*"),
     "federated_dropout": ("#f0005a", "d"),
     "pfedpara": ("#963cff", "8"),
+    "fiarse": ("#7008c0", (8, 1, 0)),
+    "fiarse_channels": ("#d808c8", (4, 0, 22)),
 }
 # Of a user's own methods: far from all above, and from one another, for every kind of colour vision; and markers that
 # no built-in method has (a hexagon, stars of four, six and three points, a pentagon that stands on its point).
@@ -44,10 +46,10 @@ OTHER_MARKERS: tuple[Any, ...] = ("H", (4, 1, 0), (6, 1, 0), (3, 1, 0), (5, 0, 1
 LIKE_SHAPES: tuple[tuple[Any, ...], ...] = (
     ("o", "8"),
     ("h", "H", "p", (5, 0, 180)),
-    ("s", "D", "d"),
+    ("s", "D", "d", (4, 0, 22)),
     ("^", "v", "<", ">", (3, 1, 0)),
     ("P", "X", (4, 1, 0)),
-    ("*", (6, 1, 0)),
+    ("*", (6, 1, 0), (8, 1, 0)),
 )
 """Markers that are alike when they are small, or when one is turned."""
 FRONT_COLOUR = "#e4002b"

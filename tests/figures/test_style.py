@@ -57,7 +57,14 @@ SEEN_BY = {
     ),
 }
 """On linear RGB, from Machado, Oliveira and Fernandes (2009), severity 1."""
-LIKE_SHAPES = ("o8", "sDd", "^v<>", "hp", "PX", "*")
+LIKE_SHAPES: tuple[tuple[object, ...], ...] = (
+    tuple("o8"),
+    (*"sDd", (4, 0, 22)),
+    tuple("^v<>"),
+    tuple("hp"),
+    tuple("PX"),
+    ("*", (8, 1, 0)),
+)
 
 
 def cielab(colour: str, seen: np.ndarray) -> np.ndarray:

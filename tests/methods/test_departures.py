@@ -23,6 +23,8 @@ KNOWN: dict[str, str] = {
     "heterofl": "local_loss",
     "fedhm": "penalty, decay_free",
     "fedlama": "cohort_rounds",
+    "fiarse": "",
+    "fiarse_channels": "",
 }
 
 

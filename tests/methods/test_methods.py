@@ -51,6 +51,8 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("heterofl", {}),
     ("fedrolex", {}),
     ("federated_dropout", {}),
+    ("fiarse", {}),
+    ("fiarse_channels", {}),
     ("fjord", {}),
     ("fjord", {"distillation": True, "statistics": "batch"}),
 ]
@@ -170,7 +172,7 @@ def test_width_methods_evaluate_what_some_client_has_held(
     assert held != sizes and evaluated.channels() == (sizes if whole else held)
 
 
-@pytest.mark.parametrize("method_name", [name for name in NAMES if name not in ("fedavg", "fedlama")])
+@pytest.mark.parametrize("method_name", [name for name in NAMES if name not in ("fedavg", "fedlama", "fiarse")])
 def test_models_of_unknown_structure_are_skipped(method_name: str) -> None:
     with pytest.raises(Skip, match="Linear"):
         method_of(method_name).setup(nn.Linear(2, 2), small_task(CNN))
