@@ -36,6 +36,7 @@ METHODS = {
     "orthdrop": 1,
     "pfedpara": 1,
     "prism": 1,
+    "small_model": 1,
     "unbiased": 1,
 }
 """The file of each method that is built in. A file that is not named here counts by its code, as a user's does."""

@@ -26,7 +26,7 @@ class Claims:
     uses_keep: ClassVar[bool] = True
     needs_full_clients: ClassVar[bool] = False
     follows_levels: ClassVar[bool] = False
-    cuts_parts: ClassVar[bool] = False
+    cuts_parts: bool = False
     keep_is_share: bool = True
     equals_fedavg: bool = True
     discards_unheld: bool = False

@@ -20,8 +20,9 @@ from bench.federation.capacity import capacities_of, capacity_of_round, dealt_to
 from bench.federation.holdout import hold_out
 from bench.federation.partition import Partition, split
 from bench.models.base import Model, blank
+from bench.models.initialise import initial_values
 from bench.plugins import registry
-from bench.seeding import Streams, key_of, stream
+from bench.seeding import Streams, stream
 from bench.tasks.base import Task
 
 
@@ -91,8 +92,7 @@ class Federation:
         with torch.device("meta"):
             model = self.task.model()
         blank(model)
-        generator = torch.Generator().manual_seed(key_of(self.cell.seed, "initialisation") % 2**63)
-        self.task.initialise(model, generator)
+        self.task.initialise(model, initial_values(self.cell.seed))
         return model.to(self.device)
 
     @property

@@ -36,6 +36,7 @@ METHODS: dict[str, tuple[str, Any]] = {
     "pfedpara": ("#963cff", "8"),
     "fiarse": ("#7008c0", (8, 1, 0)),
     "fiarse_channels": ("#d808c8", (4, 0, 22)),
+    "small_model": ("#183030", (5, 1, 180)),
 }
 # Of a user's own methods: far from all above, and from one another, for every kind of colour vision; and markers that
 # no built-in method has (a hexagon, stars of four, six and three points, a pentagon that stands on its point).
@@ -49,7 +50,7 @@ LIKE_SHAPES: tuple[tuple[Any, ...], ...] = (
     ("s", "D", "d", (4, 0, 22)),
     ("^", "v", "<", ">", (3, 1, 0)),
     ("P", "X", (4, 1, 0)),
-    ("*", (6, 1, 0), (8, 1, 0)),
+    ("*", (6, 1, 0), (8, 1, 0), (5, 1, 180)),
 )
 """Markers that are alike when they are small, or when one is turned."""
 FRONT_COLOUR = "#e4002b"

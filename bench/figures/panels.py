@@ -20,6 +20,8 @@ from bench.figures.style import DASHED, LINE, MARGIN, SeriesStyle, reserve, stam
 LEGEND_LINE = 0.145  # inches
 LEGEND_CHARACTER = 0.056  # inches
 LEGEND_HANDLE = 0.55  # inches: the line in front of a name, and the gap behind it
+LARGEST_LEGEND = 0.45  # of the height of a panel with its title and labels
+PAGE_WIDTH = 7.2  # inches, up to which a figure is widened for its legend
 
 
 def grid(
@@ -80,6 +82,8 @@ def finish(
     figure: Figure, entries: Sequence[Line2D], tables: Mapping[str, pd.DataFrame], title: str, note: str = ""
 ) -> Figure:
     """Write the heading, the stamp and the footnote, lay the legend below the panels, and return ``figure``."""
+    if entries:
+        _make_room(figure, [str(entry.get_label()) for entry in entries])
     stamp(figure, tables, title, note)
     if entries:
         width = figure.get_size_inches()[0]
@@ -100,6 +104,20 @@ def finish(
             columnspacing=1.4,
         )
     return figure
+
+
+def _make_room(figure: Figure, names: Sequence[str]) -> None:
+    """Widen a figure whose legend would be higher than its panels, up to the width of a page."""
+    width, height = figure.get_size_inches()
+    gridspec = figure.axes[0].get_gridspec()
+    rows = 1 if gridspec is None else gridspec.nrows
+    while width < PAGE_WIDTH:
+        room = width - 2 * MARGIN
+        _, lines = _legend_columns([_wrapped(name, room) for name in names], room)
+        if lines * LEGEND_LINE <= LARGEST_LEGEND * height / rows:
+            break
+        width = min(width + 0.3, PAGE_WIDTH)
+    figure.set_size_inches(width, height)
 
 
 def _wrapped(name: str, width: float) -> str:

@@ -77,6 +77,14 @@ class Model(nn.Module, ABC):
     def narrow(self, channels: Mapping[str, int]) -> Self:
         """Return a model of the same architecture with these numbers of channels, its parameters uninitialised."""
 
+    def shallower(self) -> tuple[Self, ...]:
+        """Return the models of the same architecture that lack whole blocks, the deepest first, uninitialised.
+
+        Each has fewer blocks than the one before it, and all of its channels. Empty where a model has no blocks of
+        which it can do without some.
+        """
+        return ()
+
     def scale_hidden(self, rate: float) -> None:
         """Divide the outputs of the hidden layers by a rate from now on, in training only and before normalisation.
 

@@ -7,6 +7,13 @@ import math
 import torch
 from torch import nn
 
+from bench.seeding import key_of
+
+
+def initial_values(seed: int) -> torch.Generator:
+    """Return the stream from which a run's initial model is drawn: the same for every method and keep ratio."""
+    return torch.Generator().manual_seed(key_of(seed, "initialisation") % 2**63)
+
 
 @torch.no_grad()
 def initialise(model: nn.Module, generator: torch.Generator, conv: str = "default") -> None:

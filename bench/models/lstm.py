@@ -23,15 +23,15 @@ class SentimentLSTM(Model):
         hidden: hidden units of each layer.
         vocabulary: number of token ids, the padding id 0 included.
         embedding: size of a token's vector.
+        layers: of the LSTM.
     """
 
-    factorable = tuple(f"lstm.weight_{kind}_l{layer}" for layer in range(LAYERS) for kind in ("ih", "hh"))
-
-    def __init__(self, hidden: int = 256, vocabulary: int = 1001, embedding: int = 64) -> None:
+    def __init__(self, hidden: int = 256, vocabulary: int = 1001, embedding: int = 64, layers: int = LAYERS) -> None:
         super().__init__()
+        self.factorable = tuple(f"lstm.weight_{kind}_l{layer}" for layer in range(layers) for kind in ("ih", "hh"))
         # Its constructor draws normal numbers, which on the meta device takes PyTorch's compiler and comes to nothing.
         self.embedding = nn.Embedding.from_pretrained(torch.empty(vocabulary, embedding), freeze=False)
-        self.lstm = nn.LSTM(embedding, hidden, LAYERS, batch_first=True)
+        self.lstm = nn.LSTM(embedding, hidden, layers, batch_first=True)
         self.classifier = nn.Linear(hidden, 1)
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ class SentimentLSTM(Model):
 
     def axes(self) -> dict[str, Axes]:
         axes: dict[str, Axes] = {"embedding.weight": (None, None)}
-        for layer in range(LAYERS):
+        for layer in range(self.lstm.num_layers):
             gates, units = Axis("hidden", outer=4), Axis("hidden")
             axes[f"lstm.weight_ih_l{layer}"] = (gates, units if layer else None)
             axes[f"lstm.weight_hh_l{layer}"] = (gates, units)
@@ -52,9 +52,17 @@ class SentimentLSTM(Model):
 
     def parts(self) -> list[tuple[str, ...]]:
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        layers = [tuple(f"lstm.{kind}_l{layer}" for kind in kinds) for layer in range(LAYERS)]
+        layers = [tuple(f"lstm.{kind}_l{layer}" for kind in kinds) for layer in range(self.lstm.num_layers)]
         return [("embedding.",), *layers, ("classifier.",)]
 
     def narrow(self, channels: Mapping[str, int]) -> Self:
         with torch.device("meta"):
-            return type(self)(channels["hidden"], self.embedding.num_embeddings, self.embedding.embedding_dim)
+            return self._like(channels["hidden"], self.lstm.num_layers)
+
+    def shallower(self) -> tuple[Self, ...]:
+        """With fewer layers, the last ones left out, down to one."""
+        with torch.device("meta"):
+            return tuple(self._like(self.lstm.hidden_size, layers) for layers in range(self.lstm.num_layers - 1, 0, -1))
+
+    def _like(self, hidden: int, layers: int) -> Self:
+        return type(self)(hidden, self.embedding.num_embeddings, self.embedding.embedding_dim, layers)

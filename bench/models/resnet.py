@@ -60,7 +60,7 @@ class ResNet(Model):
 
     Class attributes:
         stage_count: number of stages; from the second on each halves the map and has twice the channels.
-        block_count: number of blocks of a stage.
+        block_count: number of blocks of a stage; a shallower model has its own.
         projects_first: True where the first stage too begins with a projection, though its shape does not change.
         default_width: channels of the stem in the paper.
 
@@ -71,10 +71,11 @@ class ResNet(Model):
         factored: which weights spectral methods factor: the "3x3" convolutions behind the stem (PriSM's code), or "all"
             affine layers between the first and the last, the 1 x 1 projections too (Korzhenkov and Louizos, 2024).
         image_channels: 3 for colours, 1 for grey images; of any height and width.
+        depth: blocks of each stage; the architecture's own number if not given.
     """
 
     stage_count: ClassVar[int]
-    block_count: ClassVar[int]
+    block_count: int
     projects_first: ClassVar[bool] = False
     default_width: ClassVar[int]
     outputs = ("classifier.weight", "classifier.bias")
@@ -86,8 +87,10 @@ class ResNet(Model):
         norm: Norm = "batch",
         factored: Factored = "3x3",
         image_channels: int = 3,
+        depth: int | None = None,
     ) -> None:
         super().__init__()
+        self.block_count = type(self).block_count if depth is None else depth
         self._channels, self.classes, self.norm, self.factored = dict(channels), classes, norm, factored
         self.image_channels = image_channels
         inputs = channels[self._stem_group()]
@@ -158,7 +161,17 @@ class ResNet(Model):
 
     def narrow(self, channels: Mapping[str, int]) -> Self:
         with torch.device("meta"):
-            return type(self)(channels, self.classes, self.norm, self.factored, self.image_channels)
+            return type(self)(channels, self.classes, self.norm, self.factored, self.image_channels, self.block_count)
+
+    def shallower(self) -> tuple[Self, ...]:
+        """With fewer blocks in every stage, the last ones left out, down to one."""
+        return tuple(self._with_blocks(blocks) for blocks in range(self.block_count - 1, 0, -1))
+
+    def _with_blocks(self, blocks: int) -> Self:
+        left_out = {f"stage{i}.{j}" for i in range(self.stage_count) for j in range(blocks, self.block_count)}
+        channels = {group: size for group, size in self._channels.items() if group not in left_out}
+        with torch.device("meta"):
+            return type(self)(channels, self.classes, self.norm, self.factored, self.image_channels, blocks)
 
     def scale_hidden(self, rate: float) -> None:
         for module in self.modules():

@@ -63,7 +63,7 @@ LIKE_SHAPES: tuple[tuple[object, ...], ...] = (
     tuple("^v<>"),
     tuple("hp"),
     tuple("PX"),
-    ("*", (8, 1, 0)),
+    ("*", (8, 1, 0), (5, 1, 180)),
 )
 
 
