@@ -12,6 +12,8 @@ from bench.analysis.series import distinct_cells
 
 WORDS = ["task", "label", "method", "partition", "data_title", "status"]
 _AT = ["keep", "profile"]
+PLACED = ("setting", "place", "at", "whole", "profile")
+"""The columns that :func:`with_settings` adds."""
 _ORDER = ["task", "data_title", "stand_in", "partition", "alpha", "order", "label", "seed"]
 
 
@@ -22,9 +24,12 @@ def with_settings(cells: pd.DataFrame) -> pd.DataFrame:
     each of the place's keep ratios: its rows are repeated there. A method is taken for one where all its cells of the
     table have keep ratio 1 and no profile, unless the column ``whole`` says it (one truth value a cell).
 
+    A table that has been through it comes back as it is: who asks several statistics of the same cells can have this
+    done once.
+
     Args:
         cells: the columns of a cell (:data:`bench.analysis.series.CELL`), one row per cell, or several that belong to
-            one cell.
+            one cell: rounds, or shares of a target.
 
     Returns:
         The rows in the order of the settings (task, data, partition, alpha, keep ratio), labels and seeds. ``label`` is
@@ -35,8 +40,10 @@ def with_settings(cells: pd.DataFrame) -> pd.DataFrame:
     Raises:
         BenchError: two cells share the series and the seed.
     """
+    if set(PLACED) <= set(cells):
+        return cells
     distinct_cells(cells)
-    if "round" not in cells:  # tables that were put together may have a cell twice: it is one run all the same
+    if not {"round", "share"} & set(cells):  # tables that were put together may have a cell twice: it is one run all the same
         cells = cells.drop_duplicates("cell")
     cells = cells.reset_index(drop=True).astype(dict.fromkeys(WORDS, str))
     split = split_rows(cells)

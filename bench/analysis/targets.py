@@ -116,7 +116,7 @@ def cost_ratios(costs: pd.DataFrame, cost: str = "rounds", share: float = 0.9) -
     """Return how many times as much each label costs as the cheapest one in each setting.
 
     Args:
-        costs: the table of :func:`cost_to_target`.
+        costs: the table of :func:`cost_to_target`, or the same :func:`bench.analysis.settings.with_settings`.
         cost: one of :data:`KINDS`.
         share: one of the shares in ``costs``.
 
@@ -167,9 +167,14 @@ def performance_profiles(
         One row per label and step: ``label``, ``ratio`` (from 1 to ``longest``, both of them there), ``share`` (of the
         settings with at most this ratio).
     """
+    return profiles_of_ratios(cost_ratios(costs, cost, share), longest)
+
+
+def profiles_of_ratios(table: pd.DataFrame, longest: float = LONGEST) -> pd.DataFrame:
+    """Return the table of :func:`performance_profiles` from that of :func:`cost_ratios`."""
     _check(longest)
     rows = []
-    for label, of_label in cost_ratios(costs, cost, share).groupby("label"):
+    for label, of_label in table.groupby("label"):
         ratios = of_label["ratio"].to_numpy(dtype=float)
         steps = np.unique(np.concatenate([[1.0, longest], ratios[(ratios > 1) & (ratios < longest)]]))
         shares = (ratios[None, :] <= steps[:, None]).mean(axis=1)
@@ -191,8 +196,12 @@ def profile_areas(
         never within ``longest``), ``cheapest`` (settings in which it is), ``reached`` (settings in which its median
         is finite) and ``settings``.
     """
+    return areas_of_ratios(cost_ratios(costs, cost, share), longest)
+
+
+def areas_of_ratios(ratios: pd.DataFrame, longest: float = LONGEST) -> pd.DataFrame:
+    """Return the table of :func:`profile_areas` from that of :func:`cost_ratios`."""
     _check(longest)
-    ratios = cost_ratios(costs, cost, share)
     within = ((longest - ratios["ratio"]) / (longest - 1)).clip(0, 1)
     finite = np.isfinite(ratios["ratio"])
     counted = ratios.assign(area=within, cheapest=ratios["ratio"] == 1, reached=finite, settings=1)

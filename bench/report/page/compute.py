@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import pandas as pd
@@ -17,7 +17,7 @@ from bench.analysis.costs import accuracy_and_cost
 from bench.analysis.settings import with_settings
 from bench.analysis.summary import over_seeds
 from bench.analysis.tables import FULL_MODEL
-from bench.analysis.targets import SHARES, cost_ratios, cost_to_target, performance_profiles, profile_areas
+from bench.analysis.targets import SHARES, areas_of_ratios, cost_ratios, cost_to_target, profiles_of_ratios
 from bench.report.page.series import Index, Series
 from bench.report.source import Source
 
@@ -71,46 +71,51 @@ class Numbers:
     @cached_property
     def pairs(self) -> pd.DataFrame:
         """Each method against each other in each setting, judged as one family."""
-        return comparisons(self.source.cells)
+        return comparisons(self.cells)
 
     @cached_property
     def ranks(self) -> pd.DataFrame:
         """The mean rank of each label over the settings, the best first."""
-        return mean_ranks(self.source.cells)
+        return mean_ranks(self.cells)
 
     @cached_property
     def wins(self) -> pd.DataFrame:
         """In which share of the settings a label is ahead of another."""
-        return win_rates(self.source.cells)
+        return win_rates(self.cells)
 
     @cached_property
     def rank_tests(self) -> pd.DataFrame:
         """Wilcoxon's signed-rank test of each two labels over the settings, with Holm."""
-        return rank_pairs(self.source.cells)
+        return rank_pairs(self.cells)
 
     @cached_property
     def chances(self) -> pd.DataFrame:
         """How probable it is that one is better than another, or as good as equal."""
-        return signed_rank(self.source.cells)
+        return signed_rank(self.cells)
 
     @cached_property
     def _to_target(self) -> pd.DataFrame:
-        return cost_to_target(self.source.tables["rounds"], last=self.source.last)
+        return with_settings(cost_to_target(self.source.tables["rounds"], last=self.source.last))
+
+    @cache  # noqa: B019 - the numbers of a page live as long as the page
+    def ratios(self, cost: str, share: float) -> pd.DataFrame:
+        """Return how many times as much each label costs as the cheapest; empty where no full model sets a target."""
+        return cost_ratios(self._to_target, cost, share)
 
     def areas(self, cost: str, share: float) -> pd.DataFrame:
         """Return the area under the performance profile of each label; empty where no full model sets a target."""
-        return profile_areas(self._to_target, cost, share)
+        return areas_of_ratios(self.ratios(cost, share))
 
     def profiles(self, cost: str, share: float) -> pd.DataFrame:
         """Return the performance profile of each label."""
-        return performance_profiles(self._to_target, cost, share)
+        return profiles_of_ratios(self.ratios(cost, share))
 
     def ratios_by_share(self, cost: str) -> dict[tuple[float, str, str], Mapping[Any, Any]]:
         """Return the median cost until each share was reached, by share, setting and label."""
         return {
             (share, str(row["setting"]), str(row["label"])): row
             for share in SHARES
-            for row in cost_ratios(self._to_target, cost, share).to_dict("records")
+            for row in self.ratios(cost, share).to_dict("records")
         }
 
     @cached_property
@@ -131,11 +136,11 @@ class Numbers:
     @cached_property
     def gaps(self) -> pd.DataFrame:
         """Each method against the full model in each setting, judged as one family; empty where there is none."""
-        return comparisons(self.source.cells, FULL_MODEL) if self.full_models else self.pairs.iloc[:0]
+        return comparisons(self.cells, FULL_MODEL) if self.full_models else self.pairs.iloc[:0]
 
     def beside(self, own: str) -> pd.DataFrame:
         """Return one label beside each other in each setting, judged as one family: the question of who brings it."""
-        rows = comparisons(self.source.cells, own)
+        rows = comparisons(self.cells, own)
         turned = rows.assign(
             label=rows["other"],
             other=rows["label"],
