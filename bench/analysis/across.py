@@ -32,14 +32,15 @@ def mean_ranks(cells: pd.DataFrame, draws: int = DRAWS, diverged: str = CHANCE) 
         ``low``, ``high`` (95 % percentile interval of the bootstrap over tasks, settings and seeds), ``settings`` (that
         the ranks are over; of a label left out, those it has), ``tasks`` (theirs), ``seeds`` (that all labels share, in
         the setting with the fewest), ``compared`` (whether it was not left out), ``p_friedman`` (Friedman's test that
-        all labels are alike, chi-squared), ``p_iman_davenport`` (its F-version, which is less conservative; both the
-        same in each row), and ``cliques`` (the numbers of the bars of the critical-difference diagram that the label is
-        under, a tuple, see :func:`cliques`).
+        all labels are alike, chi-squared), ``p_iman_davenport`` (its F-version, which is less conservative), ``blocks``
+        (how many rows both are made of, see :func:`in_blocks`; all three the same in each row), and ``cliques`` (the
+        numbers of the bars of the critical-difference diagram that the label is under, a tuple, see :func:`cliques`).
     """
     every = block_of(cells, diverged)
     block = complete(every)
     ranks = _ranks(block)
-    p_friedman, p_iman_davenport = friedman(ranks)
+    tested = in_blocks(block, ranks)
+    p_friedman, p_iman_davenport = friedman(tested)
     of_draws = _drawn_ranks(block, draws)
     low, high = percentiles(of_draws)
     means = ranks.mean(axis=0) if len(ranks) else np.full(len(block.labels), np.nan)
@@ -52,19 +53,9 @@ def mean_ranks(cells: pd.DataFrame, draws: int = DRAWS, diverged: str = CHANCE) 
     result = pd.concat([result, _left_out(every, block)], ignore_index=True)
     under = [tuple(number for number, bar in enumerate(bars) if label in bar) for label in result["label"]]
     result["cliques"] = pd.Series(under, result.index, dtype=object)
-    result["p_friedman"], result["p_iman_davenport"] = p_friedman, p_iman_davenport
-    numbers = [
-        "rank",
-        "low",
-        "high",
-        "settings",
-        "tasks",
-        "seeds",
-        "compared",
-        "p_friedman",
-        "p_iman_davenport",
-        "cliques",
-    ]
+    result["p_friedman"], result["p_iman_davenport"], result["blocks"] = p_friedman, p_iman_davenport, len(tested)
+    numbers = ["rank", "low", "high", "settings", "tasks", "seeds", "compared"]
+    numbers += ["p_friedman", "p_iman_davenport", "blocks", "cliques"]
     return result[["label", *numbers]].astype({"settings": int, "tasks": int, "seeds": int, "compared": bool})
 
 
@@ -72,7 +63,8 @@ def rank_pairs(cells: pd.DataFrame, diverged: str = CHANCE) -> pd.DataFrame:
     """Return the Wilcoxon signed-rank test of each two labels over the settings of :func:`mean_ranks`, with Holm.
 
     Returns:
-        One row per pair, in the order of the alphabet: ``label``, ``other``, ``settings``, ``p``, ``p_holm`` and
+        One row per pair, in the order of the alphabet: ``label``, ``other``, ``settings`` (for two full models places,
+        in each of which they are the same runs at every keep ratio), ``p``, ``p_holm`` (both missing below two) and
         ``p_least``: the least p that so many settings can have, so that few settings can show nothing.
     """
     return wilcoxon_pairs(complete(block_of(cells, diverged)))
@@ -108,14 +100,31 @@ def cliques(ordered: list[str], pairs: pd.DataFrame, p_friedman: float, level: f
     return bars
 
 
+def in_blocks(block: Block, ranks: Array) -> Array:
+    """Return the ranks that Friedman's test is made of, blocks x labels, one for all settings of the same runs.
+
+    A full model is one and the same run at every keep ratio of its place. Where one is among the labels, the settings
+    of a place are therefore one block: their ranks are averaged, and ranked again. Otherwise each setting is one.
+
+    Args:
+        block: a complete one.
+        ranks: settings x labels.
+    """
+    places = list(dict.fromkeys(block.places))
+    if not any(block.whole) or len(places) == len(block.places):
+        return ranks
+    means = [ranks[[one == place for one in block.places]].mean(axis=0) for place in places]
+    return np.asarray(stats.rankdata(np.round(means, DECIMALS), axis=1))
+
+
 def friedman(ranks: Array) -> tuple[float, float]:
     """Return the p-values of Friedman's test and of its F-version by Iman and Davenport.
 
     Args:
-        ranks: settings x labels.
+        ranks: blocks x labels.
 
     Returns:
-        Both missing below two settings or three labels; 1 where all ranks are equal.
+        Both missing below two blocks or three labels; 1 where all ranks are equal.
     """
     settings, labels = ranks.shape
     if settings < ENOUGH or labels < 3:
@@ -193,17 +202,31 @@ def _drawn_ranks(block: Block, draws: int) -> Array:
 
 def wilcoxon_pairs(block: Block) -> pd.DataFrame:
     """Return the table of :func:`rank_pairs` of a complete block."""
-    labels, settings = block.labels, len(block.settings)
+    labels, counted = block.labels, block.comparable.sum(axis=0)
     pairs = [(own, other) for own in range(len(labels)) for other in range(own + 1, len(labels))]
     table = pd.DataFrame({"label": [labels[own] for own, _ in pairs], "other": [labels[other] for _, other in pairs]})
-    if settings < ENOUGH or not pairs:
-        return table.assign(settings=settings, p=np.nan, p_holm=np.nan, p_least=np.nan)
-    from scikit_posthocs import posthoc_wilcoxon
-    from statsmodels.stats.multitest import multipletests
+    settings = np.array([counted[pair] for pair in pairs], dtype=int)
+    p = np.full(len(pairs), np.nan)
+    if len(block.settings) >= ENOUGH and pairs:
+        found = _wilcoxon(block)
+        p = np.where(settings >= ENOUGH, [found[pair] for pair in pairs], np.nan)
+    holm, known = np.full(len(p), np.nan), ~np.isnan(p)
+    if known.any():
+        from statsmodels.stats.multitest import multipletests
 
+        holm[known] = multipletests(p[known], method="holm")[1]
+    least = np.where(settings >= ENOUGH, np.minimum(1.0, 2.0 ** (1 - settings)), np.nan)
+    return table.assign(settings=settings, p=p, p_holm=holm, p_least=least)
+
+
+def _wilcoxon(block: Block) -> Array:
+    """Return the p-values of all pairs, labels x labels, two full models compared once in each place."""
+    from scikit_posthocs import posthoc_wilcoxon
+
+    means, whole = np.round(block.means, DECIMALS), np.flatnonzero(block.whole)
     with np.errstate(invalid="ignore"):  # its way to p = 1 where two labels are level in all settings
-        matrix = posthoc_wilcoxon(list(np.round(block.means, DECIMALS).T)).to_numpy()
-    p = np.array([matrix[pair] for pair in pairs])
-    return table.assign(
-        settings=settings, p=p, p_holm=multipletests(p, method="holm")[1], p_least=min(1.0, 2.0 ** (1 - settings))
-    )
+        found = posthoc_wilcoxon(list(means.T)).to_numpy(copy=True)
+        if len(whole) > 1:
+            first = block.comparable[:, whole[0], whole[1]]
+            found[np.ix_(whole, whole)] = posthoc_wilcoxon(list(means[first][:, whole].T)).to_numpy()
+    return found

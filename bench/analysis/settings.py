@@ -43,7 +43,8 @@ def with_settings(cells: pd.DataFrame) -> pd.DataFrame:
     if set(PLACED) <= set(cells):
         return cells
     distinct_cells(cells)
-    if not {"round", "share"} & set(cells):  # tables that were put together may have a cell twice: it is one run all the same
+    several_rows = {"round", "share"} & set(cells)
+    if not several_rows:  # tables that were put together may have a cell twice: it is one run all the same
         cells = cells.drop_duplicates("cell")
     cells = cells.reset_index(drop=True).astype(dict.fromkeys(WORDS, str))
     split = split_rows(cells)

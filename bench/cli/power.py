@@ -84,7 +84,7 @@ def _words(plan: pd.DataFrame, points: float, probability: float, family: int) -
     lines = [
         "spread: standard deviation of the differences between seeds, in points, and its degrees of freedom; could "
         f"show: the least difference that the seeds there are show with probability {probability:g}; the last column: "
-        f"seeds where {several(family, 'comparison')} are judged together"
+        + (f"seeds where {family} comparisons are judged together" if family > 1 else "the same, for there is no other")
     ]
     if len(known):
         rows = {"in the middle: ": known.iloc[(len(known) - 1) // 2], "at most: ": known.iloc[-1]}

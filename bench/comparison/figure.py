@@ -20,7 +20,7 @@ from bench.figures.differences import DOT, RING, difference_limits, draw_differe
 from bench.figures.files import save_figure
 from bench.figures.paging import Page, pages
 from bench.figures.panels import finish, grid
-from bench.figures.points import bars_note, in_percent
+from bench.figures.points import DIFFERENCES, bars_note, in_percent
 from bench.figures.style import method_look, use_style
 
 PART = ["setting", "part"]
@@ -95,7 +95,7 @@ def _bars_note(judged: pd.DataFrame) -> str:
             f"Thin bars: 95 % t-intervals over seeds that hold together for all {family} comparisons shown "
             "(Bonferroni), and which decide what is filled; thick: each on its own; both cut at the panel's edge"
         )
-    return bars_note(judged, words)
+    return bars_note(judged, words, DIFFERENCES)
 
 
 def _panel(panel: Axes, part: pd.DataFrame) -> None:

@@ -32,7 +32,7 @@ from bench.figures.curve_panels import joined, keep_title, limits
 from bench.figures.differences import RING, draw_difference
 from bench.figures.paging import Page, pages
 from bench.figures.panels import LEGEND_CHARACTER, finish, grid, label_edges
-from bench.figures.points import bars_note, draw_seeds, in_percent, seeds_drawn
+from bench.figures.points import bars_note, draw_bar, draw_seeds, in_percent, seeds_drawn
 from bench.figures.style import DASHED, method_look, row_colour
 
 LABELS = 4  # of one method at one keep ratio, from which on its ablation is drawn unasked
@@ -41,6 +41,7 @@ ROW = 0.26  # inches
 BESIDE = 0.6  # inches of a panel beside its rows: title, ticks and label
 GREY = "#555555"
 OF_DIFFERENCE = {name: name.removeprefix("difference_") for name in DIFFERENCES[1:]} | {"difference": "mean"}
+OF_FINAL = {"final": "mean", "final_low": "low", "final_high": "high"}
 DOTTED = (0, (1, 1.5))
 FULL_LINE: dict[str, Any] = {"color": method_look(FULL_MODEL)[0], "linestyle": DASHED, "linewidth": 1.2}
 
@@ -128,7 +129,7 @@ def _figure(task: str, method: str, rounds: pd.DataFrame, table: pd.DataFrame, p
 def _note(table: pd.DataFrame, judged: pd.DataFrame, rounds: pd.DataFrame, last: int, plain: bool) -> str:
     notes = [f"Dot: mean of {evaluations(last, rounds)} on the whole test set."]
     if (table["seeds"] > 1).any():
-        notes.append(bars_note(table, "Bars: its 95 % t-interval over seeds"))
+        notes.append(bars_note(table.rename(columns=OF_FINAL), "Bars: its 95 % t-interval over seeds"))
     family = int(judged["family"].max())
     if plain and family:
         words = "Right: the difference to the plain method within each seed, by which a setting is judged"
@@ -161,11 +162,10 @@ def _row_name(label: str, method: str) -> str:
 
 
 def _panel(panel: Axes, table: pd.DataFrame, full: pd.DataFrame, labels: list[str]) -> None:
-    columns = {"final": "mean", "final_low": "low", "final_high": "high"}
-    rows = in_percent(table.rename(columns=columns)).assign(oracle=100 * table["oracle"])
+    rows = in_percent(table.rename(columns=OF_FINAL)).assign(oracle=100 * table["oracle"])
     for row in rows.to_dict("records"):
         y, colour = -labels.index(row["label"]), row_colour(row["method"], row["label"], FULL_MODEL)
-        panel.hlines(y, row["low"], row["high"], color=colour, linewidth=1.2, alpha=0.7)
+        draw_bar(panel, [y], pd.DataFrame([row]), colour, axis="x", linewidth=1.2, alpha=0.7)
         draw_seeds(panel, [y], pd.DataFrame([row]), colour, axis="x")
         panel.plot(row["mean"], y, "o", color=colour, markersize=5)
         panel.plot(row["oracle"], y, color=colour, **RING)

@@ -29,7 +29,7 @@ from bench.figures.cost_axis import axis_of, make_logarithmic
 from bench.figures.curve_panels import joined
 from bench.figures.paging import Page, pages
 from bench.figures.panels import finish, grid, method_entries
-from bench.figures.points import BARS, draw_crosses, draw_seeds, fit_height, in_percent, points_note
+from bench.figures.points import draw_bar, draw_crosses, draw_seeds, fit_height, in_percent, points_note
 from bench.figures.profile_words import panel_title
 from bench.figures.style import SeriesStyle, series_styles
 
@@ -154,7 +154,7 @@ def _panel(panel: Axes, percent: pd.DataFrame, styles: dict[str, SeriesStyle]) -
         is_full = (series["method"] == FULL_MODEL).all()
         look = {"zorder": 4 if is_full else 3} | style.plot_options() | {"linestyle": "none"}
         panel.plot(series["x"], series["mean"], color=style.colour, linestyle=style.line, linewidth=0.6, alpha=0.8)
-        panel.vlines(series["x"], series["low"], series["high"], color=style.colour, **BARS)
+        draw_bar(panel, series["x"], series, style.colour)
         draw_seeds(panel, series["x"], series, style.colour)
         for x, mean, keep in zip(series["x"], series["mean"], series["keep"], strict=True):
             panel.plot(x, mean, **look, markersize=FULL_SIZE if is_full else size_of(keep))

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from bench.figures.curve_panels import limits
 from bench.figures.looks import is_front
-from bench.figures.points import BARS, draw_seeds, seeds_drawn
+from bench.figures.points import DIFFERENCES, draw_bar, draw_seeds, seeds_drawn
 
 RING: dict[str, Any] = {"marker": "o", "fillstyle": "none", "markersize": 5.5, "linestyle": "none"}
 DOT: dict[str, Any] = {"marker": "o", "markersize": 5, "linestyle": "none"}
@@ -27,10 +27,10 @@ def draw_difference(panel: Axes, y: float, row: Mapping[Any, Any], colour: str) 
             ``diverged``.
         colour: of all of it.
     """
-    many = row["family"] > 1
-    if many:
-        panel.hlines(y, row["low"], row["high"], color=colour, **ALONE)
-    panel.hlines(y, row["adjusted_low"], row["adjusted_high"], color=colour, **BARS)
+    of_row: dict[str, Any] = {"points": pd.DataFrame([row]), "colour": colour, "axis": "x", "bounds": DIFFERENCES}
+    if row["family"] > 1:
+        draw_bar(panel, [y], **of_row, **ALONE)
+    draw_bar(panel, [y], **of_row, ends=("adjusted_low", "adjusted_high"))
     draw_seeds(panel, [y], pd.DataFrame([row]), colour, axis="x")
     if row["pairs"]:
         panel.plot(row["mean"], y, color=colour, **(DOT if is_told_apart(row) else RING))
@@ -47,7 +47,7 @@ def difference_limits(points: pd.DataFrame) -> tuple[float, float]:
     """Return the limits of an axis of differences, zero among them."""
     zero = pd.DataFrame({"mean": [0.0], "low": [0.0], "high": [0.0]})
     adjusted = points.assign(low=points["adjusted_low"], high=points["adjusted_high"])
-    return limits(adjusted, zero, seeds_drawn(points), bounds=(-100.0, 100.0))
+    return limits(adjusted, zero, seeds_drawn(points), bounds=DIFFERENCES)
 
 
 def embolden(left_panels: Iterable[Axes], labels: Sequence[Sequence[str]]) -> None:

@@ -16,7 +16,7 @@ from bench.figures.curve_panels import limits
 from bench.figures.differences import embolden
 from bench.figures.paging import Page, pages
 from bench.figures.panels import grid, label_edges
-from bench.figures.points import BARS, EDGE, draw_seeds, in_percent, seeds_drawn
+from bench.figures.points import EDGE, SHARES, draw_bar, draw_seeds, in_percent, seeds_drawn
 from bench.figures.style import SeriesStyle
 
 BESIDE = 0.6  # inches of a panel beside its rows: title, ticks and label
@@ -79,7 +79,7 @@ def _panel(panel: Axes, percent: pd.DataFrame, labels: list[str], styles: dict[s
     shown = percent[percent["label"].isin(labels)]
     for row in shown.to_dict("records"):
         y, style = -labels.index(str(row["label"])), styles[str(row["label"])]
-        panel.hlines(y, row["low"], row["high"], color=style.colour, **BARS)
+        draw_bar(panel, [y], pd.DataFrame([row]), style.colour, axis="x")
         draw_seeds(panel, [y], pd.DataFrame([row]), style.colour, axis="x")
         look: dict[str, Any] = style.plot_options() | {"linestyle": "none"}
         panel.plot(row["mean"], y, **look)
@@ -88,7 +88,9 @@ def _panel(panel: Axes, percent: pd.DataFrame, labels: list[str], styles: dict[s
     full = percent[(percent["method"] == FULL_MODEL) & ~percent["label"].isin(labels)]
     for row in full.to_dict("records"):
         panel.axvline(row["mean"], **FULL_LINE, zorder=1)
-        panel.axvspan(row["low"], row["high"], color=FULL_LINE["color"], alpha=0.08, linewidth=0)
+        panel.axvspan(
+            max(row["low"], SHARES[0]), min(row["high"], SHARES[1]), color=FULL_LINE["color"], alpha=0.08, linewidth=0
+        )
         look = {"axis": "x", "transform": panel.get_xaxis_transform()}
         draw_seeds(panel, [EDGE], pd.DataFrame([row]), FULL_LINE["color"], **look)
     lines = pd.DataFrame(dict.fromkeys(("mean", "low", "high"), full["mean"]))

@@ -34,7 +34,7 @@ from bench.figures.curve_panels import PARTITIONS, joined
 from bench.figures.differences import RING, difference_limits, draw_difference, embolden
 from bench.figures.paging import Page, pages
 from bench.figures.panels import finish, grid, label_edges, say_empty
-from bench.figures.points import bars_note, in_percent
+from bench.figures.points import DIFFERENCES, bars_note, in_percent
 from bench.figures.profile_words import panel_title
 from bench.figures.style import counted, row_colour
 
@@ -164,12 +164,12 @@ def _bars_note(points: pd.DataFrame, family: int) -> str:
     if (points["pairs"] < 2).all():
         return "One seed has no interval."
     if family == 1:
-        return bars_note(points, "Bars: 95 % t-interval over seeds, cut at the panel's edge")
+        return bars_note(points, "Bars: 95 % t-interval over seeds, cut at the panel's edge", DIFFERENCES)
     words = (
         f"Thin bars: 95 % t-intervals over seeds that hold together for all {family} comparisons shown (Bonferroni), "
         "and which decide what is filled; thick: each on its own; both cut at the panel's edge"
     )
-    return bars_note(points, words)
+    return bars_note(points, words, DIFFERENCES)
 
 
 def _notes(points: pd.DataFrame, reference: str) -> list[str]:

@@ -27,7 +27,7 @@ from bench.figures.curve_panels import PARTITIONS, joined, limits
 from bench.figures.differences import RING
 from bench.figures.paging import Page, pages
 from bench.figures.panels import finish, grid, label_edges
-from bench.figures.points import BARS, bars_note, draw_seeds, in_percent, seeds_drawn
+from bench.figures.points import bars_note, draw_bar, draw_seeds, in_percent, seeds_drawn
 from bench.figures.style import counted, row_colour, series_styles
 
 GREY = "#555555"
@@ -112,7 +112,7 @@ def _panel(panel: Axes, table: pd.DataFrame, rows: list[Row]) -> None:
             -rows.index((str(row["label"]), row["keep"])),
             row_colour(str(row["method"]), str(row["label"]), FULL_MODEL),
         )
-        panel.hlines(y, row["low"], row["high"], color=colour, **BARS)
+        draw_bar(panel, [y], pd.DataFrame([row]), colour, axis="x")
         draw_seeds(panel, [y], pd.DataFrame([row]), colour, axis="x")
         panel.plot(row["mean"], y, "o", color=colour, markersize=5)
         panel.plot(row["base"], y, color=colour, **RING)

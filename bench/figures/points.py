@@ -22,7 +22,12 @@ TICK: dict[str, Any] = {
     "zorder": 2.5,
     "label": "_seeds",
 }
-TICKS = "ticks: the seeds."
+TICKS = "ticks: the seeds"
+ARROW: dict[str, Any] = {"linestyle": "none", "markersize": 3.5, "markeredgewidth": 0, "label": "_beyond"}
+ARROWS = "arrows: beyond what is possible"
+SHARES = (0.0, 100.0)  # between which accuracies lie, in percent,
+ENDS = ("low", "high", "adjusted_low", "adjusted_high")
+DIFFERENCES = (-100.0, 100.0)  # and their differences, in points
 CROSS = "A cross at the foot: a run diverged and is not in the mean."
 
 
@@ -57,15 +62,59 @@ def draw_seeds(
             panel.plot(x, y, marker="_" if axis == "y" else "|", color=colour, **TICK | look)
 
 
+def draw_bar(
+    panel: Axes,
+    places: Iterable[float],
+    points: pd.DataFrame,
+    colour: Any,
+    axis: str = "y",
+    ends: tuple[str, str] = ("low", "high"),
+    bounds: tuple[float, float] = SHARES,
+    **look: Any,
+) -> None:
+    """Draw intervals up to what is possible, with an arrow where one goes beyond.
+
+    A t-interval of few seeds knows nothing of bounds, and may hold accuracies below 0 or above 100 %.
+
+    Args:
+        panel: where to draw.
+        places: of the points along the other axis.
+        points: with the columns ``ends``, in percent or percentage points.
+        colour: of the bars.
+        axis: "y" where values are read on the vertical axis, else "x".
+        ends: the columns with the ends of the intervals.
+        bounds: what is possible.
+        look: what else matplotlib is told of these bars, :data:`BARS` if left out.
+    """
+    places = list(places)
+    lows, highs = (points[name].astype(float) for name in ends)
+    lines = panel.vlines if axis == "y" else panel.hlines
+    lines(places, lows.clip(*bounds), highs.clip(*bounds), color=colour, **(look or BARS))
+    arrows = ("v", "^") if axis == "y" else ("<", ">")
+    for bound, arrow, beyond in zip(bounds, arrows, (lows < bounds[0], highs > bounds[1]), strict=True):
+        at = [place for place, is_beyond in zip(places, beyond, strict=True) if is_beyond]
+        if at:
+            x, y = (at, [bound] * len(at)) if axis == "y" else ([bound] * len(at), at)
+            panel.plot(x, y, marker=arrow, color=colour, scalex=False, scaley=False, **ARROW)
+
+
 def seeds_drawn(points: pd.DataFrame) -> pd.DataFrame:
     """Return the seeds that :func:`draw_seeds` draws as points of their own, with ``mean``, ``low`` and ``high``."""
     values = [value for of_point in points["by_seed"] if 1 < len(of_point) <= FEW for value in of_point]
     return pd.DataFrame(dict.fromkeys(("mean", "low", "high"), values), dtype=float)
 
 
-def bars_note(points: pd.DataFrame, words: str) -> str:
-    """Return the sentence on bars, with what the ticks on them are where some are drawn."""
-    return f"{words}; {TICKS}" if len(seeds_drawn(points)) else f"{words}."
+def bars_note(points: pd.DataFrame, words: str, bounds: tuple[float, float] = SHARES) -> str:
+    """Return the sentence on bars, with what the ticks and arrows on them are where some are drawn.
+
+    Args:
+        points: what is drawn, as fractions.
+        words: on the bars.
+        bounds: what is possible, in percent or percentage points.
+    """
+    ends = points[[name for name in ENDS if name in points]].to_numpy(dtype=float)
+    beyond = bool(((100 * ends < bounds[0]) | (100 * ends > bounds[1])).any())
+    return "; ".join([words, *([TICKS] if len(seeds_drawn(points)) else []), *([ARROWS] if beyond else [])]) + "."
 
 
 def draw_points(
@@ -74,7 +123,7 @@ def draw_points(
     """Draw the means of one series at ``x`` with their intervals, ``joined`` where something lies between them."""
     look = {"zorder": 3} | style.plot_options() | ({} if joined else {"linestyle": "none"})
     panel.plot(x, series["mean"], **look)
-    panel.vlines(x, series["low"], series["high"], color=style.colour, **BARS)
+    draw_bar(panel, x, series, style.colour)
     draw_seeds(panel, x, series, style.colour)
 
 
@@ -92,7 +141,12 @@ def draw_full_models(panel: Axes, percent: pd.DataFrame, styles: dict[str, Serie
     for name, reference in percent.groupby("label", observed=True):
         row, look = reference.iloc[0], full_model_line(styles[str(name)])
         panel.axhline(row["mean"], **look)
-        panel.axhspan(row["low"], row["high"], color=look["color"], alpha=0.08, linewidth=0)
+        panel.axhspan(
+            *reference[["low", "high"]].iloc[0].astype(float).clip(*SHARES),
+            color=look["color"],
+            alpha=0.08,
+            linewidth=0,
+        )
         draw_seeds(panel, [EDGE], reference.iloc[:1], look["color"], transform=panel.get_yaxis_transform())
 
 

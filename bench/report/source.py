@@ -219,6 +219,7 @@ def _check_columns(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
                 f"{folder}: its tables are of an earlier version ({lacks}); 'python -m bench results upgrade {folder}' "
                 "brings them to the present columns"
             )
+    _check_cells(folder, tables["cells"], tables["rounds"])
     for name, column in (("cells", "final_acc"), ("rounds", "test_acc")):
         values = tables[name][column].dropna()
         wrong = values if not pd.api.types.is_numeric_dtype(values) else values[(values < 0) | (values > 1)]
@@ -226,6 +227,24 @@ def _check_columns(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
             raise BenchError(
                 f"{folder}: {column} in the table {name!r} is {wrong.iloc[0]!r}; allowed: accuracies as fractions "
                 "from 0 to 1"
+            )
+
+
+def _check_cells(folder: Path, cells: pd.DataFrame, rounds: pd.DataFrame) -> None:
+    if cells.empty:  # which has its own sentence
+        return
+    seeds = pd.to_numeric(cells["seed"], errors="coerce")
+    wrong = cells.loc[~(seeds % 1 == 0), "seed"]
+    if len(wrong):
+        raise BenchError(f"{folder}: seed in the table 'cells' is {wrong.iloc[0]!r}; allowed: whole numbers")
+    names = {name: set(table["cell"].astype(str)) for name, table in (("cells", cells), ("rounds", rounds))}
+    for one, other in (("rounds", "cells"), ("cells", "rounds")):
+        lacking = sorted(names[one] - names[other])
+        if lacking:
+            raise BenchError(
+                f"{folder}: {several(len(lacking), 'cell')} of the table {one!r} ({lacking[0]!r}) "
+                f"{'is' if len(lacking) == 1 else 'are'} not in {other!r}; allowed: tables of the same cells, as "
+                "'python -m bench plot' writes them"
             )
 
 

@@ -14,7 +14,18 @@ from bench.analysis.tables import FULL_MODEL
 from bench.errors import BenchError, choices, several
 from bench.report.page.compute import Numbers
 from bench.report.page.leaderboard import GMAC, MB, beside_best
-from bench.report.page.words import NONE, interval, joined, percent, plain, points, ranges, significant
+from bench.report.page.standing import level_with_best, places, span
+from bench.report.page.words import (
+    NONE,
+    interval,
+    joined,
+    judged_among,
+    percent,
+    plain,
+    points,
+    ranges,
+    significant,
+)
 from bench.report.source import Source
 
 ACCURACY, GAP, RANK = "accuracy", "gap", "rank"
@@ -25,7 +36,7 @@ MEAN = "mean rank"
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "−": r"$-$", "–": "--", "∞": r"$\infty$",
+    "−": r"$-$", "–": "--", "∞": r"$\infty$", "≤": r"$\leq$", "≥": r"$\geq$",
 }  # fmt: skip
 
 
@@ -37,7 +48,7 @@ class Value:
         text: the number.
         ends: of its interval, empty where there is none.
         is_best: whether it is the best of its column.
-        is_near: whether its method is not told apart from the best one's.
+        is_near: whether its method is not told apart from the best one's; of a gap, from the full model.
     """
 
     text: str
@@ -93,18 +104,19 @@ def _column(numbers: Numbers, setting: str, value: str) -> dict[str, Value]:
     """Return the entry of each label in a setting."""
     labels = list(dict.fromkeys(numbers.cells.loc[numbers.cells["setting"] == setting, "label"]))
     series = {label: numbers.of_setting[setting, label].number for label in labels}
-    means = pd.Series({label: float(numbers.accuracies[series[label]]["mean"]) for label in labels})
+    means = {str(label): float(numbers.accuracies[series[label]]["mean"]) for label in labels}
     if value in COSTS:
         unit, _ = COSTS[value]
         costs = pd.Series({label: float(numbers.costs[series[label]][value]) / unit for label in labels})
         least = costs.min()
         return {label: Value(significant(costs[label]), is_best=bool(costs[label] == least)) for label in labels}
-    best = str(means.idxmax()) if means.notna().any() else ""
-    told = beside_best(numbers.pairs, setting, best)
-    marks = {label: (label == best, told.get(label) == ALIKE) for label in labels}
+    best = level_with_best(means)
+    told = _beside_full(numbers, setting, labels) if value == GAP else beside_best(numbers.pairs, setting, best[:1])
+    near = {label for label in labels if told.get(label) == ALIKE and (value == GAP or label not in best)}
+    marks = {label: (label in best, label in near) for label in labels}
     if value == RANK:
-        ranks = means.rank(ascending=False, method="min")
-        words = {label: (NONE if math.isnan(ranks[label]) else f"{ranks[label]:g}", "") for label in labels}
+        place = places(means)
+        words = {label: (span(place.get(label)), "") for label in labels}
     elif value == GAP:
         words = {label: _gap(numbers, setting, label) for label in labels}
     else:
@@ -125,14 +137,23 @@ def _gap(numbers: Numbers, setting: str, label: str) -> tuple[str, str]:
     return points(row["difference"]), interval(row["adjusted_low"], row["adjusted_high"], signed=True)
 
 
+def _beside_full(numbers: Numbers, setting: str, labels: Sequence[str]) -> dict[str, str]:
+    """Return the verdict of each label beside the full model: of the same comparisons as the intervals of gaps."""
+    rows = {label: numbers.gap_of(setting, label) for label in labels}
+    return {label: str(row["verdict"]) for label, row in rows.items() if row is not None}
+
+
 def _mean_ranks(numbers: Numbers) -> list[Value]:
     ranks = numbers.ranks
     ends = [
         "" if math.isnan(low) else f"[{plain(low, 1)}, {plain(high, 1)}]"
         for low, high in zip(ranks["low"], ranks["high"], strict=True)
     ]
-    best = ranks["rank"].min()
-    return [Value(plain(rank), end, bool(rank == best)) for rank, end in zip(ranks["rank"], ends, strict=True)]
+    best = level_with_best({str(row["label"]): -float(row["rank"]) for row in ranks.to_dict("records")})
+    return [
+        Value(plain(rank), end, label in best)
+        for label, rank, end in zip(ranks["label"], ranks["rank"], ends, strict=True)
+    ]
 
 
 def _caption(numbers: Numbers, value: str) -> str:
@@ -153,9 +174,14 @@ def _caption(numbers: Numbers, value: str) -> str:
     marks = (
         "The best of each column is bold."
         if value in COSTS
-        else "The best of each column is bold; a dagger marks those that its seeds do not tell apart from it (Holm, "
-        f"{several(len(numbers.pairs), 'pair')} in all)."
+        else "The best of each column is bold; a dagger marks those that the same comparisons do not tell apart from "
+        f"the full model, {judged_among(len(numbers.gaps))}."
+        if value == GAP
+        else "The best of each column is bold; a dagger marks those that its seeds do not tell apart from it, "
+        f"{judged_among(len(numbers.pairs))}."
     )
+    beyond = " An end of an interval beyond what is possible is written as at most or at least that."
+    marks += beyond if value in (ACCURACY, GAP) else ""
     return f"{source.title}: {what}. {data}; {span}; seeds {seeds}. {marks}{stand_in}"
 
 
@@ -216,7 +242,7 @@ WRITERS: dict[str, Callable[[Table], str]] = {"markdown": markdown, "latex": lat
 
 def _entry(value: Value, bold: str, dagger: str, escaped: Callable[[str], str]) -> str:
     number = escaped(value.text)
-    number = bold.format(number) if value.is_best else f"{number}{dagger}" if value.is_near else number
+    number = (bold.format(number) if value.is_best else number) + (dagger if value.is_near else "")
     return f"{number} {escaped(value.ends)}" if value.ends else number
 
 

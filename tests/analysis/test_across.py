@@ -57,6 +57,56 @@ def test_the_pairs_are_scipys_wilcoxon_tests_with_holm() -> None:
     assert set(table["p_least"]) == {2 / 2**9} and table["p"].min() >= 2 / 2**9
 
 
+def test_a_full_model_counts_once_in_a_place_however_many_keep_ratios_it_stands_beside() -> None:
+    """A second keep ratio whose results repeat the first adds nothing to the tests."""
+    rng = np.random.default_rng(3)
+    names = ("fedavg", "fedlama", "heterofl", "prism")
+    accs = {task: dict(zip(names, rng.normal(0.5, 0.1, (4, 3)).tolist(), strict=True)) for task in "stuvwx"}
+
+    def cells(*keeps: float) -> pd.DataFrame:
+        return joined(*(
+            series(name, seeds, keep=keep, task=task)
+            for task, of_task in accs.items()
+            for name, seeds in of_task.items()
+            for keep in ([1.0] if name in ("fedavg", "fedlama") else keeps)
+        ))  # fmt: skip
+
+    once, twice = (mean_ranks(cells(*keeps), draws=10) for keeps in ((0.2,), (0.2, 0.4)))
+    means = np.array([[np.mean(of_task[name]) for name in names] for of_task in accs.values()])
+    p = stats.friedmanchisquare(*means.T).pvalue
+    assert set(twice["settings"]) == {12} and set(twice["blocks"]) == {6} and set(once["blocks"]) == {6}
+    assert [once["p_friedman"][0], twice["p_friedman"][0]] == pytest.approx([p, p])
+    full = rank_pairs(cells(0.2, 0.4)).set_index(["label", "other"]).loc[("fedavg", "fedlama")]
+    assert full["settings"] == 6 and full["p_least"] == 2 / 2**6
+    assert full["p"] == pytest.approx(stats.wilcoxon(means[:, 0], means[:, 1]).pvalue)
+    others = rank_pairs(cells(0.2, 0.4)).set_index(["label", "other"])
+    assert others["settings"].drop(("fedavg", "fedlama")).eq(12).all()
+
+
+def test_without_a_full_model_each_setting_is_a_row_of_friedmans_test() -> None:
+    accs = np.random.default_rng(4).normal(0.5, 0.1, (4, 3))
+    cells = joined(*(
+        series(name, [float(accs[number, place])], keep=keep)
+        for number, keep in enumerate((0.2, 0.4, 0.6, 0.8))
+        for place, name in enumerate(("heterofl", "orthdrop", "prism"))
+    ))  # fmt: skip
+    table = mean_ranks(cells, draws=10)
+    assert set(table["blocks"]) == {4} and table["p_friedman"][0] == pytest.approx(
+        stats.friedmanchisquare(*accs.T).pvalue
+    )
+
+
+def test_two_full_models_in_one_place_have_no_test() -> None:
+    cells = joined(
+        *(series(name, [acc], keep=1.0) for name, acc in (("fedavg", 0.9), ("fedlama", 0.8))),
+        *(series("prism", [0.5 + keep / 10], keep=keep) for keep in (0.2, 0.4, 0.6)),
+    )
+    table = rank_pairs(cells).set_index(["label", "other"])
+    assert table.loc[("fedavg", "fedlama"), ["p", "p_holm", "p_least"]].isna().all()
+    assert table["p"].drop(("fedavg", "fedlama")).notna().all()
+    assert mean_ranks(cells, draws=10)["p_friedman"].isna().all()
+
+
 def test_bars_join_neighbours_none_of_which_are_told_apart() -> None:
     pairs = pd.DataFrame(
         [(one, two, 0.01 if (one, two) in {("a", "c"), ("a", "d"), ("b", "e")} else 0.5)

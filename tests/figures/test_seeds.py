@@ -30,7 +30,7 @@ LABELS = {
 READ_ON_X = ("ablation", "gap", "personal", "accuracy-keep")
 NAMES = (*READ_ON_X, "accuracy-cost", "profiles", "levels")
 SEEDS = (0, 1, 2)
-TICKS_SAID = "ticks: the seeds."
+TICKS_SAID = "ticks: the seeds"
 
 
 def tables_of(name: str, seeds: tuple[int, ...]) -> dict[str, pd.DataFrame]:

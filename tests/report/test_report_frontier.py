@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from bench.figures.style import SeriesStyle
+from bench.report.page.drawing import marker
 from bench.report.page.frontier import BOTTOM, TOP, Point, _panel
 from bench.report.page.series import Series
 
+LOOK = SeriesStyle("#0072b2", "o", "-", "full")
 SERIES = Series(1, "prism", "prism", "prism", "digits", ("a", "b"))
 
 
 def points(*accuracies: float) -> list[Point]:
-    return [Point("prism", SERIES, acc, acc - 0.2, acc + 0.2, cost + 1.0) for cost, acc in enumerate(accuracies)]
+    return [Point("prism", SERIES, acc, acc - 0.2, acc + 0.2, cost + 1.0, LOOK) for cost, acc in enumerate(accuracies)]
 
 
 def test_the_chance_level_is_where_its_accuracy_would_be() -> None:
@@ -31,3 +34,9 @@ def test_no_axis_shows_accuracies_that_cannot_be() -> None:
         assert min(ticks) >= 0
         assert max(ticks) <= 100
         assert all(TOP <= mark["high"] <= mark["low"] <= BOTTOM for mark in panel["marks"])
+
+
+def test_variants_of_a_method_differ_in_the_fill_of_their_marker() -> None:
+    drawn = [marker(SeriesStyle("#0072b2", "o", "-", fill)) for fill in ("full", "none", "left", "top")]
+    assert len({(one["filled"], one["hollow"]) for one in drawn}) == 4
+    assert drawn[0]["hollow"] == "" and drawn[1]["filled"] == ""

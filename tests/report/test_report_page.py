@@ -26,6 +26,7 @@ from bench.figures import FIGURES
 from bench.figures.style import METHODS
 from bench.report.page import verdict
 from bench.report.page.compute import Numbers
+from bench.report.page.frontier import legend
 from bench.report.page.limits import limits
 from bench.report.page.pictures import pictures_of
 from bench.report.page.verdict import against_full
@@ -114,6 +115,65 @@ def test_the_verdict_names_who_is_ahead_and_on_which_scale(whole: Page) -> None:
     assert re.search(r"Over 4 settings, prism is more accurate than orthdrop in 4 \(\+[12]\d\.\d points", whole.words)
     assert re.search(r"no difference below [\d.]+ points had good odds \(0.8\) of being seen", whole.words)
     assert "3 seeds in each pair" in whole.words
+
+
+def test_the_sentence_on_ranks_says_what_counts_as_independent(source: Source, whole: Page) -> None:
+    assert "(Friedman's test over 2 places: p" in whole.words
+    assert "A full model is the same run at every keep ratio of its place" in whole.words
+    cells = source.cells[source.cells["method"] != "fedavg"]
+    ones = replace(source, tables={**source.tables, "finals": cells[cells["task"] == "cnn-femnist"]})
+    first = verdict.over_settings(Numbers(ones))[0]
+    assert "Its settings of one task count as independent, which they are not: its p-value is too small." in first.scale
+
+
+def level(cell: Cell) -> float:
+    """Return accuracies in which "fedavg" and "prism" are level, and ahead of "orthdrop"."""
+    return 0.3 if cell.method == "orthdrop" else 0.5 + 0.01 * cell.seed
+
+
+def test_level_methods_share_their_place_and_stand_by_name(tmp_path: Path) -> None:
+    numbers = Numbers(source_of(tmp_path, ONE_SETTING, level))
+    (setting,) = numbers.settings
+    assert ", level with prism." in verdict.of_setting(numbers, setting)[0].text
+    assert verdict.of_setting(numbers, setting)[0].text.startswith("Most accurate is fedavg with ")
+    rows = page(numbers.source).rows("leaderboard-table")
+    assert [(row["Method"], row["Rank"]) for row in rows] == [("fedavg", "1–2"), ("prism", "1–2"), ("orthdrop", "3")]
+    (tmp_path / "both").mkdir()
+    both = Numbers(source_of(tmp_path / "both", GRID, level))
+    assert "mean rank 1.50 " in verdict.over_settings(both)[0].text
+    assert "places 1 to 2, level with prism, of 3." in verdict.over_settings(both)[0].text
+
+
+def test_one_comparison_is_spoken_of_as_one(tmp_path: Path) -> None:
+    words = page(source_of(tmp_path, ONE_SETTING.replace('"fedavg", "orthdrop", ', '"fedavg", '))).words
+    assert re.search("[Jj]udged by itself, 3 seeds in each pair", words) and not re.search(
+        r"\b1 (comparison|pair)s? (is|are)\b", words
+    )
+    assert "among 1 " not in words and "all 1 " not in words and "it is the only pair of the page" in words.lower()
+
+
+def test_cells_that_nobody_knows_of_are_counted_as_missing(source: Source, whole: Page) -> None:
+    assert {row["missing"] for row in whole.rows("outcomes-table")} == {"–"}
+    gone = source.cells[(source.cells["task"] == "cnn-femnist") & (source.cells["seed"] == 2)]
+    lost = set(gone.loc[gone["method"].isin(["fedavg", "prism"]), "cell"])
+    tables = {**source.tables, "finals": source.cells[~source.cells["cell"].isin(lost)]}
+    known = tuple(cell for cell in source.known if cell.name not in lost)
+    rows = {
+        row["Label"]: row["missing"] for row in page(replace(source, tables=tables, known=known)).rows("outcomes-table")
+    }
+    assert rows == {"fedavg": "1", "orthdrop": "–", "prism": "2"}  # a full model is one run at both keep ratios
+    failed = (*known, *(replace(cell, state="failed") for cell in source.known if cell.name in lost))
+    rows = {row["Label"]: row for row in page(replace(source, tables=tables, known=failed)).rows("outcomes-table")}
+    assert (rows["prism"]["failed"], rows["prism"]["missing"]) == ("2", "–")
+
+
+def test_variants_of_a_method_look_apart(tmp_path: Path) -> None:
+    grid = ONE_SETTING.replace('["fedavg", "orthdrop", "prism"]', '"prism"')
+    grid += "\n    [cells.parameters.prism]\n    kappa = [2, 3, 4]\n"
+    marks = legend(Numbers(source_of(tmp_path, grid, lambda cell: 0.5)))
+    assert len(marks) == 3
+    assert len({(one["marker"]["filled"], one["marker"]["hollow"], one["marker"]["colour"]) for one in marks}) == 3
+    assert len({one["marker"]["colour"] for one in marks}) == 3
 
 
 def test_probabilities_over_settings_need_enough_of_them(

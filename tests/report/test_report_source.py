@@ -118,6 +118,26 @@ def test_accuracies_that_are_no_fractions_are_one_sentence(
         of_folder(folder)
 
 
+@pytest.mark.parametrize("seed", [0.5, "a", None])
+def test_seeds_that_are_no_whole_numbers_are_one_sentence(tmp_path: Path, seed: object) -> None:
+    path = written(tmp_path).folder / "tables" / "cells.parquet"
+    cells = pd.read_parquet(path).astype({"seed": object})
+    cells.loc[2, "seed"] = seed
+    cells.to_parquet(path) if seed != "a" else cells.astype({"seed": str}).to_parquet(path)
+    with pytest.raises(BenchError, match=r"seed in the table 'cells' is .*; allowed: whole numbers"):
+        of_folder(path.parents[1])
+
+
+@pytest.mark.parametrize(("short", "whole"), [("cells", "rounds"), ("rounds", "cells")])
+def test_a_cell_that_one_of_two_tables_lacks_is_one_sentence(tmp_path: Path, short: str, whole: str) -> None:
+    path = written(tmp_path).folder / "tables" / f"{short}.parquet"
+    table = pd.read_parquet(path)
+    gone = str(table["cell"][0])
+    table[table["cell"].astype(str) != gone].to_parquet(path)
+    with pytest.raises(BenchError, match=rf"1 cell of the table '{whole}' \('{gone}'\) is not in '{short}'; allowed"):
+        of_folder(path.parents[1])
+
+
 def test_tables_of_an_earlier_version_say_less_and_say_so(tmp_path: Path) -> None:
     tables = written(tmp_path).folder / "tables"
     for name in ("cells", "rounds"):

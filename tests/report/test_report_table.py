@@ -77,6 +77,9 @@ def test_other_values(source: Source) -> None:
     assert {label: value.text for label, value in entries(table_of(source, "rank")).items()} == {
         "prism": "1", "fedavg": "2", "orthdrop": "3",
     }  # fmt: skip
+    assert gap["prism"].is_near and not gap["orthdrop"].is_near  # beside the full model, as the intervals are
+    caption = table_of(source, "gap").caption
+    assert "Bonferroni, 2 comparisons" in caption and "from the full model, judged among 2 comparisons" in caption
     assert all(value.is_best for value in entries(table_of(source, "bytes")).values())
     assert len(VALUES) == 6
     with pytest.raises(BenchError, match=r"--value 'acuracy': .*did you mean 'accuracy'"):
@@ -88,7 +91,9 @@ def test_captions_and_notes_say_the_scale_and_what_is_missing(tmp_path: Path) ->
         return None if (cell.method, cell.seed) == ("orthdrop", 1) else acc_of(cell)
 
     table = table_of(source_of(tmp_path, ONE_SETTING, diverging))
-    assert "FEMNIST-like stand-in data; 1 round; seeds 0 to 2" in table.caption and "3 pairs in all" in table.caption
+    assert (
+        "FEMNIST-like stand-in data; 1 round; seeds 0 to 2" in table.caption and "judged among 3 comp" in table.caption
+    )
     assert "ranks no method on real data" in table.caption
     assert table.notes == ["orthdrop in cnn-femnist, natural, keep 0.2: 1 of 3 runs diverged and in no mean."]
 
@@ -100,3 +105,26 @@ def test_without_full_model_or_seeds_it_is_said(tmp_path: Path) -> None:
     table = table_of(source)
     assert entries(table)["prism"].ends == "" and "One seed has no interval, and tells no methods apart." in table.notes
     assert not any(value.is_near for value in entries(table).values())
+
+
+def test_level_methods_share_their_place_and_are_both_the_best(tmp_path: Path) -> None:
+    def level(cell: Cell) -> float | None:
+        return acc_of(cell) if cell.method == "orthdrop" else 0.5 + 0.01 * cell.seed
+
+    source = source_of(tmp_path, ONE_SETTING, level)
+    ranks = entries(table_of(source, "rank"))
+    assert {label: value.text for label, value in ranks.items()} == {"fedavg": "1–2", "prism": "1–2", "orthdrop": "3"}
+    assert [label for label, value in entries(table_of(source)).items() if value.is_best] == ["fedavg", "prism"]
+    assert "1--2" in latex(table_of(source, "rank"))
+
+
+def test_ends_of_intervals_beyond_what_is_possible_are_said(tmp_path: Path) -> None:
+    def near_the_ends(cell: Cell) -> float:
+        return (
+            0.01 + 0.02 * cell.seed if cell.method == "orthdrop" else 0.99 - 0.03 * cell.seed * (cell.method == "prism")
+        )
+
+    source = source_of(tmp_path, ONE_SETTING, near_the_ends)
+    found = entries(table_of(source))
+    assert found["orthdrop"].ends.startswith("[≤ 0, ") and found["prism"].ends.endswith(", ≥ 100]")
+    assert r"[$\leq$ 0, " in latex(table_of(source))

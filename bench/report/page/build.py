@@ -87,10 +87,10 @@ def page_of(source: Source, figures: Mapping[str, FigureSpec]) -> str:
                 if (chart := profile_chart(numbers, cost, f"{words}, times the cheapest"))
             ],
         ),
-        section("outcomes", "How the runs ended", table=outcome_grid(source), troubles=troubles(source)),
+        section("outcomes", "How the runs ended", table=outcome_grid(numbers), troubles=troubles(source)),
         section("cells", "Cells", parts=cells_by_label(source, numbers.index)),
     ]
-    tuned = tuned_grid(source)
+    tuned = tuned_grid(numbers)
     if tuned:
         sections.insert(2, section("tuned", "Tuned against the papers' values", table=tuned))
     room = LARGEST - sum(len(one.html.encode()) for one in sections) - 100_000

@@ -14,10 +14,12 @@ from bench.analysis.across import mean_ranks, rank_pairs, win_rates
 from bench.analysis.bayes import signed_rank
 from bench.analysis.comparisons import BETTER, WORSE, comparisons
 from bench.analysis.costs import accuracy_and_cost
+from bench.analysis.profiles import split_label
 from bench.analysis.settings import with_settings
 from bench.analysis.summary import over_seeds
 from bench.analysis.tables import FULL_MODEL
 from bench.analysis.targets import SHARES, areas_of_ratios, cost_ratios, cost_to_target, profiles_of_ratios
+from bench.figures.style import SeriesStyle, series_styles
 from bench.report.page.series import Index, Series
 from bench.report.source import Source
 
@@ -122,6 +124,20 @@ class Numbers:
     def methods(self) -> dict[str, str]:
         """The method of each label."""
         return dict(zip(self.cells["label"], self.cells["method"], strict=True))
+
+    @cached_property
+    def _looks(self) -> dict[str, SeriesStyle]:
+        return series_styles(self.cells.drop_duplicates(["label", "method"]))
+
+    def look(self, label: str, method: str) -> SeriesStyle:
+        """Return how a label looks, on the page as in its figures: variants of a method differ in shade and fill."""
+        name, _ = split_label(label, method)
+        found = self._looks.get(label) or self._looks.get(name)
+        return found or series_styles(pd.DataFrame({"label": [name], "method": [method]}))[name]
+
+    def colour(self, label: str) -> str:
+        """Return the colour of a label of the page."""
+        return self.look(label, self.methods[label]).colour
 
     @cached_property
     def own(self) -> set[str]:

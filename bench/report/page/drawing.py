@@ -7,7 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.figures.style import method_look
+from matplotlib.path import Path
+
+from bench.figures.style import SeriesStyle
 from bench.report.page.words import significant
 
 
@@ -65,12 +67,24 @@ def around(values: Iterable[float], start: float, stop: float, logarithmic: bool
     return Axis(low - room, high + room, start, stop)
 
 
-def marker(method: str, size: float = 5.0) -> str:
-    """Return the path of a method's marker around the origin: the one that it has in every figure."""
+def marker(look: SeriesStyle, size: float = 5.0) -> dict[str, str]:
+    """Return the paths of a series' marker around the origin: the one that it has in every figure.
+
+    Returns:
+        ``colour`` of its edge and of ``filled``, and ``hollow``, the part that is white; either path may be empty.
+    """
     from matplotlib.markers import MarkerStyle
 
-    style = MarkerStyle(method_look(method)[1])
-    path = style.get_path().transformed(style.get_transform())
+    style = MarkerStyle(look.marker, fillstyle=look.fill)
+    whole = _written(style.get_path().transformed(style.get_transform()), size)
+    rest = style.get_alt_path()
+    if look.fill == "none":
+        return {"colour": look.colour, "filled": "", "hollow": whole}
+    other = "" if rest is None else _written(rest.transformed(style.get_alt_transform()), size)
+    return {"colour": look.colour, "filled": whole, "hollow": other}
+
+
+def _written(path: Path, size: float) -> str:
     words = {1: "M", 2: "L", 3: "Q", 4: "C", 79: "Z"}
     parts = []
     for points, code in path.iter_segments(curves=True):

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.figures.chance import chance_level
+from bench.figures.style import SeriesStyle
 from bench.report.page.compute import Numbers
 from bench.report.page.drawing import Axis, around, marker, spread_out
 from bench.report.page.leaderboard import GMAC, MB
-from bench.report.page.series import Series, colour_of
+from bench.report.page.series import Series
 from bench.report.page.words import joined, percent, significant
 
 WIDTH, HEIGHT = 400.0, 300.0
@@ -30,6 +31,7 @@ class Point:
         series: its cells.
         accuracy, low, high: a fraction and the ends of its interval, missing for one seed.
         cost: in the unit of the axis.
+        look: of its marker.
         on_front: whether no other is as cheap and more accurate, or as accurate and cheaper.
     """
 
@@ -39,6 +41,7 @@ class Point:
     low: float
     high: float
     cost: float
+    look: SeriesStyle
     on_front: bool = False
 
 
@@ -84,7 +87,7 @@ def _points(numbers: Numbers, setting: str, cost: str, unit: float) -> list[Poin
         value = float(costs[cost]) / unit
         if math.isfinite(value) and value > 0 and not math.isnan(accuracy["mean"]):
             mean, low, high = (float(accuracy[name]) for name in ("mean", "low", "high"))
-            found.append(Point(label, series, mean, low, high, value))
+            found.append(Point(label, series, mean, low, high, value, numbers.look(label, series.method)))
     on_front = front([(point.cost, point.accuracy) for point in found])
     return [replace(point, on_front=is_on) for point, is_on in zip(found, on_front, strict=True)]
 
@@ -126,8 +129,7 @@ def _mark(point: Point, x: Axis, y: Axis, own: bool) -> dict[str, Any]:
         "y": y.place(100 * point.accuracy),
         "low": y.place(100 * low),
         "high": y.place(100 * high),
-        "path": marker(point.series.method, 6.5 if own else 5.0),
-        "colour": colour_of(point.series.method),
+        "marker": marker(point.look, 6.5 if own else 5.0),
         "strong": point.on_front or own,
         "own": own,
         "words": words,
@@ -169,10 +171,8 @@ def _words(points: Sequence[Point], axis_words: str) -> str:
     return f"Test accuracy against {axis_words}: {'; '.join(parts)}."
 
 
-def legend(numbers: Numbers) -> list[dict[str, str]]:
-    """Return the names of all methods with their markers."""
-    methods = dict(zip(numbers.cells["label"], numbers.cells["method"], strict=True))
+def legend(numbers: Numbers) -> list[dict[str, Any]]:
+    """Return the names of all labels with their markers."""
     return [
-        {"name": label, "path": marker(str(methods[label]), 4.5), "colour": colour_of(str(methods[label]))}
-        for label in numbers.labels
+        {"name": label, "marker": marker(numbers.look(label, numbers.methods[label]), 4.5)} for label in numbers.labels
     ]

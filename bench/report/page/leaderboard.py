@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -13,7 +13,7 @@ from bench.analysis.tables import FULL_MODEL
 from bench.errors import several
 from bench.report.page.compute import Numbers
 from bench.report.page.grid import Column, Entry, Grid, Row
-from bench.report.page.series import colour_of
+from bench.report.page.standing import level_with_best, ordered, places, span
 from bench.report.page.words import interval, percent, points, significant
 
 TALL = 40  # rows above which a table scrolls in a frame of its own
@@ -21,7 +21,7 @@ MB, GMAC = 1e6, 1e9
 COLUMNS = (
     Column("Method"),
     Column("Setting"),
-    Column("Rank", numeric=True, hint="place by mean accuracy within the setting"),
+    Column("Rank", numeric=True, hint="place by mean accuracy within the setting; level ones share theirs"),
     Column("Accuracy, %", numeric=True, hint="mean over seeds with its 95 % t-interval", first="descending"),
     Column("Beside the best", hint="by the adjusted comparisons of all pairs of the page"),
     Column("Less full model, points", numeric=True, hint="paired by seed, with the interval adjusted for all of them"),
@@ -39,35 +39,45 @@ def leaderboard(numbers: Numbers) -> Grid:
     rows = []
     for setting, some in firsts.groupby("setting", sort=False):
         lines = [{**row, **_numbers(numbers, str(setting), str(row["label"]))} for row in some.to_dict("records")]
-        lines.sort(key=lambda line: (-line["mean"] if not math.isnan(line["mean"]) else math.inf, line["label"]))
-        told = beside_best(numbers.pairs, str(setting), next((line["label"] for line in lines), ""))
-        ranks = pd.Series([line["mean"] for line in lines]).rank(ascending=False, method="min")
-        for line, rank in zip(lines, ranks, strict=True):
+        means = {str(line["label"]): float(line["mean"]) for line in lines}
+        order, place = ordered(means), places(means)
+        told = beside_best(numbers.pairs, str(setting), level_with_best(means)[:1])
+        for line in sorted(lines, key=lambda line: order.index(line["label"])):
             gap = numbers.gap_of(str(setting), str(line["label"])) or {}
-            rows.append(_row(numbers, line, float(rank), told, gap))
+            rows.append(_row(numbers, line, place.get(str(line["label"])), told, gap))
     gaps = "there is none"
     if len(numbers.gaps):
         gaps = f"paired by seed, {several(len(numbers.gaps), 'comparison')}, their intervals hold together with 95 %"
     caption = (
         "A row for each method in each setting. Accuracy: mean over the seeds of runs that ended, with its 95 % "
-        "t-interval. Beside the best: whether the seeds tell it apart from the most accurate of its setting, among all "
-        f"{len(numbers.pairs)} pairs of the page (Holm). Less full model: {gaps}. A full "
+        "t-interval; an end beyond what is possible is written as at most 0 or at least 100. Beside the best: "
+        "whether the seeds tell it apart from the most accurate of its setting, among "
+        f"{_all_pairs(len(numbers.pairs))} of the page (Holm). Less full model: {gaps}. A full "
         "model stands at every keep ratio of its place."
     )
     filters = {"task": "Task", "setting": "Setting", "method": "Method"}
     return Grid("leaderboard-table", caption, COLUMNS, tuple(rows), filters, tall=len(rows) > TALL)
 
 
-def beside_best(pairs: pd.DataFrame, setting: str, best: str) -> dict[str, str]:
-    """Return the verdict of each label of a setting beside the most accurate one, as :func:`comparisons` has it."""
+def _all_pairs(number: int) -> str:
+    return "the one pair" if number == 1 else f"all {number} pairs"
+
+
+def beside_best(pairs: pd.DataFrame, setting: str, first: Sequence[str]) -> dict[str, str]:
+    """Return the verdict of each label of a setting beside the most accurate one, as :func:`comparisons` has it.
+
+    Args:
+        pairs: the comparisons of the page.
+        setting: the word for it.
+        first: the most accurate label, the first by name of level ones; empty where every run diverged.
+    """
     place = pairs.loc[pairs["setting"] == setting, "place"].drop_duplicates().tolist()
     here = pairs[pairs["setting"].isin([setting, *place])]
-    mine = here.loc[here["label"] == best, ["other", "verdict"]].itertuples(index=False, name=None)
-    theirs = here.loc[here["other"] == best, ["label", "verdict"]].itertuples(index=False, name=None)
+    mine = here.loc[here["label"].isin(first), ["other", "verdict"]].itertuples(index=False, name=None)
+    theirs = here.loc[here["other"].isin(first), ["label", "verdict"]].itertuples(index=False, name=None)
     turned = {BETTER: WORSE, WORSE: BETTER}
-    return {str(label): turned.get(str(word), str(word)) for label, word in mine} | {
-        str(label): str(word) for label, word in theirs
-    } | {best: "best"}  # fmt: skip
+    found = {str(label): turned.get(str(word), str(word)) for label, word in mine}
+    return found | {str(label): str(word) for label, word in theirs} | dict.fromkeys(first, "best")
 
 
 def _numbers(numbers: Numbers, setting: str, label: str) -> dict[str, Any]:
@@ -82,7 +92,11 @@ def _numbers(numbers: Numbers, setting: str, label: str) -> dict[str, Any]:
 
 
 def _row(
-    numbers: Numbers, line: Mapping[Any, Any], rank: float, told: Mapping[str, str], gap: Mapping[Any, Any]
+    numbers: Numbers,
+    line: Mapping[Any, Any],
+    place: tuple[int, int] | None,
+    told: Mapping[str, str],
+    gap: Mapping[Any, Any],
 ) -> Row:
     label, series = str(line["label"]), line["series"]
     verdict = told.get(label, "")
@@ -92,9 +106,9 @@ def _row(
     full = label == FULL_MODEL
     seeds = f"{line['counted']}" + (f", {line['diverged']} diverged" if line["diverged"] else "")
     entries = (
-        Entry(label, label, swatch=colour_of(series.method)),
+        Entry(label, label, swatch=numbers.colour(label)),
         Entry(str(line["setting"]), str(line["setting"])),
-        Entry("–" if math.isnan(rank) else f"{rank:g}", rank),
+        Entry(span(place), None if place is None else float(place[0])),
         Entry(percent(line["mean"]), line["mean"], interval(line["low"], line["high"]), hint, marks.get(verdict, "")),
         Entry(
             words.get(verdict, "–"),

@@ -37,15 +37,21 @@ def pair_grids(numbers: Numbers) -> Iterator[tuple[str, str, Grid]]:
         order = some.assign(size=some["difference"].abs(), told=some["verdict"].isin([ALIKE, UNKNOWN]))
         order = order.sort_values(["told", "size"], ascending=[True, False], kind="stable")
         rows = tuple(_row(numbers, str(setting), row) for row in order.to_dict("records"))
-        caption = (
-            f"{setting}: method less other, paired by seed, in percentage points. All {len(numbers.pairs)} pairs of "
-            "the page are one family: the verdict is Holm's, the adjusted interval Bonferroni's."
-        )
+        caption = f"{setting}: method less other, paired by seed, in percentage points. {_family(len(numbers.pairs))}"
         yield (
             str(setting),
             words,
             Grid(f"pairs-{number}", caption, COLUMNS, rows, {"method": "Method"}, tall=len(rows) > 30),
         )
+
+
+def _family(pairs: int) -> str:
+    if pairs == 1:
+        return "It is the only pair of the page, and judged by itself."
+    return (
+        f"All {pairs} pairs of the page are one family: the verdict is Holm's, the adjusted interval Bonferroni's. "
+        "An end beyond what is possible is written as at most −100 or at least +100."
+    )
 
 
 def _row(numbers: Numbers, setting: str, row: Mapping[Any, Any]) -> Row:

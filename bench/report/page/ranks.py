@@ -10,7 +10,6 @@ from bench.errors import several
 from bench.report.page.compute import Numbers
 from bench.report.page.drawing import Axis
 from bench.report.page.grid import Column, Entry, Grid, Row
-from bench.report.page.series import colour_of
 from bench.report.page.words import NONE, p_value, percent, plain, points, probability
 
 WIDTH = 760.0
@@ -32,7 +31,7 @@ def rank_grid(numbers: Numbers) -> Grid:
         rows.append(
             Row(
                 (
-                    Entry(label, label, swatch=colour_of(numbers.methods[label])),
+                    Entry(label, label, swatch=numbers.colour(label)),
                     Entry(plain(row["rank"]), row["rank"], interval),
                     Entry(str(row["settings"]), float(row["settings"])),
                     Entry(f"{won} of {met}" if met else NONE, won / met if met else None),
@@ -85,7 +84,7 @@ def diagram(numbers: Numbers) -> dict[str, Any] | None:
                 "x": axis.place(float(row["rank"])),
                 "y": round(top + LINE * (line + 0.6), 2),
                 "left": left,
-                "colour": colour_of(numbers.methods[label]),
+                "colour": numbers.colour(label),
                 "own": label in numbers.own,
             }
         )
@@ -121,7 +120,7 @@ def win_grid(numbers: Numbers) -> Grid:
     known = {(row["label"], row["other"]): row for row in numbers.wins.to_dict("records")}
     rows = []
     for label in order:
-        entries = [Entry(label, label, swatch=colour_of(numbers.methods[label]))]
+        entries = [Entry(label, label, swatch=numbers.colour(label))]
         for other in order:
             row = known.get((label, other))
             if row is None:
@@ -154,8 +153,8 @@ def chance_grid(numbers: Numbers) -> Grid:
         rows.append(
             Row(
                 (
-                    Entry(str(row["label"]), str(row["label"]), swatch=colour_of(numbers.methods[str(row["label"])])),
-                    Entry(str(row["other"]), str(row["other"]), swatch=colour_of(numbers.methods[str(row["other"])])),
+                    Entry(str(row["label"]), str(row["label"]), swatch=numbers.colour(str(row["label"]))),
+                    Entry(str(row["other"]), str(row["other"]), swatch=numbers.colour(str(row["other"]))),
                     Entry(points(row["difference"]), row["difference"]),
                     Entry(probability(row["better"]), row["better"]),
                     Entry(probability(row["equivalent"]), row["equivalent"]),

@@ -11,7 +11,6 @@ import pandas as pd
 
 from bench.analysis.profiles import split_label
 from bench.analysis.series import SERIES
-from bench.figures.style import method_look
 from bench.report.source import Source
 
 Key = tuple[str, ...]
@@ -108,11 +107,6 @@ def partition_words(partition: str, alpha: float) -> str:
     if math.isnan(alpha) or (math.isinf(alpha) and partition == "iid"):
         return partition
     return f"{partition}, alpha {'∞' if math.isinf(alpha) else f'{alpha:g}'}"
-
-
-def colour_of(method: str) -> str:
-    """Return the colour that a method has in every figure."""
-    return method_look(method)[0]
 
 
 def seeds_of(rows: pd.DataFrame) -> list[int]:

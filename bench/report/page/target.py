@@ -11,7 +11,6 @@ from bench.report.page.compute import Numbers
 from bench.report.page.drawing import Axis, spread_out
 from bench.report.page.grid import Column, Entry, Grid, Row
 from bench.report.page.leaderboard import GMAC, MB
-from bench.report.page.series import colour_of
 from bench.report.page.words import plain, significant
 
 SHARE = 0.9  # of the full model's accuracy, in the chart and the table of areas
@@ -37,7 +36,7 @@ def area_grid(numbers: Numbers) -> Grid | None:
         rows.append(
             Row(
                 (
-                    Entry(str(label), str(label), swatch=colour_of(numbers.methods[str(label)])),
+                    Entry(str(label), str(label), swatch=numbers.colour(str(label))),
                     Entry(f"{int(row['reached'])} of {int(row['settings'])}", row["reached"] / row["settings"]),
                     *(Entry(plain(area), area) for area in known),
                 ),
@@ -69,7 +68,7 @@ def cost_grid(numbers: Numbers) -> Grid:
         rows.append(
             Row(
                 (
-                    Entry(label, label, swatch=colour_of(series.method)),
+                    Entry(label, label, swatch=numbers.colour(label)),
                     Entry(setting, setting),
                     Entry(f"{100 * share:g} %", share),
                     Entry(f"{row['reached']} of {several(row['seeds'], 'seed')}", row["reached"] / row["seeds"]),
@@ -111,7 +110,7 @@ def profile_chart(numbers: Numbers, cost: str, words: str) -> dict[str, Any] | N
     for line, place in zip(lines, places, strict=True):
         line |= {
             "y": place,
-            "colour": colour_of(numbers.methods[line["label"]]),
+            "colour": numbers.colour(line["label"]),
             "own": line["label"] in numbers.own,
         }
     ends = {str(label): some["share"].iloc[-1] for label, some in profiles.groupby("label", sort=False)}

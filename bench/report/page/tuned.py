@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bench.report.page.compute import Numbers
 from bench.report.page.grid import Column, Entry, Grid, Row
-from bench.report.page.series import colour_of, partition_words
+from bench.report.page.series import partition_words
 from bench.report.page.words import interval, percent, points
-from bench.report.source import Source
 
 TABLE = "report"
 NEEDED = {"task", "label", "method", "values", "settings", "keep", "partition", "alpha", "test_acc", "difference"}
@@ -23,9 +23,9 @@ COLUMNS = (
 )
 
 
-def tuned_grid(source: Source) -> Grid | None:
+def tuned_grid(numbers: Numbers) -> Grid | None:
     """Return the values that a study chose beside the papers', as the study's own table has them; None of a sweep."""
-    table = source.tables.get(TABLE)
+    table = numbers.source.tables.get(TABLE)
     if table is None or table.empty or not set(table) >= NEEDED:
         return None
     rows = []
@@ -36,7 +36,11 @@ def tuned_grid(source: Source) -> Grid | None:
         rows.append(
             Row(
                 (
-                    Entry(str(row["label"]), str(row["label"]), swatch=colour_of(str(row["method"]))),
+                    Entry(
+                        str(row["label"]),
+                        str(row["label"]),
+                        swatch=numbers.look(str(row["label"]), str(row["method"])).colour,
+                    ),
                     Entry(str(row["task"]), str(row["task"])),
                     Entry(f"{row['keep']:g}", row["keep"]),
                     Entry(partition_words(str(row["partition"]), float(row["alpha"]))),

@@ -17,7 +17,18 @@ from bench.errors import several
 from bench.report.page.compute import Numbers
 from bench.report.page.limits import MOST_NAMES, Sentence, limits
 from bench.report.page.series import seeds_of
-from bench.report.page.words import interval, joined, p_value, percent, plain, points, probability, shortened
+from bench.report.page.standing import level_with_best, places
+from bench.report.page.words import (
+    interval,
+    joined,
+    judged_among,
+    p_value,
+    percent,
+    plain,
+    points,
+    probability,
+    shortened,
+)
 from bench.report.source import Source
 
 FEW = 2  # settings from which there is something to add up
@@ -36,7 +47,7 @@ def of_own(numbers: Numbers, label: str) -> list[Sentence]:
     rows = numbers.beside(label)
     if rows.empty:
         return []
-    return [_summed_up(rows, "other", f"{several(len(rows), 'comparison')} of {label} with others, paired by seed")]
+    return [_summed_up(rows, "other", f"of {label} with {'others' if len(rows) > 1 else 'another'}")]
 
 
 def over_settings(numbers: Numbers) -> list[Sentence]:
@@ -51,11 +62,10 @@ def over_settings(numbers: Numbers) -> list[Sentence]:
     scale = _scale_of_ranks(numbers, ranks)
     lead = next((str(row["label"]) for row in ranks if row["label"] in numbers.own), str(ranks[0]["label"]))
     rank = next(row for row in ranks if row["label"] == lead)
-    place = 1 + sum(row["rank"] < rank["rank"] for row in ranks)
     of = f"{lead} has mean rank {plain(rank['rank'])} [{plain(rank['low'], 1)}, {plain(rank['high'], 1)}]"
     over = f"Over {several(settings, 'setting')} of {several(int(rank['tasks']), 'task')}"
-    words = f"{over}, {of}, place {place} of {len(ranks)}"
-    found = [Sentence(f"{words}. {_friedman(ranks[0], len(ranks), settings)}", scale)]
+    words = f"{over}, {of}, {_place(lead, ranks)} of {len(ranks)}"
+    found = [Sentence(f"{words}. {_friedman(ranks[0], len(ranks))}", f"{scale} {_independence(ranks[0])}".strip())]
     others = sorted((row for row in ranks if row["label"] != lead), key=lambda row: abs(row["rank"] - rank["rank"]))
     least = float(numbers.rank_tests["p_least"].min())
     if least > LEVEL:
@@ -67,15 +77,41 @@ def over_settings(numbers: Numbers) -> list[Sentence]:
     return found
 
 
-def _friedman(row: Mapping[Any, Any], methods: int, settings: int) -> str:
-    p = float(row["p_friedman"])
+def _place(lead: str, ranks: Sequence[Mapping[Any, Any]]) -> str:
+    """Return the place of a label by its mean rank, with those that share it."""
+    found = places({str(row["label"]): -float(row["rank"]) for row in ranks})
+    first, last = found[lead]
+    level = sorted(label for label, place in found.items() if place == found[lead] and label != lead)
+    return f"places {first} to {last}, level with {shortened(level, MOST_NAMES)}," if level else f"place {first}"
+
+
+def _friedman(row: Mapping[Any, Any], methods: int) -> str:
+    p, over = float(row["p_friedman"]), several(int(row["blocks"]), "place" if _averaged(row) else "setting")
     if math.isnan(p):
-        return f"Whether the ranks of {methods} methods over {several(settings, 'setting')} differ cannot be tested."
+        return f"Whether the ranks of {methods} methods over {over} differ cannot be tested."
     exact = float(row["p_iman_davenport"])
-    chance = f"Friedman's test: p {_is(p, p_value)}, in its F-version {_is(exact, p_value)}"
+    chance = f"Friedman's test over {over}: p {_is(p, p_value)}, in its F-version {_is(exact, p_value)}"
     if p <= LEVEL:
         return f"The ranks of the {methods} methods differ by more than chance ({chance})."
     return f"That all {methods} methods are alike is not ruled out by their ranks ({chance})."
+
+
+def _averaged(row: Mapping[Any, Any]) -> bool:
+    return bool(row["blocks"] < row["settings"])
+
+
+def _independence(row: Mapping[Any, Any]) -> str:
+    """Return what the tests over settings count as independent, and what they do not."""
+    words = []
+    if _averaged(row):
+        words.append(
+            "A full model is the same run at every keep ratio of its place, so that Friedman's test has one row for "
+            "each place, the ranks of its settings averaged."
+        )
+    if row["blocks"] > row["tasks"]:
+        what = "places" if _averaged(row) else "settings"
+        words.append(f"Its {what} of one task count as independent, which they are not: its p-value is too small.")
+    return " ".join(words)
 
 
 def _beside(numbers: Numbers, lead: str, other: str) -> Sentence:
@@ -166,14 +202,17 @@ def against_full(numbers: Numbers) -> list[Sentence]:
                 f"There is no full model ({FULL_MODEL}) beside the others: no distance to it is known.", is_limit=True
             )
         ]
-    return [_summed_up(gaps, "label", f"{several(len(gaps), 'comparison')} with the full model, paired by seed")]
+    return [_summed_up(gaps, "label", "with the full model")]
 
 
-def _summed_up(gaps: pd.DataFrame, name: str, total: str) -> Sentence:
+def _summed_up(gaps: pd.DataFrame, name: str, what: str) -> Sentence:
     """Return how many of some comparisons are told apart, with the largest differences by the name in a column."""
     told = gaps[gaps["verdict"].isin([BETTER, WORSE])]
+    one = len(gaps) == 1
+    total = f"{'the one comparison' if one else several(len(gaps), 'comparison')} {what}, paired by seed"
     if told.empty:
-        return Sentence(f"None of {total}, is told apart.", _reach(gaps))
+        words = f"T{total[1:]}, tells nothing apart." if one else f"None of {total}, is told apart."
+        return Sentence(words, _reach(gaps))
     parts = []
     for verdict in (BETTER, WORSE):
         names = [
@@ -199,10 +238,11 @@ def of_setting(numbers: Numbers, setting: str) -> list[Sentence]:
     known = {label: float(row["mean"]) for label, row in means.items() if not math.isnan(row["mean"])}
     if not known:
         return [Sentence("Every run of this setting diverged: nothing can be compared.", is_limit=True)]
-    best = max(known, key=lambda label: (known[label], label))
+    best, *level = level_with_best(known)
     row = means[best]
     accuracy = f"{percent(row['mean'])} % {interval(row['low'], row['high'])}".strip()
-    found = [Sentence(f"Most accurate is {best} with {accuracy}.", scale_of(numbers.source, rows))]
+    beside = f", level with {shortened(level, MOST_NAMES)}" if level else ""
+    found = [Sentence(f"Most accurate is {best} with {accuracy}{beside}.", scale_of(numbers.source, rows))]
     place = rows["place"].iloc[0]
     here = numbers.pairs[
         numbers.pairs["setting"].isin([setting, place])
@@ -235,7 +275,7 @@ def _reach(rows: pd.DataFrame) -> str:
     """Return what difference some comparisons could have shown, in words."""
     seeds = sorted({int(one) for one in rows["pairs"]})
     family = int(rows["family"].max())
-    among = f"judged among {several(family, 'comparison')} (Holm), {_seeds(seeds)} in each pair"
+    among = f"{judged_among(family)}, {_seeds(seeds)} in each pair"
     alike = rows.loc[rows["verdict"] == ALIKE, "detectable"].dropna()
     if alike.empty:
         return f"{among[:1].upper()}{among[1:]}."

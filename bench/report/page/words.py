@@ -8,11 +8,6 @@ from collections.abc import Iterable, Sequence
 NONE = "–"  # what stands where there is no number
 
 
-def is_missing(value: float | None) -> bool:
-    """Return whether there is no number."""
-    return value is None or math.isnan(value)
-
-
 def percent(value: float | None, digits: int = 1) -> str:
     """Return a share in percent, without the sign.
 
@@ -35,11 +30,20 @@ def points(value: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None, signed: bool = False) -> str:
-    """Return the two ends of an interval of shares; empty where there is none."""
-    if is_missing(low) or is_missing(high):
+    """Return the two ends of an interval of shares; empty where there is none.
+
+    A t-interval does not know that accuracies lie between 0 and 100 %, and their differences between −100 and 100
+    points: an end beyond is written as at most or at least the possible one.
+
+    >>> interval(0.1, 0.25), interval(-0.3, 1.2), interval(-0.3, 0.2, signed=True)
+    ('[10.0, 25.0]', '[≤ 0, ≥ 100]', '[−30.0, +20.0]')
+    """
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
         return ""
-    write = points if signed else percent
-    return f"[{write(low)}, {write(high)}]"
+    write, least = (points, -1.0) if signed else (percent, 0.0)
+    below = write(low) if low >= least else f"≤ {100 * least:.0f}".replace("-", "−")
+    above = write(high) if high <= 1 else f"≥ {'+' if signed else ''}100"
+    return f"[{below}, {above}]"
 
 
 def probability(value: float | None) -> str:
@@ -93,6 +97,15 @@ def joined(words: Sequence[str], last: str = "and") -> str:
     'a, b and c'
     """
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""
+
+
+def judged_among(family: int) -> str:
+    """Return the family of comparisons that one is judged in.
+
+    >>> judged_among(1), judged_among(12)
+    ('judged by itself', 'judged among 12 comparisons (Holm)')
+    """
+    return "judged by itself" if family == 1 else f"judged among {family} comparisons (Holm)"
 
 
 def shortened(words: Sequence[str], most: int, noun: str = "others") -> str:

@@ -60,6 +60,13 @@
     apply();
   }
 
+  function sayWhatScrolls() {
+    for (const hint of document.querySelectorAll(".scrolls")) {
+      const frame = hint.nextElementSibling;
+      hint.hidden = frame.scrollWidth <= frame.clientWidth + 1;
+    }
+  }
+
   function openFor(hash) {
     let target;
     try { target = hash.length > 1 && document.getElementById(decodeURIComponent(hash.slice(1))); } catch { return; }
@@ -89,6 +96,9 @@
   makeThemes(document.getElementById("theme"));
   window.addEventListener("hashchange", () => openFor(location.hash));
   openFor(location.hash);
+  sayWhatScrolls();
+  window.addEventListener("resize", sayWhatScrolls);
+  document.querySelectorAll("details").forEach((part) => part.addEventListener("toggle", sayWhatScrolls));
   let opened = [];
   window.addEventListener("beforeprint", () => {
     opened = Array.from(document.querySelectorAll("details:not([open]):not(.long)"));
