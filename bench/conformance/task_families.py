@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from bench.api import copy_of
 from bench.conformance.outcome import Failure
 from bench.conformance.task_subject import SAMPLES, TaskSubject
 from bench.models.base import Model, matrix
 from bench.models.factorise import factorised, narrowed
+from bench.models.heads import Classifier
 from bench.models.low_rank import Factors
+from bench.models.multi_exit import with_heads
 
 TOLERANCE = 1e-3
 """Of the largest output: a normalised network multiplies the rounding of single precision."""
@@ -20,7 +23,9 @@ def families_are_served(subject: TaskSubject) -> str:
 
     Spectral methods need ``factorable``: weights of layers that have a low-rank form, which computes the same at full
     rank. Width methods need ``channels``, ``axes`` and ``narrow``: a model of half of all channels has the entries that
-    the axes say, and runs. Methods that cut between layers need ``parts``: each parameter is in one of them.
+    the axes say, and runs. Methods that cut between layers need ``parts``: each parameter is in one of them. Those that
+    end early need ``exits``, ``hidden_states`` and ``shorten``: as many hidden states as exits, the last of which the
+    classifier reads, and the same ones of a model without what lies behind them.
     """
     federation = subject.federation()
     model = federation.initial_model()
@@ -42,6 +47,9 @@ def families_are_served(subject: TaskSubject) -> str:
     if len(model.parts()) > 1:
         _parts_hold(model)
         served.append("layer")
+    if model.channels() and len(model.exits()) > 1:
+        _exits_hold(model, inputs)
+        served.append("exits")
     if not served:
         raise Failure(
             f"{type(model).__name__} has no factorable weights, no channels and no parts to cut between",
@@ -141,6 +149,44 @@ def _parts_hold(model: Model) -> None:
                 "one",
                 "a prefix ends with a dot: 'conv1.' is no part of 'conv10.weight'",
             )
+
+
+@torch.no_grad()
+def _exits_hold(model: Model, inputs: Tensor) -> None:
+    hint = "hidden_states() passes on what lies at each exit; shorten(exits) leaves those alone, and no classifier"
+    exits, whole = len(model.exits()), list(model.eval().hidden_states(inputs))
+    if len(whole) != exits:
+        raise Failure(f"the model has {exits} exits and {len(whole)} hidden states", "one for each exit", hint)
+    for count in range(1, exits + 1):
+        shorter = _copy(model)
+        shorter.shorten(count)
+        own = list(shorter.hidden_states(inputs))
+        if len(own) != count or not all(torch.equal(one, other) for one, other in zip(own, whole, strict=False)):
+            raise Failure(
+                f"shortened to {count} of its {exits} exits the model has {len(own)} hidden states, or other ones",
+                "the first ones, the same to the bit",
+                hint,
+            )
+        if count < exits and _numbers(shorter) >= _numbers(model):
+            raise Failure(f"shortened to {count} of its exits the model is no smaller", "fewer parameters", hint)
+    ends = with_heads(_copy(model), [exits - 1], Classifier, False, torch.Generator())
+    off = _distance(ends, model, inputs)
+    if not off <= TOLERANCE:
+        raise Failure(
+            f"the classifier on the last hidden state is off by {off:.1g} from the model's outputs",
+            "the same outputs",
+            "the last exit's axis says how 'classifier' reads the hidden state: inner=1 for the mean of each channel",
+        )
+
+
+def _copy(model: Model) -> Model:
+    copied = copy_of(model)
+    assert isinstance(copied, Model)
+    return copied
+
+
+def _numbers(model: nn.Module) -> int:
+    return sum(tensor.numel() for tensor in model.parameters())
 
 
 def _classes_hold(model: Model, classes: int) -> None:

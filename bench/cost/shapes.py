@@ -136,6 +136,14 @@ def _sides(*sizes: Sequence[int]) -> list[int]:
     ]
 
 
+def _enlarged(inputs: Tensor, sides: Sequence[int], *_: Any) -> Tensor:
+    return inputs.new_empty((*inputs.shape[:2], *sides))
+
+
+def _reduced_again(gradient: Tensor, _sides: Sequence[int], shape: Sequence[int], *_: Any) -> Tensor:
+    return gradient.new_empty(shape)
+
+
 def _like_the_second(_: Tensor, inputs: Tensor, *__: Any) -> Tensor:
     return _like(inputs)
 
@@ -190,6 +198,8 @@ _KNOWN: dict[Any, Callable[..., Any]] = {
     aten.ones_like: _clone,
     aten.cat: _concatenated,
     aten.stack: _stacked,
+    aten.upsample_bilinear2d: _enlarged,
+    aten.upsample_bilinear2d_backward: _reduced_again,
     aten.slice_backward: _put_back,
     aten.select_backward: _put_back,
     aten.sum: _reduced,

@@ -1,4 +1,5 @@
-"""What methods of one kind share: spectral ones, those that cut widths, those that hold weights as products.
+"""What methods of one kind share: spectral ones, those that cut widths, that hold weights as
+products, that end early.
 
 No family knows where a run takes place, or what is recorded of it.
 """

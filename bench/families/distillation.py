@@ -20,3 +20,15 @@ def distillation_loss(outputs: Tensor, teacher: Tensor, temperature: float = 1.0
     if outputs.ndim == 1:
         return functional.binary_cross_entropy_with_logits(outputs, teacher.sigmoid())
     return functional.cross_entropy(outputs, teacher.softmax(1))
+
+
+def divergence(outputs: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """Return the mean Kullback-Leibler divergence of what outputs say from what a teacher's say, ``KL(teacher||own)``.
+
+    That is :func:`distillation_loss` without the teacher's entropy, through which no gradient passes.
+
+    Args:
+        outputs, teacher, temperature: as there.
+    """
+    entropy = distillation_loss(teacher, teacher, temperature).detach()
+    return distillation_loss(outputs, teacher, temperature) - entropy

@@ -37,6 +37,7 @@ METHODS: dict[str, tuple[str, Any]] = {
     "fiarse": ("#7008c0", (8, 1, 0)),
     "fiarse_channels": ("#d808c8", (4, 0, 22)),
     "small_model": ("#183030", (5, 1, 180)),
+    "depthfl": ("#88b8d0", (7, 1, 0)),
 }
 # Of a user's own methods: far from all above, and from one another, for every kind of colour vision; and markers that
 # no built-in method has (a hexagon, stars of four, six and three points, a pentagon that stands on its point).
@@ -50,7 +51,7 @@ LIKE_SHAPES: tuple[tuple[Any, ...], ...] = (
     ("s", "D", "d", (4, 0, 22)),
     ("^", "v", "<", ">", (3, 1, 0)),
     ("P", "X", (4, 1, 0)),
-    ("*", (6, 1, 0), (8, 1, 0), (5, 1, 180)),
+    ("*", (6, 1, 0), (5, 1, 180), (7, 1, 0), (8, 1, 0), (9, 1, 0), (10, 1, 0), (12, 1, 0), (14, 1, 0)),
 )
 """Markers that are alike when they are small, or when one is turned."""
 FRONT_COLOUR = "#e4002b"

@@ -7,7 +7,7 @@ which parameters belong to the same group of channels. A model that answers thes
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -42,6 +42,21 @@ class Axis:
 
 
 Axes = tuple[Axis | None, ...]
+
+
+@dataclass(frozen=True)
+class Exit:
+    """A place where a model can end, with a classifier of the hidden state there.
+
+    Attributes:
+        axis: the channels of the hidden state as a linear classifier reads them. With ``inner=1`` that is the mean of
+            each channel over the positions of a map, or the channel itself where there is no map; else the map,
+            flattened.
+        ends_stage: whether a stage ends here, behind which hidden states have another form.
+    """
+
+    axis: Axis
+    ends_stage: bool = True
 
 
 class Model(nn.Module, ABC):
@@ -85,6 +100,30 @@ class Model(nn.Module, ABC):
         """
         return ()
 
+    def exits(self) -> tuple[Exit, ...]:
+        """Return where the model can end, from input to output; the last is its own end.
+
+        Empty for a model that ends nowhere else. One that has any has :meth:`channels`, holds its classifier, an
+        ``nn.Linear``, as ``classifier``, and answers :meth:`hidden_states` and :meth:`shorten`.
+        """
+        return ()
+
+    def hidden_states(self, inputs: Tensor) -> Iterator[Tensor]:
+        """Yield the hidden state at each exit, ``[samples, channels]`` or maps ``[samples, channels, height, width]``.
+
+        Raises:
+            NotImplementedError: the model has no exits.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say where it can end")
+
+    def shorten(self, exits: int) -> None:
+        """Drop all that lies behind the first so many exits, and the classifier: only hidden states are left.
+
+        Raises:
+            NotImplementedError: the model has no exits.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say where it can end")
+
     def scale_hidden(self, rate: float) -> None:
         """Divide the outputs of the hidden layers by a rate from now on, in training only and before normalisation.
 
@@ -127,6 +166,12 @@ class SparseLayer(nn.Module, ABC):
         Args:
             inputs, outputs: of one call of the layer; their values are not read.
         """
+
+
+def still_there(model: nn.Module, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return which of these names are parameters of a model, from which some were dropped."""
+    named = dict(model.named_parameters())
+    return tuple(name for name in names if name in named)
 
 
 def blank(model: nn.Module) -> nn.Module:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from bench.models.base import Axes, Axis, Model
+from bench.models.base import Axes, Axis, Exit, Model, still_there
 
 Variant = Literal["paper", "released"]
 KERNELS: dict[str, tuple[int, int, int]] = {"paper": (64, 64, 3), "released": (32, 64, 5)}
@@ -31,7 +31,7 @@ class CNN(Model):
         size: height and width of the images, at least 4 each.
     """
 
-    factorable = ("conv2.weight",)
+    factorable: tuple[str, ...] = ("conv2.weight",)
     outputs = ("classifier.weight", "classifier.bias")
 
     def __init__(
@@ -52,11 +52,31 @@ class CNN(Model):
         self.classifier = nn.Linear(channels["conv2"] * self.places, classes)
 
     def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(self._second(self._first(images)).flatten(1))
+
+    def _first(self, images: Tensor) -> Tensor:
         # The ReLU of the largest is the largest ReLU: after the pool it has a quarter of the work.
-        hidden = torch.relu_(self._scaled(functional.max_pool2d(self.conv1(images), 2)))
+        return torch.relu_(self._scaled(functional.max_pool2d(self.conv1(images), 2)))
+
+    def _second(self, hidden: Tensor) -> Tensor:
         hidden = self._scaled(functional.max_pool2d(self.conv2(hidden), 2))
-        hidden = torch.relu_(hidden) if self.last_relu else hidden
-        return self.classifier(hidden.flatten(1))
+        return torch.relu_(hidden) if self.last_relu else hidden
+
+    def hidden_states(self, inputs: Tensor) -> Iterator[Tensor]:
+        hidden = self._first(inputs)
+        yield hidden
+        if hasattr(self, "conv2"):
+            yield self._second(hidden)
+
+    def exits(self) -> tuple[Exit, ...]:
+        """Behind each convolution; a classifier behind the first reads the mean of each channel over its map."""
+        return Exit(Axis("conv1")), Exit(Axis("conv2", inner=self.places))
+
+    def shorten(self, exits: int) -> None:
+        if exits == 1:
+            del self.conv2
+        del self.classifier
+        self.factorable = still_there(self, self.factorable)
 
     def scale_hidden(self, rate: float) -> None:
         self.hidden_scale = rate

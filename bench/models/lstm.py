@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Self
 
 import torch
 from torch import Tensor, nn
 
-from bench.models.base import Axes, Axis, Model
+from bench.models.base import Axes, Axis, Exit, Model, still_there
 
 LAYERS = 2
 
@@ -37,6 +37,24 @@ class SentimentLSTM(Model):
     def forward(self, tokens: Tensor) -> Tensor:
         states, _ = self.lstm(self.embedding(tokens))
         return self.classifier(states[:, -1])[:, 0]
+
+    def hidden_states(self, inputs: Tensor) -> Iterator[Tensor]:
+        _, (last, _) = self.lstm(self.embedding(inputs))
+        yield from last
+
+    def exits(self) -> tuple[Exit, ...]:
+        """Behind each layer, at the last time step."""
+        return (Exit(Axis("hidden")),) * LAYERS
+
+    def shorten(self, exits: int) -> None:
+        whole = self.lstm
+        if exits < LAYERS:
+            with torch.device("meta"):
+                self.lstm = nn.LSTM(whole.input_size, whole.hidden_size, exits, batch_first=True)
+            for name, _ in list(self.lstm.named_parameters()):
+                setattr(self.lstm, name, getattr(whole, name))
+        del self.classifier
+        self.factorable = still_there(self, self.factorable)
 
     def channels(self) -> dict[str, int]:
         return {"hidden": self.lstm.hidden_size}

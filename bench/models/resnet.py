@@ -7,13 +7,13 @@ arXiv 2406.15125; 272,762 parameters at width 16).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from bench.models.base import Axes, Axis, Model
+from bench.models.base import Axes, Axis, Exit, Model, still_there
 from bench.models.convolution import Conv2d
 from bench.models.normalisation import BatchNorm, GroupNorm
 
@@ -130,11 +130,32 @@ class ResNet(Model):
         return block == 0 and (stage > 0 or cls.projects_first)
 
     def forward(self, images: Tensor) -> Tensor:
-        hidden = self.stem_norm(self.stem(images), relu=True)
+        for hidden in self.hidden_states(images):  # noqa: B007 - the last one is what is needed
+            pass
+        return self.classifier(hidden.mean((2, 3)))
+
+    def hidden_states(self, inputs: Tensor) -> Iterator[Tensor]:
+        hidden = self.stem_norm(self.stem(inputs), relu=True)
         for stage in self.stages:
             for block in stage:  # type: ignore[attr-defined]
                 hidden = block(hidden)
-        return self.classifier(hidden.mean((2, 3)))
+                yield hidden
+
+    def exits(self) -> tuple[Exit, ...]:
+        """Behind each block."""
+        last = self.block_count - 1
+        return tuple(
+            Exit(Axis(f"stage{stage}"), ends_stage=block == last)
+            for stage in range(self.stage_count)
+            for block in range(self.block_count)
+        )
+
+    def shorten(self, exits: int) -> None:
+        whole, rest = divmod(exits, self.block_count)
+        if rest:
+            del self.stages[whole][rest:]  # type: ignore[operator]
+        del self.stages[whole + (rest > 0) :], self.classifier
+        self.factorable = still_there(self, self.factorable)
 
     def channels(self) -> dict[str, int]:
         return dict(self._channels)

@@ -64,8 +64,9 @@ def failed(found: list[Result]) -> dict[str, str]:
     return {result.check: result.reason for result in found if result.status is Status.failed}
 
 
-ALIKE = {"orthdrop", "unbiased", "collective", "origdrop", "fedrolex", "federated_dropout", "pfedpara"}
-"""On residual networks they are built as their relatives (prism, heterofl, fjord, fedpara) are, and take as long."""
+ALIKE = {"orthdrop", "unbiased", "collective", "origdrop", "fedrolex", "federated_dropout", "pfedpara", "depthfl"}
+"""On residual networks they are built as their relatives (prism, heterofl, fjord, fedpara) are, and take as long, or
+their heads make them slow."""
 HELD_ELSEWHERE = {"fedavg", "fedlama", "fjord"}
 """On residual networks two send full models, as on the CNN, and fjord is checked in the variant with a statistic a
 batch, which takes a third of its time."""

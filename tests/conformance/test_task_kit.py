@@ -48,7 +48,7 @@ def test_tasks_pass(task: str) -> None:
     found = {result.check: result for result in report.results}
     assert list(found) == list(TASK_CHECKS)
     assert {result.status for result in report.results} == {Status.ok}
-    assert found["families of methods"].reason.endswith("of the families spectral, width, layer")
+    assert found["families of methods"].reason.endswith("of the families spectral, width, layer, exits")
     assert found["partition possible"].reason.startswith("tier quick")
 
 

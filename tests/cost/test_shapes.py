@@ -27,6 +27,7 @@ WORKED_OUT: dict[str, Works] = {
     "transposed convolution": lambda of: functional.conv_transpose2d(of(*IMAGES), of(4, 3, 2, 2), stride=2),
     "pooling": lambda of: functional.max_pool2d(of(*IMAGES), 3, 2, 1),
     "pooling rounded up": lambda of: functional.max_pool2d(of(*IMAGES), 2, ceil_mode=True),
+    "enlarged": lambda of: functional.interpolate(of(2, 4, 3, 5), (7, 9), mode="bilinear", align_corners=False),
     "batch norm": lambda of: functional.batch_norm(of(*IMAGES), None, None, of(4), of(4), True),
     "group norm": lambda of: functional.group_norm(of(*IMAGES), 2, of(4), of(4)),
     "layer norm": lambda of: functional.layer_norm(of(*IMAGES), (7, 9), of(7, 9), of(7, 9)),
@@ -71,7 +72,11 @@ def test_shapes_types_and_order_in_memory_are_those_of_the_cpu(name: str) -> Non
     assert result.stride() == expected.stride()
 
 
-METHODS = {CNN: ("fedavg", "prism", "origdrop", "pfedpara"), RESNET: ("fedhm", "fedpara"), LSTM: ("fedavg", "prism")}
+METHODS = {
+    CNN: ("fedavg", "prism", "origdrop", "pfedpara", "depthfl"),
+    RESNET: ("fedhm", "fedpara"),
+    LSTM: ("fedavg", "prism"),
+}
 
 
 @pytest.mark.parametrize(("task_name", "method_name"), [(task, name) for task in METHODS for name in METHODS[task]])
@@ -91,7 +96,7 @@ TRAINS = """
 import sys
 from helpers import CNN, LSTM, RESNET, federation, run
 
-for method, task in (("prism", CNN), ("fedpara", CNN), ("fedavg", RESNET), ("unbiased", LSTM)):
+for method, task in (("prism", CNN), ("fedpara", CNN), ("fedavg", RESNET), ("unbiased", LSTM), ("depthfl", CNN)):
     rounds, _ = run(federation(method, task))
     assert rounds[-1].number == 2
 heavy = {"torch._dynamo", "torch._inductor", "sympy"} & set(sys.modules)

@@ -172,6 +172,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("origdrop", {}),
     ("fedlama", {}),
     ("inclusivefl", {}),
+    ("depthfl", {}),
     ("fedpara", {}),
     ("pfedpara", {}),
     ("federated_dropout", {}),

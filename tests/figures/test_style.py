@@ -63,7 +63,7 @@ LIKE_SHAPES: tuple[tuple[object, ...], ...] = (
     tuple("^v<>"),
     tuple("hp"),
     tuple("PX"),
-    ("*", (8, 1, 0), (5, 1, 180)),
+    ("*", (5, 1, 180), *((points, 1, 0) for points in (7, 8, 9, 10, 12, 14))),
 )
 
 

@@ -16,6 +16,7 @@ KNOWN: dict[str, str] = {
     "fedavg": "",
     "origdrop": "",
     "inclusivefl": "",
+    "depthfl": "local_loss",
     "fedpara": "",
     "orthdrop": "penalty, decay_free",
     "prism": "penalty, decay_free",

@@ -44,6 +44,8 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("fedlama", {}),
     ("fedlama", {"base_interval": 2, "layers": "kernels"}),
     ("inclusivefl", {}),
+    ("depthfl", {}),
+    ("depthfl", {"heads": "linear"}),
     ("fedhm", {}),
     ("fedpara", {}),
     ("fedpara", {"rank_rule": "share"}),

@@ -290,6 +290,31 @@ CASES = {
             return [("conv1.",), ("classifier.",)]
         """,
     ),
+    "fewer hidden states than exits": Case(
+        "families of methods",
+        "the model has 2 exits and 1 hidden states",
+        net="""
+        def hidden_states(self, inputs):
+            yield self._first(inputs)
+        """,
+    ),
+    "a shortened model with everything in it": Case(
+        "families of methods",
+        "shortened to 1 of its 2 exits the model has 2 hidden states",
+        net="""
+        def shorten(self, exits):
+            pass
+        """,
+    ),
+    "a last exit that is read in another way": Case(
+        "families of methods",
+        "the classifier on the last hidden state is off by",
+        net="""
+        def hidden_states(self, inputs):
+            for hidden in super().hidden_states(inputs):
+                yield 2 * hidden
+        """,
+    ),
     "outputs that are no classes": Case(
         "families of methods",
         "outputs names 'conv1.weight', which has no row for each of the 3 classes",

@@ -54,6 +54,7 @@ KEEPS: dict[str, Any] = {
     **dict.fromkeys(("collective", "federated_dropout", "fedhm", "origdrop", "orthdrop", "prism", "unbiased"), 0.4),
     **dict.fromkeys(("fiarse", "fiarse_channels"), MIXED),
     **dict.fromkeys(("fedrolex", "fjord", "heterofl", "inclusivefl"), MIXED),
+    **dict.fromkeys(("depthfl",), MIXED),
 }
 UNDEFINED = {(LSTM, "fedhm"), (LSTM, "fedrolex"), (LSTM, "heterofl")}
 CELLS: dict[str, tuple[str, str]] = {
