@@ -38,6 +38,8 @@ METHODS: dict[str, tuple[str, Any]] = {
     "fiarse_channels": ("#d808c8", (4, 0, 22)),
     "small_model": ("#183030", (5, 1, 180)),
     "depthfl": ("#88b8d0", (7, 1, 0)),
+    "fedlmt": ("#f870d0", (3, 0, 30)),
+    "pfedlmt": ("#906080", (7, 0, 0)),
 }
 # Of a user's own methods: far from all above, and from one another, for every kind of colour vision; and markers that
 # no built-in method has (a hexagon, stars of four, six and three points, a pentagon that stands on its point).
@@ -47,9 +49,9 @@ OTHER_MARKERS: tuple[Any, ...] = ("H", (4, 1, 0), (6, 1, 0), (3, 1, 0), (5, 0, 1
 
 LIKE_SHAPES: tuple[tuple[Any, ...], ...] = (
     ("o", "8"),
-    ("h", "H", "p", (5, 0, 180)),
+    ("h", "H", "p", (5, 0, 180), (7, 0, 0)),
     ("s", "D", "d", (4, 0, 22)),
-    ("^", "v", "<", ">", (3, 1, 0)),
+    ("^", "v", "<", ">", (3, 1, 0), (3, 0, 30)),
     ("P", "X", (4, 1, 0)),
     ("*", (6, 1, 0), (5, 1, 180), (7, 1, 0), (8, 1, 0), (9, 1, 0), (10, 1, 0), (12, 1, 0), (14, 1, 0)),
 )

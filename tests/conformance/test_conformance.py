@@ -37,6 +37,8 @@ VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
     ("fedhm", CNN, {"masked_loss": True, "label_rows": "sum", "factor_decay": True}),
     ("fedpara", CNN, {"rank_rule": "share", "tanh": True}),
     ("pfedpara", CNN, {"rank_rule": "share", "weights": "uniform"}),
+    ("fiarse", LSTM, {"thresholds": "layer", "gradient": "plain", "mean": "held", "tail": "keep"}),
+    ("fedlmt", CNN, {"init": "kaiming", "frobenius_decay": 1e-3}),
 ]
 
 
@@ -65,6 +67,7 @@ def failed(found: list[Result]) -> dict[str, str]:
 
 
 ALIKE = {"orthdrop", "unbiased", "collective", "origdrop", "fedrolex", "federated_dropout", "pfedpara", "depthfl"}
+ALIKE |= {"fiarse_channels", "pfedlmt"}
 """On residual networks they are built as their relatives (prism, heterofl, fjord, fedpara) are, and take as long, or
 their heads make them slow."""
 HELD_ELSEWHERE = {"fedavg", "fedlama", "fjord"}

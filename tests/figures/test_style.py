@@ -60,8 +60,8 @@ SEEN_BY = {
 LIKE_SHAPES: tuple[tuple[object, ...], ...] = (
     tuple("o8"),
     (*"sDd", (4, 0, 22)),
-    tuple("^v<>"),
-    tuple("hp"),
+    (*"^v<>", (3, 0, 30)),
+    (*"hp", (7, 0, 0)),
     tuple("PX"),
     ("*", (5, 1, 180), *((points, 1, 0) for points in (7, 8, 9, 10, 12, 14))),
 )

@@ -25,6 +25,8 @@ KNOWN: dict[str, str] = {
     "fedhm": "penalty, decay_free",
     "fedlama": "cohort_rounds",
     "fiarse": "",
+    "fedlmt": "",
+    "pfedlmt": "local_loss, penalty, decay_free",
     "fiarse_channels": "",
 }
 

@@ -47,6 +47,8 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("depthfl", {}),
     ("depthfl", {"heads": "linear"}),
     ("fedhm", {}),
+    ("fedlmt", {}),
+    ("pfedlmt", {}),
     ("fedpara", {}),
     ("fedpara", {"rank_rule": "share"}),
     ("pfedpara", {}),

@@ -50,9 +50,9 @@ TRAINING: dict[str, dict[str, Any]] = {RESNET: {"lr": 1e-3}, CNN: {}, LSTM: {}}
 MIXED = "0.2:0.5,0.6:0.25,1:0.25"
 KEEPS: dict[str, Any] = {
     **dict.fromkeys(("fedavg", "fedlama"), 1.0),
-    **dict.fromkeys(("fedpara", "pfedpara"), 0.5),
+    **dict.fromkeys(("fedlmt", "fedpara", "pfedpara"), 0.5),
     **dict.fromkeys(("collective", "federated_dropout", "fedhm", "origdrop", "orthdrop", "prism", "unbiased"), 0.4),
-    **dict.fromkeys(("fiarse", "fiarse_channels"), MIXED),
+    **dict.fromkeys(("fiarse", "fiarse_channels", "pfedlmt"), MIXED),
     **dict.fromkeys(("fedrolex", "fjord", "heterofl", "inclusivefl"), MIXED),
     **dict.fromkeys(("depthfl",), MIXED),
 }
