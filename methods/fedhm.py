@@ -10,9 +10,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from bench.api import Client, Selection, Server, Streams, Update, parameter
+from bench.api import Client, Cohort, Selection, Server, Streams, Update, parameter
 from bench.families.averaging import CoverageMean
+from bench.families.bands import BANDS, BandMean
 from bench.families.masked import mark_absent, masked_loss
+from bench.families.one_factor import TRAIN, freeze_factors, frozen_side
 from bench.families.product_decay import factor_names, product_decay
 from bench.families.split import Split, SplitServer
 
@@ -42,6 +44,8 @@ class FedHMParams:
         log=True,
         alias="lambda",
     )
+    bands: Literal["all", "holders"] = parameter("all", BANDS)
+    train: Literal["both", "u", "v", "alternate"] = parameter("both", TRAIN)
     factor_decay: bool = parameter(False, "the optimiser's weight decay acts on the factors as well (released)")
     masked_loss: bool = parameter(
         False, "in training, outputs of classes that the client lacks are set to 0 (released: true)"
@@ -70,6 +74,7 @@ class FedHM(Split):
     def __init__(self, params: Any = None) -> None:
         super().__init__(params)
         self.equals_fedavg = not self.params.masked_loss
+        self.frozen = ""
 
     def setup(self, model: nn.Module, task: Any) -> SplitServer:
         decay = self.params.frobenius_decay
@@ -80,8 +85,13 @@ class FedHM(Split):
     def implied(cls, task: Any) -> Mapping[str, Any]:
         return {"frobenius_decay": task.recipe.weight_decay}
 
+    def select(self, server: Server, cohort: Cohort, streams: Streams) -> list[Selection]:
+        self.frozen = frozen_side(self.params.train, cohort.round_number)
+        return super().select(server, cohort, streams)
+
     def extract(self, server: Server, selection: Selection) -> nn.Module:
         submodel = super().extract(server, selection)
+        freeze_factors(submodel, self.frozen)
         if self.params.masked_loss:
             mark_absent(submodel, selection.client)
         return submodel
@@ -89,12 +99,18 @@ class FedHM(Split):
     @torch.no_grad()
     def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> SplitServer:
         assert isinstance(server, SplitServer)
-        means = {name: CoverageMean(tensor.detach()) for name, tensor in server.model.named_parameters()}
+        banded = server.factored if self.params.bands == "holders" else ()
+        bands = {name: BandMean(server.spectra[name]) for name in banded}
+        means = {
+            name: CoverageMean(tensor.detach()) for name, tensor in server.model.named_parameters() if name not in bands
+        }
         strongest = 0.0
         for update in updates:
             client, weight = update.selection.client, self.weight(update.selection.client.keep)
             strongest = max(strongest, client.keep)
-            for name, values in self.dense(server, update):
+            for name, band in bands.items():
+                band.add(update, name, weight)
+            for name, values in self.dense(server, update, but=banded):
                 if name in ROWS_BY_CLASS and client.keep < 1 and client.labels:
                     self._add_rows(means[name], values, client, weight)
                 else:
@@ -102,8 +118,10 @@ class FedHM(Split):
         if strongest < max(self.levels):
             for mean in means.values():
                 mean.add(mean.base, weight=self.weight(max(self.levels)))
+            for band in bands.values():
+                band.add_own(self.weight(max(self.levels)))
         for name, tensor in server.model.named_parameters():
-            tensor.copy_(means[name].result())
+            tensor.copy_(bands[name].result(tensor.shape) if name in bands else means[name].result())
         return SplitServer(server.model, factored=server.factored)
 
     def weight(self, keep: float) -> float:

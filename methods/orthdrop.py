@@ -12,6 +12,7 @@ from torch import nn
 
 from bench.api import Client, Selection, Server, parameter
 from bench.families.as_released import LAST_RELU, lose_last_relu
+from bench.families.bands import BANDS
 from bench.families.spectral import Sampled, SpectralParams, SpectralServer
 from bench.spectral.decompose import rank_of
 from bench.spectral.designs import Design, Leading
@@ -24,6 +25,7 @@ class OrthDropParams(SpectralParams):
     tail: Literal["keep", "drop"] = parameter(
         "keep", "untrained kernels stay in the server model, or are dropped from it after the first round"
     )
+    bands: Literal["all", "holders"] = parameter("holders", BANDS)
     last_relu: Literal["kept", "lost"] = parameter("kept", LAST_RELU)
 
 
@@ -45,6 +47,7 @@ class OrthDrop(Sampled):
 
     def setup(self, model: nn.Module, task: Any) -> SpectralServer:
         self.keeps_tail = self.params.tail == "keep"
+        self.averages_over_all = self.discards_unheld = self.params.bands == "all"
         if self.params.last_relu == "lost":
             lose_last_relu(model)
         return super().setup(model, task)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from bench.api import Client, Cohort, Measures, Method, Selection, Server, Skip, Streams, Update
 from bench.families.averaging import client_weight
 from bench.families.choice import checked_choice
+from bench.families.one_factor import freeze_factors, frozen_side
 from bench.families.product_decay import convolution_biases, factor_names, product_decay
 from bench.families.spectral_averaging import MOMENTUM, Averages, part
 from bench.families.spectral_errors import layer_errors
@@ -68,6 +69,8 @@ class Spectral(Method):
     Params: ClassVar[type] = SpectralParams
     equals_fedavg: bool = False
     keeps_tail: bool = True
+    averages_over_all: bool = False
+    """True where a kernel that some clients do not hold counts as zero of theirs."""
     errors_follow_from_design: bool = True
     """False where what a client gets depends on more than the design, so that no expected error is known."""
 
@@ -95,6 +98,8 @@ class Spectral(Method):
     def __init__(self, params: Any = None) -> None:
         super().__init__(params)
         self.returns_momentum = self.params.client_momentum == "carry"
+        self.frozen = ""
+        """The factor of every kernel that is fixed in this round, "u" or "v"; "" for none."""
 
     def setup(self, model: nn.Module, task: Any) -> SpectralServer:
         if not isinstance(model, Model) or not model.factorable:
@@ -109,6 +114,7 @@ class Spectral(Method):
         return {"frobenius_decay": task.recipe.weight_decay}
 
     def select(self, server: Server, cohort: Cohort, streams: Streams) -> list[Selection]:
+        self.frozen = frozen_side(self.params.train, cohort.round_number)
         alike = Counter(client.keep for client in cohort.clients)
         return [self._selection(server, client, alike[client.keep], streams) for client in cohort.clients]
 
@@ -131,7 +137,9 @@ class Spectral(Method):
 
     def extract(self, server: Server, selection: Selection) -> nn.Module:
         assert isinstance(server, SpectralServer)
-        return factorised(server.model, {name: self.factors(server, selection, name) for name in selection.indices})
+        submodel = factorised(server.model, {name: self.factors(server, selection, name) for name in selection.indices})
+        freeze_factors(submodel, self.frozen)
+        return submodel
 
     def factors(self, server: SpectralServer, selection: Selection, name: str) -> Factors:
         """Return the factors a client gets of one weight: the server's, restricted to the kept kernels."""
@@ -162,6 +170,7 @@ class Spectral(Method):
             buffers=self._buffers(server) if self.returns_momentum else None,
             products=self.params.aggregate == "product",
             keeps_tail=self.keeps_tail,
+            over_all=self.averages_over_all,
         )  # fmt: skip
         for update in updates:
             averages.add(update, self.weight(update.selection.client))
@@ -189,8 +198,13 @@ class Spectral(Method):
         }
 
     def initial_momentum(self, server: Server, selection: Selection) -> Mapping[str, Tensor] | None:
+        assert isinstance(server, SpectralServer)
         names = {key.removeprefix(MOMENTUM): key for key in server.memory if key.startswith(MOMENTUM)}
-        return {name: part(name, server.memory[key], selection) for name, key in names.items()} or None
+        return {
+            name: part(name, server.memory[key], selection)
+            for name, key in names.items()
+            if not (self.frozen and name.endswith(f"_{self.frozen}") and name[:-2] in server.spectra)
+        } or None
 
     def penalty(self, submodel: nn.Module) -> Tensor | None:
         return product_decay(submodel, self.frobenius_decay)
@@ -249,7 +263,7 @@ class Spectral(Method):
                 base,
                 [selection.indices[name] for selection in selections],
                 [self.factors(server, selection, name) for selection in selections],
-                [(update.parameters[f"{name}_u"], update.parameters[f"{name}_v"]) for update in updates],
+                [(update.parameters.get(f"{name}_u"), update.parameters.get(f"{name}_v")) for update in updates],
                 weights,
             )
             measures[name] = asdict(errors)

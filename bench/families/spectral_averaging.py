@@ -29,22 +29,28 @@ class ProductMean:
         self.base = base
         self._updates: list[tuple[Tensor, Tensor, Tensor, float]] = []
 
-    def add(self, u: Tensor, v: Tensor, kept: Tensor, weight: float) -> None:
+    def add(self, u: Tensor | None, v: Tensor | None, kept: Tensor, weight: float) -> None:
         """Add a client's kernels.
 
         Args:
-            u: ``[rows, rank]``; rows that it leaves out keep their value.
-            v: ``[rank, inputs]``.
+            u: ``[rows, rank]``; rows that it leaves out keep their value, all if it is None.
+            v: ``[rank, inputs]``; None where it keeps its value.
             kept: which kernels they are, int64 ``[rank]``.
             weight: the client's weight in the means.
         """
         whole = self.base.u[:, kept]
-        whole[: len(u)] = u.to(whole)
-        self._updates.append((whole, v.to(whole), kept, weight))
+        if u is not None:
+            whole[: len(u)] = u.to(whole)
+        self._updates.append((whole, self.base.v[kept] if v is None else v.to(whole), kept, weight))
 
     @torch.no_grad()
-    def result(self, keeps_tail: bool = True) -> Tensor:
-        """Return the new matrix ``[outputs, inputs]``, without the kernels nobody held unless the tail is kept."""
+    def result(self, keeps_tail: bool = True, total: float | None = None) -> Tensor:
+        """Return the new matrix ``[outputs, inputs]``, without the kernels nobody held unless the tail is kept.
+
+        Args:
+            keeps_tail: leave kernels that nobody held as they are.
+            total: what a kernel's sum is divided by, if not by the weight of its holders.
+        """
         held = torch.zeros_like(self.base.v[:, 0])
         for _, _, kept, weight in self._updates:
             held[kept] += weight
@@ -52,7 +58,7 @@ class ProductMean:
         tail = (held == 0) & keeps_tail
         us, vs = [self.base.u[:, tail] * scale[tail]], [self.base.v[tail]]
         for u, v, kept, weight in self._updates:
-            us.append(u * (scale[kept] * weight / held[kept]))
+            us.append(u * (scale[kept] * weight / (held[kept] if total is None else total)))
             vs.append(v)
         return torch.cat(us, 1) @ torch.cat(vs)
 
@@ -83,6 +89,10 @@ class TensorMeans:
         """Return which kernels of a factor some client held, boolean ``[R]``."""
         return self._factors[factor].held
 
+    def weight(self, factor: str) -> Tensor:
+        """Return the weight of the clients that sent each kernel of a factor, ``[R]``."""
+        return self._factors[factor].weight
+
     def result(self, name: str) -> Tensor:
         """Return the mean of one tensor."""
         if name in self._factors:
@@ -103,6 +113,7 @@ class Averages:
         buffers: carried momentum by parameter name; None where clients send none.
         products: average the products of a kernel's vectors and not each vector.
         keeps_tail: leave kernels nobody held in the server's layers.
+        over_all: divide what was sent of a kernel by the weight of all clients, and not by that of its holders.
     """
 
     def __init__(
@@ -112,8 +123,10 @@ class Averages:
         buffers: Mapping[str, Tensor] | None,
         products: bool,
         keeps_tail: bool,
+        over_all: bool = False,
     ) -> None:
-        self.scales, self.keeps_tail = scales, keeps_tail
+        self.scales, self.keeps_tail, self.over_all = scales, keeps_tail, over_all
+        self._total = 0.0
         whole = {name: tensor for name, tensor in trained.items() if not products or name[:-2] not in scales}
         self._means = TensorMeans(whole, scales)
         self._buffers = TensorMeans(buffers or {}, scales)
@@ -126,10 +139,11 @@ class Averages:
 
     def add(self, update: Update, weight: float) -> None:
         """Add what one client sent, with its weight."""
+        self._total += weight
         self._means.add(update.parameters, update.selection, weight)
         for name, mean in self._products.items():
             kept = update.selection.indices[name]
-            mean.add(update.parameters[f"{name}_u"], update.parameters[f"{name}_v"], kept, weight)
+            mean.add(update.parameters.get(f"{name}_u"), update.parameters.get(f"{name}_v"), kept, weight)
         self._buffers.add(update.momentum, update.selection, weight)
 
     @torch.no_grad()
@@ -139,14 +153,21 @@ class Averages:
             if name not in self.scales:
                 parameter.copy_(self._means.result(name))
             elif name in self._products:
-                parameter.copy_(self._products[name].result(self.keeps_tail).reshape(parameter.shape))
+                parameter.copy_(self._product(name).reshape(parameter.shape))
             else:
                 parameter.copy_(self._of_factors(name).reshape(parameter.shape))
+
+    def _product(self, name: str) -> Tensor:
+        return self._products[name].result(self.keeps_tail, self._total if self.over_all else None)
 
     def _of_factors(self, name: str) -> Tensor:
         u, v = self._means.result(f"{name}_u"), self._means.result(f"{name}_v")
         if not self.keeps_tail:
-            u = torch.where(self._means.held(f"{name}_v"), u, 0.0)
+            held = self._means.held(f"{name}_u") | self._means.held(f"{name}_v")  # one of them may be fixed
+            u = torch.where(held, u, 0.0)
+        if self.over_all:
+            weight = torch.maximum(self._means.weight(f"{name}_u"), self._means.weight(f"{name}_v"))
+            u = u * torch.where(weight > 0, weight / self._total, 1.0)
         return Factors(u, v, self.scales[name]).product()
 
     def momentum(self) -> dict[str, Tensor]:

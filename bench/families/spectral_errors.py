@@ -37,7 +37,7 @@ def layer_errors(
     base: Factors,
     kept: Sequence[Tensor],
     sent: Sequence[Factors],
-    trained: Sequence[tuple[Tensor, Tensor]],
+    trained: Sequence[tuple[Tensor | None, Tensor | None]],
     weights: Sequence[float],
 ) -> LayerErrors:
     """Measure one layer in one round, in double precision: the aggregation error is a difference of near equals.
@@ -46,7 +46,7 @@ def layer_errors(
         base: all kernels as the server has them before the round.
         kept: each client's kernels, int64 ``[rank]``.
         sent: each client's factors before training.
-        trained: the u and v each client sent back.
+        trained: the u and v each client sent back; None for one that was fixed.
         weights: each client's weight in the averages.
     """
     base = _double(base)
@@ -59,8 +59,10 @@ def layer_errors(
     mean_u, mean_v, products = RowMean(base.u.mT), RowMean(base.v), ProductMean(base)
     for kernels, (u, v), client_weight in zip(kept, trained, weights, strict=True):
         kernels = kernels.to(weight.device)
-        mean_u.add(u.mT, kernels, client_weight)
-        mean_v.add(v, kernels, client_weight)
+        if u is not None:
+            mean_u.add(u.mT, kernels, client_weight)
+        if v is not None:
+            mean_v.add(v, kernels, client_weight)
         products.add(u, v, kernels, client_weight)
     mean_of_products = products.result()
     product_of_means = Factors(mean_u.result().mT, mean_v.result(), base.scale).product()

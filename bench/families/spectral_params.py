@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.api import parameter
+from bench.families.one_factor import TRAIN
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,7 @@ class SpectralParams:
     roots into both factors, where they are trained with them (the TMLR version and the spectral estimators).
     ``aggregate``: both papers average u and v each for itself, and the product of the means is not the mean of the
     products; "product" averages the products, kernel by kernel, and lets the next decomposition factor them again.
+    ``train``: with one factor fixed that error vanishes, at the price of the directions that it cannot leave.
     ``bias_decay``: PriSM's paper does not say whether its weight decay acts on the bias behind the factors; its code
     keeps it in the factors' group, which has none.
     """
@@ -33,6 +35,7 @@ class SpectralParams:
         log=True,
         alias="lambda",
     )
+    train: Literal["both", "u", "v", "alternate"] = parameter("both", TRAIN)
     bias_decay: bool = parameter(
         False, "the bias of a factored convolution is decayed as the whole layers are, or like the factors not at all"
     )

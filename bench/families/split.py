@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -78,21 +78,29 @@ class Split(Method):
             return copy_of(server.model)
         layers: dict[str, nn.Module] = {}
         for name, kept in self._kept(server, keep).items():
-            spectrum, layer = server.spectra[name].take(kept), name.rpartition(".")[0]
-            root = spectrum.s.sqrt()
+            layer = name.rpartition(".")[0]
             dense = server.model.get_submodule(layer)
             assert isinstance(dense, nn.Conv2d)
-            layers[layer] = SplitConv2d(dense, Factors(spectrum.u * root, root[:, None] * spectrum.v))
+            layers[layer] = SplitConv2d(dense, absorbed(server.spectra[name].take(kept)))
         return with_layers(server.model, layers)
 
-    def dense(self, server: SplitServer, update: Update) -> Iterator[tuple[str, Tensor]]:
-        """Yield what a client sent by the names of the server's model, its factors multiplied out."""
+    def dense(self, server: SplitServer, update: Update, but: Collection[str] = ()) -> Iterator[tuple[str, Tensor]]:
+        """Yield what a client sent by the names of the server's model, its factors multiplied out.
+
+        Args:
+            server: as it handed the sub-models out.
+            update: what the client sent; a factor that is not among it was fixed.
+            but: names that are left out.
+        """
         for name, tensor in server.model.named_parameters():
+            if name in but:
+                continue
             if name in update.parameters:
                 yield name, update.parameters[name]
             else:
-                product = update.parameters[f"{name}_u"] @ update.parameters[f"{name}_v"]
-                yield name, joined_kernel(product, tensor.shape)
+                given = absorbed(server.spectra[name].take(update.selection.indices[name]))
+                u, v = (update.parameters.get(f"{name}_{side}", getattr(given, side)) for side in "uv")
+                yield name, joined_kernel(u @ v, tensor.shape)
 
     def nested_models(self, server: Server) -> Iterator[tuple[float, nn.Module]]:
         assert isinstance(server, SplitServer)
@@ -107,6 +115,12 @@ class Split(Method):
         pieces = [self.coverage(server, selection) for selection in selections]
         assert isinstance(server, SplitServer)
         return {name: [Leading(units[name][1], len(units[name][0])) for units in pieces] for name in server.factored}
+
+
+def absorbed(spectrum: Spectrum) -> Factors:
+    """Return a decomposition as the factors ``U sqrt(S)`` and ``sqrt(S) V``."""
+    root = spectrum.s.sqrt()
+    return Factors(spectrum.u * root, root[:, None] * spectrum.v)
 
 
 def split_rank(keep: float, outputs: int) -> int:

@@ -69,8 +69,11 @@ class LowRankLayer(FactoredLayer):
         """Multiply the gradients of each kernel's vectors by its damping, where there is one."""
         for weight in self.factored_weights():
             factors = self.factors(weight)
-            if factors.damping is not None and factors.u.grad is not None and factors.v.grad is not None:
+            if factors.damping is None:
+                continue
+            if factors.u.grad is not None:
                 factors.u.grad.mul_(factors.damping)
+            if factors.v.grad is not None:
                 factors.v.grad.mul_(factors.damping[:, None])
 
     def factored_weights(self) -> list[str]:
