@@ -39,6 +39,7 @@ METHODS = {
     "pfedlmt": 1,
     "pfedpara": 1,
     "prism": 1,
+    "scalefl": 1,
     "small_model": 1,
     "unbiased": 1,
 }

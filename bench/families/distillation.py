@@ -25,10 +25,10 @@ def distillation_loss(outputs: Tensor, teacher: Tensor, temperature: float = 1.0
 def divergence(outputs: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """Return the mean Kullback-Leibler divergence of what outputs say from what a teacher's say, ``KL(teacher||own)``.
 
-    That is :func:`distillation_loss` without the teacher's entropy, through which no gradient passes.
+    That is :func:`distillation_loss` without the teacher's entropy. Gradients reach the teacher too unless it is
+    detached.
 
     Args:
         outputs, teacher, temperature: as there.
     """
-    entropy = distillation_loss(teacher, teacher, temperature).detach()
-    return distillation_loss(outputs, teacher, temperature) - entropy
+    return distillation_loss(outputs, teacher, temperature) - distillation_loss(teacher, teacher, temperature)

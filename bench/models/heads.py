@@ -152,10 +152,19 @@ class Separable(nn.Module):
 
 
 class Unnormalised(nn.Module):
-    """What stands for normalisation in the heads of a model that has none: what follows it alone."""
+    """What stands for normalisation in the heads of a model that has none: what follows it alone.
+
+    Attributes:
+        input_scale: what inputs are divided by in training (HeteroFL's scaler).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input_scale = 1.0
 
     def forward(self, inputs: Tensor, relu: bool = False) -> Tensor:
         """Return the inputs, behind a ReLU if that is asked for."""
+        inputs = inputs / self.input_scale if self.training and self.input_scale != 1 else inputs
         return functional.relu(inputs) if relu else inputs
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bench.models.base import Axes, Model, blank
 from bench.models.factorise import cut
-from bench.models.heads import Classifier, Head, classifier_of
+from bench.models.heads import Classifier, Head, Unnormalised, classifier_of
 from bench.models.initialise import initialise
 from bench.models.normalisation import BatchNorm, GroupNorm
 
@@ -88,7 +88,7 @@ class MultiExit(Model):
     def scale_hidden(self, rate: float) -> None:
         self.net.scale_hidden(rate)
         for module in self.heads.modules():
-            if isinstance(module, BatchNorm | GroupNorm):
+            if isinstance(module, BatchNorm | GroupNorm | Unnormalised):
                 module.input_scale = rate
 
 

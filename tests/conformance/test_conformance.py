@@ -66,8 +66,9 @@ def failed(found: list[Result]) -> dict[str, str]:
     return {result.check: result.reason for result in found if result.status is Status.failed}
 
 
-ALIKE = {"orthdrop", "unbiased", "collective", "origdrop", "fedrolex", "federated_dropout", "pfedpara", "depthfl"}
+ALIKE = {"orthdrop", "unbiased", "collective", "origdrop", "fedrolex", "federated_dropout", "pfedpara"}
 ALIKE |= {"fiarse_channels", "pfedlmt"}
+ALIKE |= {"depthfl", "scalefl", "inclusive_kdd", "nefl", "splitmix"}
 """On residual networks they are built as their relatives (prism, heterofl, fjord, fedpara) are, and take as long, or
 their heads make them slow."""
 HELD_ELSEWHERE = {"fedavg", "fedlama", "fjord"}

@@ -178,7 +178,11 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("federated_dropout", {}),
     ("fjord", {}),
 ]
-NOT_FOR_LSTMS: list[tuple[str, dict[str, Any]]] = [("heterofl", {}), ("fedrolex", {"weights": "samples"})]
+NOT_FOR_LSTMS: list[tuple[str, dict[str, Any]]] = [
+    ("scalefl", {}),
+    ("heterofl", {}),
+    ("fedrolex", {"weights": "samples"}),
+]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ KNOWN: dict[str, str] = {
     "origdrop": "",
     "inclusivefl": "",
     "depthfl": "local_loss",
+    "scalefl": "local_loss",
     "fedpara": "",
     "orthdrop": "penalty, decay_free",
     "prism": "penalty, decay_free",

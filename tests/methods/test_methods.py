@@ -46,6 +46,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("inclusivefl", {}),
     ("depthfl", {}),
     ("depthfl", {"heads": "linear"}),
+    ("scalefl", {}),
     ("fedhm", {}),
     ("fedlmt", {}),
     ("pfedlmt", {}),
@@ -60,7 +61,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("fjord", {}),
     ("fjord", {"distillation": True, "statistics": "batch"}),
 ]
-NOT_FOR_SMALL_LSTMS = ("fedhm", "fedpara", "pfedpara", "heterofl", "fedrolex")
+NOT_FOR_SMALL_LSTMS = ("scalefl", "fedhm", "fedpara", "pfedpara", "heterofl", "fedrolex")
 DEFINED = [
     (task, name, parameters)
     for task in TASKS

@@ -54,9 +54,9 @@ KEEPS: dict[str, Any] = {
     **dict.fromkeys(("collective", "federated_dropout", "fedhm", "origdrop", "orthdrop", "prism", "unbiased"), 0.4),
     **dict.fromkeys(("fiarse", "fiarse_channels", "pfedlmt"), MIXED),
     **dict.fromkeys(("fedrolex", "fjord", "heterofl", "inclusivefl"), MIXED),
-    **dict.fromkeys(("depthfl",), MIXED),
+    **dict.fromkeys(("depthfl", "scalefl"), MIXED),
 }
-UNDEFINED = {(LSTM, "fedhm"), (LSTM, "fedrolex"), (LSTM, "heterofl")}
+UNDEFINED = {(LSTM, "scalefl"), (LSTM, "fedhm"), (LSTM, "fedrolex"), (LSTM, "heterofl")}
 CELLS: dict[str, tuple[str, str]] = {
     f"{task}-{method}": (task, method)
     for task in (RESNET, CNN, LSTM)
