@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
-from bench.api import Client, Cohort, Selection, Server, Streams, parameter
+from bench.api import Client, Cohort, Selection, Server, Streams, Update, parameter
 from bench.families.averaging import client_weight
+from bench.families.cyclic import Cycle, remembered
 from bench.families.width import Width, model_of
 from bench.spectral.designs import Design, Uniform
 
@@ -19,8 +20,10 @@ from bench.spectral.designs import Design, Uniform
 class FederatedDropoutParams:
     """Who shares a draw, how clients count, and what is evaluated."""
 
-    draws: Literal["client", "round"] = parameter(
-        "client", "each client draws its own channels, or all clients of a round take the first of the same shuffle"
+    draws: Literal["client", "round", "cyclic"] = parameter(
+        "client",
+        "each client draws its own channels, all clients of a round take the first of the same shuffle, or each "
+        "channel is dealt once before any is dealt again (FedEcover)",
     )
     weights: Literal["uniform", "samples"] = parameter("uniform", "clients count alike, or by their samples")
     tail: Literal["keep", "drop"] = parameter(
@@ -49,23 +52,38 @@ class FederatedDropout(Width):
         "samples (weights=samples)",
     )
     Params = FederatedDropoutParams
+    cycle: Cycle | None = None
 
     def setup(self, model: nn.Module, task: Any) -> Server:
         self.keeps_tail = self.params.tail == "keep"
         return super().setup(model, task)
+
+    def select(self, server: Server, cohort: Cohort, streams: Streams) -> list[Selection]:
+        if self.params.draws != "cyclic":
+            return super().select(server, cohort, streams)
+        self.cycle = Cycle(server.memory, streams.server())
+        return self.cycle.noted(super().select(server, cohort, streams))
+
+    def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> Server:
+        left: dict[str, Tensor] = {}
+        following = super().aggregate(server, remembered(updates, left), streams)
+        following.memory |= left
+        return following
 
     def stream(self, client: Client, streams: Streams) -> np.random.Generator:
         # All clients of a round read the server's stream from its start.
         return streams.server() if self.params.draws == "round" else super().stream(client, streams)
 
     def choose(self, group: str, size: int, count: int, cohort: Cohort, rng: np.random.Generator) -> np.ndarray:
+        if self.cycle is not None:
+            return self.cycle.draw(group, size, count)
         return np.sort(rng.permutation(size)[:count])
 
     def weight(self, client: Client) -> float:
         return client_weight(client, self.params.weights)
 
     def designs(self, server: Server, selections: Sequence[Selection]) -> dict[str, list[Design]]:
-        if self.params.draws == "round":
+        if self.params.draws != "client":
             return {}  # the clients' draws are not independent, which what is expected of them assumes
         sizes = model_of(server).channels()
         return {group: [Uniform(size, len(s.indices[group])) for s in selections] for group, size in sizes.items()}

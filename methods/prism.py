@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
-from bench.api import Cohort, Selection, Server, Streams, parameter
+from bench.api import Cohort, Selection, Server, Streams, Update, parameter
 from bench.families.as_released import AsReleased, ReleasedParams
+from bench.families.cyclic import Cycle, remembered
 from bench.families.spectral import SpectralServer
 from bench.spectral.designs import Design, Leading, Sequential, Uniform
 from bench.spectral.sampling import log_powers
@@ -37,10 +38,14 @@ class PriSMParams(ReleasedParams):
     inclusion: Literal["exact", "approximate"] = parameter(
         "exact", "how the pi of 1/pi are computed: by quadrature, or by Fog's approximation as in the spectral paper"
     )
+    draws: Literal["client", "cyclic"] = parameter(
+        "client",
+        "each client draws its own kernels, or each kernel is dealt once before any is dealt again (sampling=uniform)",
+    )
     warmup_rounds: int = parameter(0, "first rounds, in which the leading kernels are taken (released flag: 50)", low=0)
 
     def __post_init__(self) -> None:
-        """Refuse settings that would change nothing but the name of a result.
+        """Refuse settings that would change nothing but the name of a result, or contradict each other.
 
         Raises:
             ValueError: in one sentence.
@@ -48,6 +53,12 @@ class PriSMParams(ReleasedParams):
         if self.clip_tau is not None and self.multipliers == "none":
             raise ValueError(
                 f"clip_tau = {self.clip_tau:g} has no effect without multipliers; give them or leave it out"
+            )
+        even = self.sampling == "uniform" or (self.as_released and self.sampling == "power")
+        if self.draws == "cyclic" and not even:
+            raise ValueError(
+                f"draws = 'cyclic' deals all kernels alike, which sampling = {self.sampling!r} does not ask for; "
+                "allowed: draws = 'cyclic' with sampling = 'uniform'"
             )
         if self.kappa is not None and (self.sampling != "power" or self.as_released):
             raise ValueError(
@@ -72,6 +83,7 @@ class PriSM(AsReleased):
         "best-round accuracy, which the released code reports, is the column oracle_acc of the table cells alone",
     )
     Params = PriSMParams
+    cycle: Cycle | None = None
 
     def setup(self, model: nn.Module, task: Any) -> SpectralServer:
         kappa = self.params.kappa
@@ -80,7 +92,9 @@ class PriSM(AsReleased):
         server = super().setup(model, task)
         self.errors_follow_from_design = self.params.multipliers != "scaled" and self.params.u_rows == 1
         exact = self.params.multipliers == "wallenius" and self.params.inclusion == "exact"
-        self.unbiased = exact and self.params.u_rows == 1 and not self.params.warmup_rounds
+        # Over its permutations a cycle is unbiased as well, but not given what is left in its buffers.
+        draws_anew = self.params.draws == "client"
+        self.unbiased = exact and draws_anew and self.params.u_rows == 1 and not self.params.warmup_rounds
         return server
 
     @classmethod
@@ -89,7 +103,25 @@ class PriSM(AsReleased):
 
     def select(self, server: Server, cohort: Cohort, streams: Streams) -> list[Selection]:
         self.warming_up = cohort.round_number <= self.params.warmup_rounds
-        return super().select(server, cohort, streams)
+        if self.params.draws == "client" or self.warming_up:
+            return super().select(server, cohort, streams)
+        self.cycle = Cycle(server.memory, streams.server())
+        return self.cycle.noted(super().select(server, cohort, streams))
+
+    def drawn(self, name: str, kernels: int, design: Design, rng: np.random.Generator) -> np.ndarray:
+        if self.cycle is None:
+            return super().drawn(name, kernels, design, rng)
+        return self.cycle.draw(name, kernels, design.size)
+
+    def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> SpectralServer:
+        left: dict[str, Tensor] = {}
+        following = super().aggregate(server, remembered(updates, left), streams)
+        following.memory |= left
+        return following
+
+    def designs(self, server: Server, selections: Sequence[Selection]) -> dict[str, list[Design]]:
+        # What is expected of draws assumes that they are independent, as those of a cycle are not.
+        return {} if self.params.draws == "cyclic" else super().designs(server, selections)
 
     def design(self, sigma: np.ndarray, rank: int, clients: int) -> Design:
         if self.warming_up:

@@ -128,12 +128,16 @@ class Spectral(Method):
             key = (name, rank, alike)
             if key not in server.designs:
                 server.designs[key] = self.design(sigma, rank, alike)
-            drawn = server.designs[key].draw(rng)
+            drawn = self.drawn(name, spectrum.kernels, server.designs[key], rng)
             indices[name] = checked_choice(drawn, rank, spectrum.kernels, name, spectrum.s.device)
             omega = self.multipliers(sigma, server.designs[key], drawn)
             if omega is not None:
                 multipliers[name] = torch.as_tensor(omega, dtype=spectrum.s.dtype, device=spectrum.s.device)
         return Selection(client, indices, multipliers)
+
+    def drawn(self, name: str, kernels: int, design: Design, rng: np.random.Generator) -> np.ndarray:
+        """Return what a client gets of the kernels of one layer, ascending; by default what its design draws."""
+        return design.draw(rng)
 
     def extract(self, server: Server, selection: Selection) -> nn.Module:
         assert isinstance(server, SpectralServer)
