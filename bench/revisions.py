@@ -32,6 +32,7 @@ METHODS = {
     "fiarse": 1,
     "fiarse_channels": 1,
     "fjord": 1,
+    "flanc": 1,
     "heterofl": 1,
     "inclusivefl": 1,
     "origdrop": 1,

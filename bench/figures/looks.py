@@ -41,6 +41,7 @@ METHODS: dict[str, tuple[str, Any]] = {
     "small_model": ("#183030", (5, 1, 180)),
     "fedlmt": ("#f870d0", (3, 0, 30)),
     "pfedlmt": ("#906080", (7, 0, 0)),
+    "flanc": ("#300030", (4, 1, 45)),
 }
 # Of a user's own methods: far from all above, and from one another, for every kind of colour vision; and markers that
 # no built-in method has (a hexagon, stars of four, six and three points, a pentagon that stands on its point).
@@ -53,7 +54,7 @@ LIKE_SHAPES: tuple[tuple[Any, ...], ...] = (
     ("h", "H", "p", (5, 0, 180), (7, 0, 0)),
     ("s", "D", "d", (4, 0, 22)),
     ("^", "v", "<", ">", (3, 1, 0), (3, 0, 30)),
-    ("P", "X", (4, 1, 0)),
+    ("P", "X", (4, 1, 0), (4, 1, 45)),
     ("*", (6, 1, 0), (5, 1, 180), (7, 1, 0), (8, 1, 0), (9, 1, 0), (10, 1, 0), (12, 1, 0), (14, 1, 0)),
 )
 """Markers that are alike when they are small, or when one is turned."""

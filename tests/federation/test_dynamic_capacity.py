@@ -138,7 +138,7 @@ def test_a_typo_of_capacity_and_dynamic_within_the_profile() -> None:
 DYNAMIC = [
     *((method, LSTM) for method in ("orthdrop", "prism", "origdrop", "collective", "fjord", "federated_dropout")),
     *((method, CNN) for method in ("heterofl", "fedrolex", "fedhm", "fedpara", "pfedpara", "inclusivefl")),
-    *((method, CNN) for method in ("fiarse", "fiarse_channels", "fedlmt", "pfedlmt")),
+    *((method, CNN) for method in ("fiarse", "fiarse_channels", "fedlmt", "pfedlmt", "flanc")),
     *((method, CNN) for method in ("depthfl", "scalefl")),
 ]
 

@@ -26,6 +26,7 @@ KNOWN: dict[str, str] = {
     "fedhm": "penalty, decay_free",
     "fedlama": "cohort_rounds",
     "fiarse": "",
+    "flanc": "penalty",
     "fedlmt": "",
     "pfedlmt": "local_loss, penalty, decay_free",
     "fiarse_channels": "",

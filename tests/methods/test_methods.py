@@ -58,10 +58,11 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("federated_dropout", {}),
     ("fiarse", {}),
     ("fiarse_channels", {}),
+    ("flanc", {}),
     ("fjord", {}),
     ("fjord", {"distillation": True, "statistics": "batch"}),
 ]
-NOT_FOR_SMALL_LSTMS = ("scalefl", "fedhm", "fedpara", "pfedpara", "heterofl", "fedrolex")
+NOT_FOR_SMALL_LSTMS = ("scalefl", "flanc", "fedhm", "fedpara", "pfedpara", "heterofl", "fedrolex")
 DEFINED = [
     (task, name, parameters)
     for task in TASKS

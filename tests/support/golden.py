@@ -52,11 +52,11 @@ KEEPS: dict[str, Any] = {
     **dict.fromkeys(("fedavg", "fedlama"), 1.0),
     **dict.fromkeys(("fedlmt", "fedpara", "pfedpara"), 0.5),
     **dict.fromkeys(("collective", "federated_dropout", "fedhm", "origdrop", "orthdrop", "prism", "unbiased"), 0.4),
-    **dict.fromkeys(("fiarse", "fiarse_channels", "pfedlmt"), MIXED),
+    **dict.fromkeys(("fiarse", "fiarse_channels", "flanc", "pfedlmt"), MIXED),
     **dict.fromkeys(("fedrolex", "fjord", "heterofl", "inclusivefl"), MIXED),
     **dict.fromkeys(("depthfl", "scalefl"), MIXED),
 }
-UNDEFINED = {(LSTM, "scalefl"), (LSTM, "fedhm"), (LSTM, "fedrolex"), (LSTM, "heterofl")}
+UNDEFINED = {(LSTM, "scalefl"), (LSTM, "flanc"), (LSTM, "fedhm"), (LSTM, "fedrolex"), (LSTM, "heterofl")}
 CELLS: dict[str, tuple[str, str]] = {
     f"{task}-{method}": (task, method)
     for task in (RESNET, CNN, LSTM)
