@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,16 +13,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.analysis.adjusted import adjusted
+from bench.analysis.tables import FULL_MODEL
 from bench.comparison.shown import keep_of, other_name, own_name
-from bench.figures.ablation import BESIDE, FULL_LINE, NAME, ROW, name_rows
+from bench.figures.ablation import BESIDE, NAME, ROW, name_rows
 from bench.figures.base import evaluations, partition_title, slug
 from bench.figures.curve_panels import joined
 from bench.figures.differences import DOT, RING, difference_limits, draw_difference
 from bench.figures.files import save_figure
+from bench.figures.looks import front_colour, row_colour
 from bench.figures.paging import Page, pages
 from bench.figures.panels import finish, grid
 from bench.figures.points import DIFFERENCES, bars_note, in_percent
-from bench.figures.style import method_look, use_style
+from bench.figures.style import FRONT_WIDTH, use_style
 
 PART = ["setting", "part"]
 GREY = "#555555"
@@ -44,7 +47,7 @@ def write(
         BenchError: the folder cannot be written.
     """
     written: list[Path] = []
-    with use_style(colours=colours):
+    with use_style(set(table["label"].astype(str)), colours):
         for task, rows in table.groupby("task", sort=False):
             parts = [part for _, part in rows.assign(part=rows.apply(keep_of, axis=1)).groupby(PART, sort=False)]
             for page in pages(parts, [ROW * len(part) + BESIDE for part in parts]):
@@ -61,12 +64,14 @@ def _figure(task: str, page: Page, rounds: pd.DataFrame, last: int) -> Figure:
     ]
     row = max(ROW, *(LINE * (1 + name.count("\n")) for of_part in names for name in of_part))
     heights = [row * len(of_part) + BESIDE for of_part in names]
-    own = own_name(judged.iloc[0].to_dict())
+    first = judged.iloc[0].to_dict()
+    own = own_name(first)
+    look: dict[str, Any] = {"color": front_colour(str(first["method"])), "linewidth": FRONT_WIDTH}
     figure, axes = grid(len(parts), 1, panel=(3.4, heights[0]), heights=heights)
     for panel, part in zip(axes[:, 0], parts, strict=True):
-        first = part.iloc[0]
-        panel.set_title(f"{first['part']}; {partition_title(first['partition'], first['alpha'])}")
-        _panel(panel, part)
+        place = part.iloc[0]
+        panel.set_title(f"{place['part']}; {partition_title(place['partition'], place['alpha'])}")
+        _panel(panel, part, look)
     name_rows(figure, axes[:, 0], names)
     axes[-1, 0].set_xlabel(f"test accuracy of {own} less that of the other (points)")
     note = joined(
@@ -78,6 +83,7 @@ def _figure(task: str, page: Page, rounds: pd.DataFrame, last: int) -> Figure:
         page.note,
     )
     entries = [
+        Line2D([], [], label=own, **look),
         Line2D([], [], color=GREY, label="interval leaves zero out", **DOT),
         Line2D([], [], color=GREY, label="zero is within, or no interval", **RING),
     ]
@@ -98,10 +104,11 @@ def _bars_note(judged: pd.DataFrame) -> str:
     return bars_note(judged, words, DIFFERENCES)
 
 
-def _panel(panel: Axes, part: pd.DataFrame) -> None:
-    panel.axvline(0, **{**FULL_LINE, "color": GREY}, zorder=1)
+def _panel(panel: Axes, part: pd.DataFrame, own: Mapping[str, Any]) -> None:
+    """Draw the others of a setting as rows, muted, beside the line of one's own method, which is zero."""
+    panel.axvline(0, **own, zorder=1)
     points = in_percent(part)
     for position, row in enumerate(points.to_dict("records")):
-        colour = method_look(str(row["other_method"]))[0]
+        colour = row_colour(str(row["other_method"]), str(row["other"]), FULL_MODEL)
         draw_difference(panel, -position, row | {"diverged": row["diverged"] or row["other_diverged"]}, colour)
     panel.set_xlim(difference_limits(points))

@@ -69,11 +69,12 @@ def _figure(
 ) -> Figure:
     curves = curves[curves["cell"].isin(table["cell"].unique())]
     raw, averages = mean_curves(curves), mean_curves(smoothed(curves, WEIGHT, LEAST))
-    note = (
-        f"Cosine {over}, between the server's updates by the method and by FedAvg from the same model and cohort. "
-        f"Thin: mean over seeds; thick: its exponentially weighted moving average (weight {WEIGHT:g}) from {LEAST} "
-        "measurements on."
-    )
+    note = f"Cosine {over}, between the server's updates by the method and by FedAvg from the same model and cohort."
+    if curves.groupby("cell", observed=True).size().max() >= LEAST:
+        note += (
+            f" Thin: mean over seeds; thick: its exponentially weighted moving average (weight {WEIGHT:g}) from "
+            f"{LEAST} measurements on."
+        )
     return curves_figure(table, averages, styles, "cosine with FedAvg", BOUNDS, title, note, page, thin=raw)
 
 

@@ -80,7 +80,7 @@ def _scale(names: set[str]) -> list[str]:
         words.append(f"width {_span(known['width'])}")
     if {"clients", "cohort"} <= known.keys():
         words.append(f"{_span(known['clients'])} clients, {_span(known['cohort'])} a round")
-    return words + [" and ".join(map(str, known["precision"]))] * ("precision" in known)
+    return [*words, " and ".join(map(str, known["precision"]))] if "precision" in known else words
 
 
 def _named(settings: str, name: str) -> str:

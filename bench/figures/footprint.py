@@ -74,7 +74,7 @@ def _figure(task: str, footprint: pd.DataFrame, styles: dict[str, SeriesStyle]) 
             Line2D([], [], color="#555555", linestyle=FACTORED_LINE, label="factored layers only"),
         ]
     # Tables of an earlier version have no column 'model'.
-    model = str(full.get("model", ""))
+    model = "" if pd.isna(full.get("model")) else str(full["model"])
     return finish(figure, entries, {}, f"Size and work of a client's sub-model: {task}{f' ({model})' if model else ''}")
 
 

@@ -9,12 +9,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from compared import UNIFORM, finish, no_footprint, sweep_in
+from matplotlib.figure import Figure
 from planned import QUIET, acc_of, compared, finished, planned
 from tiny import CNN, plugin, write
 
-from bench.comparison import comparing, shown
+from bench.comparison import comparing, figure, shown
 from bench.comparison.plan import Choice
 from bench.errors import BenchError
+from bench.figures.looks import FRONT_COLOUR, METHODS, muted
+from bench.figures.style import FRONT_WIDTH
 from bench.launch import inline, local
 from bench.report import plotting
 from bench.report.manifest import differences
@@ -132,6 +135,19 @@ def test_differences_are_those_of_the_cells_and_nothing_is_written_beside_the_ot
     labels = pd.read_parquet(folder / "tables" / "cells.parquet")["label"].astype(str)
     assert labels.iloc[0] == "uniform"
     assert (folder / "figures" / f"compare-{CNN}.png").stat().st_size > 10_000
+
+
+def test_the_figure_sets_ones_own_method_apart(tmp_path: Path, uniform: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(figure, "save_figure", lambda made, *place: drawn.append(made) or [])
+    made = compared(finished(planned(sweep_in(tmp_path), uniform)))
+    figure.write(made.table, made.written.tables["rounds"].to_pandas(), tmp_path, 3)
+    panel = drawn[0].axes[0]
+    (own,) = [line for line in panel.get_lines() if line.get_linewidth() == FRONT_WIDTH]
+    assert own.get_color() == FRONT_COLOUR and own.get_xdata()[0] == 0  # type: ignore[index]
+    dots = {line.get_color() for line in panel.get_lines() if line.get_marker() == "o"}
+    assert dots == {METHODS["fedavg"][0], *(muted(METHODS[name][0]) for name in ("orthdrop", "prism"))}
+    assert next(text.get_text() for text in drawn[0].legends[0].get_texts()) == "uniform"
 
 
 def test_finished_cells_are_not_run_again_and_a_changed_file_is(tmp_path: Path, uniform: Path) -> None:

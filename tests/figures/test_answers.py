@@ -7,7 +7,18 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from figure_tables import METHOD_LABELS, diverge, figures_of, lines, make_mixed, make_ranks, make_rounds, panels, words
+from figure_tables import (
+    METHOD_LABELS,
+    diverge,
+    figures_of,
+    lines,
+    make_footprint,
+    make_mixed,
+    make_ranks,
+    make_rounds,
+    panels,
+    words,
+)
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from scipy import stats
@@ -20,7 +31,7 @@ from bench.figures.base import Skip
 from bench.figures.looks import FRONT_COLOUR, METHODS
 from bench.figures.paging import PAGE, pages
 from bench.figures.partition import draw_partition
-from bench.figures.points import TICK
+from bench.figures.points import TICK, bars_note, draw_bar
 from bench.figures.required_kernels import apart_from_another
 from bench.figures.style import use_style
 from bench.figures.training_curves import BEST, GREY
@@ -232,6 +243,33 @@ def test_a_subtitle_says_how_large_the_runs_were_and_what_is_at_chance() -> None
     assert "width 8 to 16" in said(figure) and "AT CHANCE" not in said(figure)
     (figure,) = figures_of("accuracy-keep", {"rounds": rounds}, Options(at_chance=((TASK, "FEMNIST"),))).values()
     assert "AT CHANCE, THIS RANKS NOTHING; FEMNIST; 4 rounds; 2 seeds" in said(figure)
+
+
+def test_a_scale_that_tables_do_not_know_is_left_out() -> None:
+    """Tables brought to the present columns have those that nobody knows without a value."""
+    rounds = make_rounds((TASK,), METHOD_LABELS, (0.2,), IID, (0, 1), 4)
+    cells = pd.DataFrame({"cell": rounds["cell"].unique(), "model": None, "width": math.nan, "clients": math.nan})
+    tables = {"rounds": rounds, "cells": cells.assign(cohort=math.nan, precision=None)}
+    (figure,) = figures_of("accuracy-keep", tables).values()
+    assert "FEMNIST; 4 rounds; 2 seeds" in said(figure) and "nan" not in said(figure).lower()
+    footprint = make_footprint(rounds).assign(model=math.nan)
+    (figure,) = figures_of("footprint", {"footprint": footprint}).values()
+    assert f"a client's sub-model: {TASK}" in said(figure) and "nan" not in said(figure).lower()
+
+
+def test_a_bar_ends_where_accuracies_do_with_an_arrow() -> None:
+    points = pd.DataFrame({"low": [-12.0, 40.0], "high": [30.0, 130.0]})
+    panel = Figure().subplots()
+    draw_bar(panel, [1.0, 2.0], points, "#000000")
+    (bars,) = panel.collections
+    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]  # type: ignore[attr-defined]
+    assert ends == [[0.0, 30.0], [40.0, 100.0]]
+    arrows = {(line.get_marker(), *map(float, line.get_xydata()[0])) for line in panel.get_lines()}  # type: ignore[index]
+    assert arrows == {("v", 1.0, 0.0), ("^", 2.0, 100.0)}
+    fractions = points / 100
+    assert bars_note(fractions.assign(by_seed=[(), ()]), "Bars").endswith("; arrows: beyond what is possible.")
+    within = fractions.clip(0, 1).assign(by_seed=[(), ()])
+    assert bars_note(within, "Bars") == "Bars."
 
 
 def test_a_partition_has_no_row_for_a_class_that_nobody_holds() -> None:

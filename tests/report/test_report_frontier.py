@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bench.figures.style import SeriesStyle
 from bench.report.page.drawing import marker
-from bench.report.page.frontier import BOTTOM, TOP, Point, _panel
+from bench.report.page.frontier import BOTTOM, LEFT, LETTER, RIGHT, TOP, Point, _panel
 from bench.report.page.series import Series
 
 LOOK = SeriesStyle("#0072b2", "o", "-", "full")
@@ -40,3 +42,12 @@ def test_variants_of_a_method_differ_in_the_fill_of_their_marker() -> None:
     drawn = [marker(SeriesStyle("#0072b2", "o", "-", fill)) for fill in ("full", "none", "left", "top")]
     assert len({(one["filled"], one["hollow"]) for one in drawn}) == 4
     assert drawn[0]["hollow"] == "" and drawn[1]["filled"] == ""
+
+
+def test_long_names_stay_within_the_chart() -> None:
+    label = "prism (clip_tau=32.39, frobenius_decay=0.0009548, kappa=6, multipliers=wallenius, sigma=absorbed)"
+    some = [replace(point, name=label, on_front=True) for point in points(0.1, 0.3, 0.5)]
+    for name in _panel(some, "bytes", (), None)["names"]:
+        width = LETTER * len(name["text"])
+        start = name["x"] - width if name["anchor"] == "end" else name["x"]
+        assert start >= LEFT and start + width <= RIGHT and name["text"].endswith("…")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.figures.chance import chance_level
+from bench.figures.looks import any_front
 from bench.figures.style import SeriesStyle
 from bench.report.page.compute import Numbers
 from bench.report.page.drawing import Axis, around, marker, spread_out
@@ -130,7 +131,7 @@ def _mark(point: Point, x: Axis, y: Axis, own: bool) -> dict[str, Any]:
         "low": y.place(100 * low),
         "high": y.place(100 * high),
         "marker": marker(point.look, 6.5 if own else 5.0),
-        "strong": point.on_front or own,
+        "strong": point.on_front or own or any_front(),  # behind one's own method the others are muted already
         "own": own,
         "words": words,
     }
@@ -152,13 +153,14 @@ def _names(points: Sequence[Point], x: Axis, y: Axis) -> list[dict[str, Any]]:
     names = []
     for point, place in zip(shown, places, strict=True):
         left = x.place(point.cost)
-        fits = left + 9 + LETTER * len(point.name) < RIGHT
+        fits = left + 9 + LETTER * len(point.name) < RIGHT or RIGHT - left > left - LEFT
+        room = int((RIGHT - left - 9 if fits else left - 9 - LEFT) / LETTER)
         names.append(
             {
                 "x": left + 8 if fits else left - 8,
                 "y": place,
                 "anchor": "start" if fits else "end",
-                "text": point.name,
+                "text": point.name if len(point.name) <= room else f"{point.name[: room - 1]}…",
             }
         )
     return names
