@@ -34,6 +34,7 @@ METHODS = {
     "fjord": 1,
     "flanc": 1,
     "heterofl": 1,
+    "inclusive_kdd": 1,
     "inclusivefl": 1,
     "origdrop": 1,
     "orthdrop": 1,

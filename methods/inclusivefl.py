@@ -54,7 +54,7 @@ class InclusiveFL(Method):
     deviations = (
         "the multi-step forward pass, which loads blocks of the frozen side in turn, is not simulated: its result is "
         "the same, but a client holds the whole model at once",
-        "not the InclusiveFL of Liu et al. (KDD 2022), which removes the deep layers and distils momentum",
+        "not the InclusiveFL of Liu et al. (KDD 2022), which removes deep layers: that is inclusive_kdd",
     )
     Params = InclusiveFLParams
     needs_full_clients = True

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from bench.api import Cohort, Selection, Server, Skip, parameter
 from bench.families.distillation import divergence
 from bench.families.early_exits import EarlyExits
+from bench.families.ending import number_in
 from bench.models.heads import Classifier, ConvolvedHead, Head
 from bench.models.multi_exit import MultiExit
 
@@ -108,7 +109,7 @@ class ScaleFL(EarlyExits):
         part = super().extract(server, selection)
         assert isinstance(part, MultiExit)
         if self.params.scaler:
-            part.scale_hidden(self.size_of(selection).width)
+            part.scale_hidden(self.sizes[number_in(selection)].width)
         return part
 
     def local_loss(self, submodel: nn.Module, forward: Callable[[], Tensor], targets: Tensor) -> Tensor | None:

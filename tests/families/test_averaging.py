@@ -173,6 +173,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("fedlama", {}),
     ("inclusivefl", {}),
     ("depthfl", {}),
+    ("inclusive_kdd", {}),
     ("fedpara", {}),
     ("pfedpara", {}),
     ("federated_dropout", {}),

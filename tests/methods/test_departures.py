@@ -18,6 +18,7 @@ KNOWN: dict[str, str] = {
     "inclusivefl": "",
     "depthfl": "local_loss",
     "scalefl": "local_loss",
+    "inclusive_kdd": "",
     "fedpara": "",
     "orthdrop": "penalty, decay_free",
     "prism": "penalty, decay_free",

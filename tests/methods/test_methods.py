@@ -47,6 +47,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("depthfl", {}),
     ("depthfl", {"heads": "linear"}),
     ("scalefl", {}),
+    ("inclusive_kdd", {}),
     ("fedhm", {}),
     ("fedlmt", {}),
     ("pfedlmt", {}),

@@ -139,7 +139,7 @@ def test_narrow_sub_models_divide_by_their_width_in_training_alone() -> None:
 def _sharing(method: Any, **parameters: Any) -> Any:
     """Return the method with other parameters and the same setup."""
     other = method_of("scalefl", **parameters)
-    other.task, other.sizes, other._shape = method.task, method.sizes, method._shape
+    other.task, other.sizes, other.shape = method.task, method.sizes, method.shape
     return other
 
 
