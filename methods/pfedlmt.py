@@ -112,7 +112,8 @@ class PFedLMT(Prefactored):
         return None
 
     def upload(self, submodel: nn.Module) -> dict[str, Tensor]:
-        return {name: tensor.detach() for name, tensor in submodel.named_parameters() if not self.is_own(name)}
+        submodel.requires_grad_(True)  # whichever half was trained last
+        return {name: tensor for name, tensor in super().upload(submodel).items() if not self.is_own(name)}
 
     def local_state(self, submodel: nn.Module) -> dict[str, Tensor]:
         return {name: tensor.detach() for name, tensor in submodel.named_parameters() if self.is_own(name)}

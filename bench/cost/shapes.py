@@ -153,6 +153,22 @@ def _put_back(gradient: Tensor, shape: Sequence[int], *_: Any) -> Tensor:
     return gradient.new_empty(shape)
 
 
+def _taken(inputs: Tensor, dimension: int, places: Tensor) -> Tensor:
+    """Of entries along a dimension."""
+    shape = list(inputs.shape)
+    shape[dimension] = len(places)
+    return inputs.new_empty(shape)
+
+
+def _written(inputs: Tensor, *_: Any) -> Tensor:
+    """Of a tensor some entries of which are replaced."""
+    return _like(inputs)
+
+
+def _empty(inputs: Tensor, shape: Sequence[int], dtype: torch.dtype | None = None, **_: Any) -> Tensor:
+    return inputs.new_empty(shape, dtype=dtype)
+
+
 def _reduced(inputs: Tensor, over: Sequence[int] | None = None, keep: bool = False) -> Tensor:
     """Of a sum or a mean over all dimensions or these."""
     gone = {dimension % max(inputs.ndim, 1) for dimension in over or range(inputs.ndim)}
@@ -200,6 +216,9 @@ _KNOWN: dict[Any, Callable[..., Any]] = {
     aten.stack: _stacked,
     aten.upsample_bilinear2d: _enlarged,
     aten.upsample_bilinear2d_backward: _reduced_again,
+    aten.index_copy: _written,
+    aten.index_select: _taken,
+    aten.new_zeros: _empty,
     aten.slice_backward: _put_back,
     aten.select_backward: _put_back,
     aten.sum: _reduced,

@@ -24,10 +24,12 @@ from bench.models.low_rank import Factors
 from bench.models.resnet import Block
 from bench.models.split_convolution import SplitConv2d, joined_kernel, split_matrix
 from bench.seeding import stream
-from bench.spectral.decompose import decompose_all
+from bench.spectral.decompose import Spectrum, decompose_all
 
 FACTOR = "factor/"
 """What the names of the factors begin with in the server's memory."""
+_LAST: dict[str, tuple[Tensor, Spectrum]] = {}
+"""The matrices that were decomposed last, by name, with their decompositions."""
 
 
 class Prefactored(Method):
@@ -67,7 +69,7 @@ class Prefactored(Method):
         """Return ``U sqrt(S)`` and ``sqrt(S) V`` of the leading vectors of each weight, by their names in memory."""
         weights = {name: self.as_matrix(name, model.get_parameter(name).detach()) for name in self.factored}
         found = {}
-        for name, spectrum in decompose_all(weights).items():
+        for name, spectrum in _spectra(weights).items():
             rank = self.rank(model, name, keep)
             root = spectrum.s[:rank].sqrt()
             found[f"{FACTOR}{name}_u"] = (spectrum.u[:, :rank] * root).contiguous()
@@ -109,6 +111,10 @@ class Prefactored(Method):
             product = server.memory[f"{FACTOR}{name}_u"] @ server.memory[f"{FACTOR}{name}_v"]
             weight.copy_(joined_kernel(product, weight.shape) if is_kernel else product.view_as(weight))
 
+    def upload(self, submodel: nn.Module) -> dict[str, Tensor]:
+        _LAST.clear()  # from now on there is training, and no other method to be set up
+        return super().upload(submodel)
+
     def penalty(self, submodel: nn.Module) -> Tensor | None:
         return product_decay(submodel, self.params.frobenius_decay)
 
@@ -117,6 +123,22 @@ class Prefactored(Method):
 
     def idle_hooks(self) -> frozenset[str]:
         return frozenset() if self.params.frobenius_decay else frozenset({"penalty", "decay_free"})
+
+
+def _spectra(weights: Mapping[str, Tensor]) -> dict[str, Spectrum]:
+    """Return the decompositions of matrices; those of the last ones are kept until a client is trained.
+
+    Where costs are counted, the same initial model is set up for one keep ratio after the other.
+    """
+    if _LAST.keys() != weights.keys() or not all(_alike(_LAST[name][0], one) for name, one in weights.items()):
+        found = decompose_all(weights)
+        _LAST.clear()
+        _LAST.update({name: (one.clone(), found[name]) for name, one in weights.items()})
+    return {name: _LAST[name][1] for name in weights}
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return one.device == other.device and torch.equal(one, other)
 
 
 def factors_of(server: Server) -> dict[str, Tensor]:

@@ -43,6 +43,9 @@ WORKED_OUT: dict[str, Works] = {
     "types": lambda of: torch.where(of(3, 4) > 0, of(3, 4).double(), of(4)),
     "in place": lambda of: functional.relu((of(3, 4) * 2).add_(1), inplace=True),
     "order in memory": lambda of: (of(3, 4, 5).permute(2, 0, 1) * 2).permute(1, 2, 0).view(-1),
+    "entries written": lambda of: of(3, 4).index_copy(1, torch.tensor([2, 0]).to(of(1).device), of(3, 2)),
+    "entries taken": lambda of: of(3, 4).index_select(0, torch.tensor([2, 0, 2]).to(of(1).device)),
+    "zeros": lambda of: of(3, 4) + of(2).new_zeros((3, 1)) + of(2).new_zeros(4, dtype=torch.float64),
     "left to PyTorch": lambda of: of(3, 4).softmax(-1).cumsum(0),
 }
 
@@ -73,9 +76,9 @@ def test_shapes_types_and_order_in_memory_are_those_of_the_cpu(name: str) -> Non
 
 
 METHODS = {
-    CNN: ("fedavg", "prism", "origdrop", "pfedpara", "depthfl"),
+    CNN: ("fedavg", "prism", "origdrop", "pfedpara", "depthfl", "fiarse", "flanc"),
     RESNET: ("fedhm", "fedpara"),
-    LSTM: ("fedavg", "prism"),
+    LSTM: ("fedavg", "prism", "fedlmt"),
 }
 
 
@@ -96,7 +99,8 @@ TRAINS = """
 import sys
 from helpers import CNN, LSTM, RESNET, federation, run
 
-for method, task in (("prism", CNN), ("fedpara", CNN), ("fedavg", RESNET), ("unbiased", LSTM), ("depthfl", CNN)):
+of_cnn = ((method, CNN) for method in ("prism", "fedpara", "depthfl", "fiarse"))
+for method, task in (*of_cnn, ("fedavg", RESNET), ("unbiased", LSTM)):
     rounds, _ = run(federation(method, task))
     assert rounds[-1].number == 2
 heavy = {"torch._dynamo", "torch._inductor", "sympy"} & set(sys.modules)

@@ -25,6 +25,7 @@ from torch import nn
 from torch.func import functional_call
 
 from bench.api import Method, Server, Skip
+from bench.families import prefactored
 from bench.families.prefactored import FACTOR
 from bench.models.factorise import low_rank_layers
 
@@ -174,6 +175,26 @@ def test_drawn_factors_have_he_s_deviations_and_follow_the_seed() -> None:
     other.seed = 1
     other = other.setup(initial(small_task(CNN)), small_task(CNN))  # type: ignore[assignment]
     assert not torch.equal(u[:, :1], other.memory[f"{FACTOR}conv2.weight_u"][:, :1])  # type: ignore[attr-defined]
+
+
+def test_one_initial_model_is_decomposed_once_until_a_client_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    decompose = prefactored.decompose_all
+    monkeypatch.setattr(prefactored, "_LAST", {})
+    monkeypatch.setattr(prefactored, "decompose_all", lambda found: asked.append("") or decompose(found))
+    first, second = (fedlmt(RESNET, (keep,))[1].memory for keep in (0.5, 0.25))
+    assert len(asked) == 1
+    for name, tensor in second.items():
+        rank = tensor.shape[1 if name.endswith("_u") else 0]
+        assert torch.equal(tensor, first[name][:, :rank] if name.endswith("_u") else first[name][:rank])
+    fedlmt(CNN)
+    assert len(asked) == 2
+    method, server = fedlmt(CNN)
+    assert len(asked) == 2
+    method.upload(server.model)
+    assert not prefactored._LAST
+    fedlmt(CNN)
+    assert len(asked) == 3
 
 
 def test_a_sub_model_computes_what_the_server_evaluates() -> None:
