@@ -36,6 +36,7 @@ METHODS = {
     "heterofl": 1,
     "inclusive_kdd": 1,
     "inclusivefl": 1,
+    "nefl": 1,
     "origdrop": 1,
     "orthdrop": 1,
     "pfedlmt": 1,

@@ -35,6 +35,7 @@ METHODS: dict[str, tuple[str, Any]] = {
     "depthfl": ("#88b8d0", (7, 1, 0)),
     "scalefl": ("#2850a8", (9, 1, 0)),
     "inclusive_kdd": ("#18d028", (10, 1, 0)),
+    "nefl": ("#288030", (12, 1, 0)),
     "federated_dropout": ("#f0005a", "d"),
     "pfedpara": ("#963cff", "8"),
     "fiarse": ("#7008c0", (8, 1, 0)),

@@ -19,6 +19,7 @@ KNOWN: dict[str, str] = {
     "depthfl": "local_loss",
     "scalefl": "local_loss",
     "inclusive_kdd": "",
+    "nefl": "",
     "fedpara": "",
     "orthdrop": "penalty, decay_free",
     "prism": "penalty, decay_free",

@@ -48,6 +48,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("depthfl", {"heads": "linear"}),
     ("scalefl", {}),
     ("inclusive_kdd", {}),
+    ("nefl", {}),
     ("fedhm", {}),
     ("fedlmt", {}),
     ("pfedlmt", {}),
@@ -63,11 +64,12 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("fjord", {}),
     ("fjord", {"distillation": True, "statistics": "batch"}),
 ]
-NOT_FOR_SMALL_LSTMS = ("scalefl", "flanc", "fedhm", "fedpara", "pfedpara", "heterofl", "fedrolex")
+NOT_FOR_SMALL_LSTMS = ("nefl", "scalefl", "flanc", "fedhm", "fedpara", "pfedpara", "heterofl", "fedrolex")
 DEFINED = [
     (task, name, parameters)
     for task in TASKS
     for name, parameters in METHODS
+    if (task, name) != (CNN, "nefl")
     if task != LSTM or (parameters.get("variant") != "released" and name not in NOT_FOR_SMALL_LSTMS)
 ]
 

@@ -54,9 +54,17 @@ KEEPS: dict[str, Any] = {
     **dict.fromkeys(("collective", "federated_dropout", "fedhm", "origdrop", "orthdrop", "prism", "unbiased"), 0.4),
     **dict.fromkeys(("fiarse", "fiarse_channels", "flanc", "pfedlmt"), MIXED),
     **dict.fromkeys(("fedrolex", "fjord", "heterofl", "inclusivefl"), MIXED),
-    **dict.fromkeys(("depthfl", "inclusive_kdd", "scalefl"), MIXED),
+    **dict.fromkeys(("depthfl", "inclusive_kdd", "nefl", "scalefl"), MIXED),
 }
-UNDEFINED = {(LSTM, "scalefl"), (LSTM, "flanc"), (LSTM, "fedhm"), (LSTM, "fedrolex"), (LSTM, "heterofl")}
+UNDEFINED = {
+    (CNN, "nefl"),
+    (LSTM, "nefl"),
+    (LSTM, "scalefl"),
+    (LSTM, "flanc"),
+    (LSTM, "fedhm"),
+    (LSTM, "fedrolex"),
+    (LSTM, "heterofl"),
+}
 CELLS: dict[str, tuple[str, str]] = {
     f"{task}-{method}": (task, method)
     for task in (RESNET, CNN, LSTM)
