@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 FULL_MODEL = "fedavg"
@@ -14,10 +16,11 @@ def footprint_shares(footprint: pd.DataFrame) -> pd.DataFrame:
         footprint: one row per task, method, label and keep ratio.
 
     Returns:
-        ``footprint`` with three more columns, fractions: ``parameters_share`` and ``macs_share`` (everything a client
+        ``footprint`` with four more columns, fractions: ``parameters_share`` and ``macs_share`` (everything a client
         holds, against everything in the full model) and ``factored_share`` (the factored layers alone,
         against the same layers of the full model: the convention of PriSM's Table 1). ``factored_share`` is missing
-        for a task without a full-model row (method "fedavg") or without such layers.
+        for a task without a full-model row (method "fedavg") or without such layers. ``ideal_share`` is ``macs_share``
+        without products with masked weights; missing where they were not counted.
     """
     full = footprint[footprint["method"] == FULL_MODEL].drop_duplicates("task")
     full_factored = (
@@ -29,6 +32,7 @@ def footprint_shares(footprint: pd.DataFrame) -> pd.DataFrame:
         parameters_share=footprint["parameters"] / footprint["full_parameters"],
         factored_share=footprint["factored_parameters"] / full_factored.where(full_factored > 0),
         macs_share=footprint["macs"] / footprint["full_macs"],
+        ideal_share=footprint.get("ideal_macs", pd.Series(math.nan, footprint.index)) / footprint["full_macs"],
     )
 
 

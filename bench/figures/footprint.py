@@ -18,8 +18,9 @@ from bench.figures.units import prefixed
 
 TICKS = 0.08  # of a panel's width, at least, from one labelled keep ratio to the next
 NAMED = 3  # labels of equal footprint in one legend entry
-SHARES = ["parameters_share", "factored_share", "macs_share"]
+SHARES = ["parameters_share", "factored_share", "macs_share", "ideal_share"]
 FACTORED_LINE = (0, (1, 1.2))
+IDEAL_LINE = (0, (3, 1.2, 1, 1.2))
 FULL_LINE: dict[str, Any] = {"color": "#000000", "linestyle": DASHED, "linewidth": 1, "marker": ""}
 
 
@@ -54,6 +55,8 @@ def _figure(task: str, footprint: pd.DataFrame, styles: dict[str, SeriesStyle]) 
         left.plot(series["keep"], 100 * series["parameters_share"], **look)
         left.plot(series["keep"], 100 * series["factored_share"], **look, linestyle=FACTORED_LINE, fillstyle="none")
         right.plot(series["keep"], 100 * series["macs_share"], **look)
+        if _is_sparse(series):
+            right.plot(series["keep"], 100 * series["ideal_share"], **look, linestyle=IDEAL_LINE, fillstyle="none")
     full = footprint.iloc[0]
     left.set_title(f"parameters\n(100 % = {_amount(full['full_parameters'], '')})")
     right.set_title(f"forward MACs per sample\n(100 % = {_amount(full['full_macs'], '')})")
@@ -73,9 +76,18 @@ def _figure(task: str, footprint: pd.DataFrame, styles: dict[str, SeriesStyle]) 
             Line2D([], [], color="#555555", label="everything a client holds"),
             Line2D([], [], color="#555555", linestyle=FACTORED_LINE, label="factored layers only"),
         ]
+    if _is_sparse(footprint):
+        entries.append(
+            Line2D([], [], color="#555555", linestyle=IDEAL_LINE, label="without masked weights (ideal kernel)")
+        )
     # Tables of an earlier version have no column 'model'.
     model = "" if pd.isna(full.get("model")) else str(full["model"])
     return finish(figure, entries, {}, f"Size and work of a client's sub-model: {task}{f' ({model})' if model else ''}")
+
+
+def _is_sparse(footprint: pd.DataFrame) -> bool:
+    """Return whether some sub-model has masked weights, whose products an ideal kernel would leave out."""
+    return bool((footprint["ideal_share"] < footprint["macs_share"]).any())
 
 
 def _names_of_equals(footprint: pd.DataFrame, labels: list[str]) -> dict[str, str]:

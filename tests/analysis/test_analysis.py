@@ -189,6 +189,9 @@ def test_footprint_shares_follow_both_conventions() -> None:
     assert shares["factored_share"].isna().tolist() == [False, False, True, True, True]
     assert shares["parameters_share"].tolist() == pytest.approx([1.0, 10.9 / 12, 0.5, 1.0, 0.75])
     assert shares["macs_share"].tolist() == pytest.approx([1.0, 0.8, 0.25, 1.0, 0.5])
+    assert shares["ideal_share"].isna().all()  # a table from before there was such a column
+    counted = footprint_shares(footprint.assign(ideal_macs=[1.1e9, 0.44e9, 1.0, 2.0, 1.0]))
+    assert counted["ideal_share"].tolist() == pytest.approx([1.0, 0.4, 0.25, 1.0, 0.5])
 
 
 def test_markdown_is_a_table_of_the_values() -> None:

@@ -221,6 +221,21 @@ def test_footprint_joins_labels_of_equal_size(tables: dict[str, pd.DataFrame]) -
     assert share == pytest.approx([100 * (0.05 + 0.95 * keep * 10 / 9) for keep in (0.2, 0.8)])
 
 
+def test_footprint_shows_what_an_ideal_kernel_would_compute_of_masked_models(tables: dict[str, pd.DataFrame]) -> None:
+    dense = figures_of("footprint", tables)["resnet18-cifar10"]
+    assert "ideal kernel" not in words(dense)
+    footprint = tables["footprint"]
+    masked = footprint["method"] == "prism"
+    footprint = footprint.assign(ideal_macs=footprint["macs"].where(~masked, footprint["macs"] // 2))
+    figure = figures_of("footprint", {**tables, "footprint": footprint})["resnet18-cifar10"]
+    assert "without masked weights (ideal kernel)" in words(figure)
+    drawn = [line for line in figure.axes[1].get_lines() if line.get_fillstyle() == "none"]
+    assert [line.get_color() for line in drawn] == [METHODS["prism"][0]]
+    rows = footprint[masked & (footprint["task"] == "resnet18-cifar10")].sort_values("keep")
+    share = 100 * rows["ideal_macs"] / rows["full_macs"]
+    assert np.asarray(drawn[0].get_ydata(), dtype=float).tolist() == pytest.approx(share.tolist())
+
+
 @pytest.mark.parametrize("missing", ["absent", "empty", "not measured"])
 def test_what_cannot_be_drawn_is_skipped_with_a_reason(tmp_path: Path, missing: str) -> None:
     full = make_tables(tasks=ONE_TASK, labels=[("prism", "prism")], keeps=(0.2,), seeds=(0,), rounds=1)
