@@ -38,6 +38,10 @@ VARIANTS: list[tuple[str, str, dict[str, Any]]] = [
     ("fedpara", CNN, {"rank_rule": "share", "tanh": True}),
     ("pfedpara", CNN, {"rank_rule": "share", "weights": "uniform"}),
     ("fiarse", LSTM, {"thresholds": "layer", "gradient": "plain", "mean": "held", "tail": "keep"}),
+    ("small_model", LSTM, {"shape": "shallow", "weights": "uniform"}),
+    ("federated_dropout", LSTM, {"draws": "cyclic"}),
+    ("prism", LSTM, {"train": "alternate", "client_momentum": "carry"}),
+    ("fedhm", CNN, {"bands": "holders", "train": "u"}),
     ("fedlmt", CNN, {"init": "kaiming", "frobenius_decay": 1e-3}),
 ]
 
@@ -67,7 +71,7 @@ def failed(found: list[Result]) -> dict[str, str]:
 
 
 ALIKE = {"orthdrop", "unbiased", "collective", "origdrop", "fedrolex", "federated_dropout", "pfedpara"}
-ALIKE |= {"fiarse_channels", "pfedlmt"}
+ALIKE |= {"fiarse_channels", "pfedlmt", "small_model"}
 ALIKE |= {"depthfl", "scalefl", "inclusive_kdd", "nefl", "splitmix"}
 """On residual networks they are built as their relatives (prism, heterofl, fjord, fedpara) are, and take as long, or
 their heads make them slow."""

@@ -15,6 +15,7 @@ from bench.plugins import registry
 KNOWN: dict[str, str] = {
     "fedavg": "",
     "origdrop": "",
+    "small_model": "",
     "inclusivefl": "",
     "depthfl": "local_loss",
     "scalefl": "local_loss",

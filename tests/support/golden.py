@@ -52,6 +52,7 @@ KEEPS: dict[str, Any] = {
     **dict.fromkeys(("fedavg", "fedlama"), 1.0),
     **dict.fromkeys(("fedlmt", "fedpara", "pfedpara"), 0.5),
     **dict.fromkeys(("collective", "federated_dropout", "fedhm", "origdrop", "orthdrop", "prism", "unbiased"), 0.4),
+    "small_model": 0.4,
     **dict.fromkeys(("fiarse", "fiarse_channels", "flanc", "pfedlmt"), MIXED),
     **dict.fromkeys(("fedrolex", "fjord", "heterofl", "inclusivefl"), MIXED),
     **dict.fromkeys(("depthfl", "inclusive_kdd", "nefl", "scalefl"), MIXED),
