@@ -44,6 +44,7 @@ METHODS = {
     "prism": 1,
     "scalefl": 1,
     "small_model": 1,
+    "splitmix": 1,
     "unbiased": 1,
 }
 """The file of each method that is built in. A file that is not named here counts by its code, as a user's does."""

@@ -36,6 +36,7 @@ METHODS: dict[str, tuple[str, Any]] = {
     "scalefl": ("#2850a8", (9, 1, 0)),
     "inclusive_kdd": ("#18d028", (10, 1, 0)),
     "nefl": ("#288030", (12, 1, 0)),
+    "splitmix": ("#a86078", (14, 1, 0)),
     "federated_dropout": ("#f0005a", "d"),
     "pfedpara": ("#963cff", "8"),
     "fiarse": ("#7008c0", (8, 1, 0)),

@@ -174,6 +174,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("inclusivefl", {}),
     ("depthfl", {}),
     ("inclusive_kdd", {}),
+    ("splitmix", {"rescale": False}),
     ("fedpara", {}),
     ("pfedpara", {}),
     ("federated_dropout", {}),

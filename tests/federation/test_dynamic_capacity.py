@@ -139,7 +139,7 @@ DYNAMIC = [
     *((method, LSTM) for method in ("orthdrop", "prism", "origdrop", "collective", "fjord", "federated_dropout")),
     *((method, CNN) for method in ("heterofl", "fedrolex", "fedhm", "fedpara", "pfedpara", "inclusivefl")),
     *((method, CNN) for method in ("fiarse", "fiarse_channels", "fedlmt", "pfedlmt", "flanc")),
-    *((method, CNN) for method in ("depthfl", "scalefl", "inclusive_kdd")),
+    *((method, CNN) for method in ("depthfl", "scalefl", "inclusive_kdd", "splitmix")),
 ]
 
 

@@ -21,6 +21,7 @@ KNOWN: dict[str, str] = {
     "scalefl": "local_loss",
     "inclusive_kdd": "",
     "nefl": "",
+    "splitmix": "local_loss",
     "fedpara": "",
     "orthdrop": "penalty, decay_free",
     "prism": "penalty, decay_free",

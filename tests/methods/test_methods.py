@@ -50,6 +50,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("scalefl", {}),
     ("inclusive_kdd", {}),
     ("nefl", {}),
+    ("splitmix", {"rescale": False}),
     ("fedhm", {}),
     ("fedhm", {"bands": "holders"}),
     ("fedlmt", {}),

@@ -55,11 +55,12 @@ KEEPS: dict[str, Any] = {
     "small_model": 0.4,
     **dict.fromkeys(("fiarse", "fiarse_channels", "flanc", "pfedlmt"), MIXED),
     **dict.fromkeys(("fedrolex", "fjord", "heterofl", "inclusivefl"), MIXED),
-    **dict.fromkeys(("depthfl", "inclusive_kdd", "nefl", "scalefl"), MIXED),
+    **dict.fromkeys(("depthfl", "inclusive_kdd", "nefl", "scalefl", "splitmix"), MIXED),
 }
 UNDEFINED = {
     (CNN, "nefl"),
     (LSTM, "nefl"),
+    (LSTM, "splitmix"),
     (LSTM, "scalefl"),
     (LSTM, "flanc"),
     (LSTM, "fedhm"),
