@@ -88,7 +88,7 @@ def test_a_frozen_input_saves_the_gradient_that_is_not_computed() -> None:
 
 
 def test_rounds_clients_and_levels_have_the_columns() -> None:
-    rounds, _ = run(federation("fiarse", CNN, keep="0.25:0.5,0.75:0.5"))
+    rounds, _ = run(federation("fiarse", LSTM, keep="0.25:0.5,0.75:0.5"))
     last = rounds[-1]
     row = round_row(last)
     assert 0 < row["ideal_forward_macs"] < row["forward_macs"] and 0 < row["ideal_train_macs"] < row["train_macs"]
@@ -96,14 +96,14 @@ def test_rounds_clients_and_levels_have_the_columns() -> None:
     assert {own["ideal_train_macs"] < own["train_macs"] for own in client_rows(last)} == {True}
     low, high = (own["ideal_macs"] / own["macs"] for own in level_rows(last))
     assert low < high < 1
-    dense, _ = run(federation("heterofl", CNN, keep=0.5))
+    dense, _ = run(federation("prism", LSTM, keep=0.5))
     row = round_row(dense[-1])
     assert row["ideal_train_macs"] == row["train_macs"] and row["client_ideal_macs"] == row["client_macs"]
 
 
 def test_tables_without_the_columns_still_load(tmp_path: Path) -> None:
     """A cell of the same version that was made before them."""
-    rounds, _ = run(federation("fedavg", CNN))
+    rounds, _ = run(federation("fedavg", LSTM))
     table = schema.table_of([round_row(this) for this in rounds], schema.ROUNDS)
     later = ["client_ideal_macs", "ideal_forward_macs", "ideal_train_macs"]
     pq.write_table(table.drop_columns(later), tmp_path / "rounds.parquet")

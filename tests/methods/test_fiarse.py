@@ -172,7 +172,7 @@ def test_entries_become_means_over_clients_of_mixed_capacity(mean: str, weights:
 
 def test_full_clients_with_plain_gradients_are_fedavg() -> None:
     """The threshold is then the least magnitude of all: only entries that come to lie within it of zero stay there."""
-    training = {"momentum": 0.0, "weight_decay": 0.0}
+    training = {"momentum": 0.0, "weight_decay": 0.0, "rounds": 1}
     parameters = {"gradient": "plain", "mean": "held", "weights": "samples"}
     _, mine = run(federation("fiarse", CNN, keep=1.0, training=training, parameters=parameters))
     _, theirs = run(federation("fedavg", CNN, training=training))
@@ -192,7 +192,7 @@ def costs(keep: float, name: str = CNN, **parameters: Any) -> tuple[Cost, int, n
 def test_bytes_are_values_and_the_cheaper_of_bitmap_and_indices(name: str) -> None:
     full = cost_of(initial(small_task(name)), small_task(name))
     seen = set()
-    for keep in (0.01, 0.3, 1.0):
+    for keep in (0.01, 0.3, 1.0) if name == CNN else (0.02,):
         cost, down, submodel = costs(keep, name)
         held = whole = 0
         for weight, tensor in initial(small_task(name)).named_parameters():
@@ -207,13 +207,14 @@ def test_bytes_are_values_and_the_cheaper_of_bitmap_and_indices(name: str) -> No
         assert (cost.macs, cost.train_macs, cost.activations) == (full.macs, full.train_macs, full.activations)
         method, _ = fiarse(name)
         assert bytes_of(method.upload(submodel).values()) == 4 * cost.parameters  # the server knows where they lie
-    assert seen == {True, False}
+    if name == CNN:
+        assert seen == {True, False}
 
 
 @pytest.mark.parametrize("by", ["global", "layer"])
 def test_no_cost_falls_where_the_keep_ratio_grows(by: str) -> None:
     before: tuple[int, ...] = (0,)
-    for keep in (0.001, 0.02, 0.03, 0.0313, 0.05, 0.2, 0.5, 0.97, 0.999, 1.0):
+    for keep in (0.001, 0.03, 0.0313, 0.05, 0.5, 0.97, 1.0):
         cost, down, _ = costs(keep, thresholds=by)
         now = (down, cost.parameters, cost.ideal_macs, cost.ideal_train_macs)
         assert all(one <= other for one, other in zip(before, now, strict=False))
