@@ -10,6 +10,7 @@ from bench.analysis.block import DECIMALS, Array, Block, block_of, complete
 from bench.analysis.outcomes import CHANCE
 from bench.analysis.power import LEVEL
 from bench.analysis.resampling import DRAWS, bootstrap, observed, percentiles
+from bench.analysis.sign_flip import MOST_EXACT, sign_flip
 
 ENOUGH = 2
 """Settings below which ranks say nothing of others."""
@@ -202,14 +203,13 @@ def _drawn_ranks(block: Block, draws: int) -> Array:
 
 def wilcoxon_pairs(block: Block) -> pd.DataFrame:
     """Return the table of :func:`rank_pairs` of a complete block."""
-    labels, counted = block.labels, block.comparable.sum(axis=0)
+    labels, counted, means = block.labels, block.comparable.sum(axis=0), np.round(block.means, DECIMALS)
     pairs = [(own, other) for own in range(len(labels)) for other in range(own + 1, len(labels))]
     table = pd.DataFrame({"label": [labels[own] for own, _ in pairs], "other": [labels[other] for _, other in pairs]})
     settings = np.array([counted[pair] for pair in pairs], dtype=int)
-    p = np.full(len(pairs), np.nan)
-    if len(block.settings) >= ENOUGH and pairs:
-        found = _wilcoxon(block)
-        p = np.where(settings >= ENOUGH, [found[pair] for pair in pairs], np.nan)
+    differences = np.where(block.comparable, means[:, :, None] - means[:, None, :], np.nan)
+    p = np.array([wilcoxon(differences[:, own, other]) for own, other in pairs], dtype=float)
+    p = np.where(settings >= ENOUGH, p, np.nan)
     holm, known = np.full(len(p), np.nan), ~np.isnan(p)
     if known.any():
         from statsmodels.stats.multitest import multipletests
@@ -219,14 +219,21 @@ def wilcoxon_pairs(block: Block) -> pd.DataFrame:
     return table.assign(settings=settings, p=p, p_holm=holm, p_least=least)
 
 
-def _wilcoxon(block: Block) -> Array:
-    """Return the p-values of all pairs, labels x labels, two full models compared once in each place."""
-    from scikit_posthocs import posthoc_wilcoxon
+def wilcoxon(differences: Array) -> float:
+    """Return the two-sided p-value of Wilcoxon's signed-rank test, differences of zero left out.
 
-    means, whole = np.round(block.means, DECIMALS), np.flatnonzero(block.whole)
-    with np.errstate(invalid="ignore"):  # its way to p = 1 where two labels are level in all settings
-        found = posthoc_wilcoxon(list(means.T)).to_numpy(copy=True)
-        if len(whole) > 1:
-            first = block.comparable[:, whole[0], whole[1]]
-            found[np.ix_(whole, whole)] = posthoc_wilcoxon(list(means[first][:, whole].T)).to_numpy()
-    return found
+    Exact up to :data:`bench.analysis.sign_flip.MOST_EXACT` differences, ties or not: it is the sign-flip test of the
+    signed ranks. SciPy's own is the same, but takes a second a pair where there are ties.
+
+    Args:
+        differences: one a setting, missing where there is none.
+
+    Returns:
+        1 where all are zero.
+    """
+    known = differences[~np.isnan(differences) & (differences != 0)]
+    if not len(known):
+        return 1.0
+    if len(known) > MOST_EXACT:
+        return float(stats.wilcoxon(known).pvalue)
+    return sign_flip(list(np.sign(known) * stats.rankdata(np.abs(known))))

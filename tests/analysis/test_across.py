@@ -14,7 +14,7 @@ from many_cells import grid, joined, series
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from bench.analysis.across import cliques, friedman, mean_ranks, rank_pairs, win_rates
+from bench.analysis.across import cliques, friedman, mean_ranks, rank_pairs, wilcoxon, win_rates
 from bench.analysis.block import Block, block_of, complete
 from bench.analysis.resampling import bootstrap, observed, percentiles
 
@@ -55,6 +55,19 @@ def test_the_pairs_are_scipys_wilcoxon_tests_with_holm() -> None:
     assert table["p"].tolist() == pytest.approx(expected)
     assert table["p_holm"].tolist() == pytest.approx(multipletests(expected, method="holm")[1].tolist())
     assert set(table["p_least"]) == {2 / 2**9} and table["p"].min() >= 2 / 2**9
+
+
+@pytest.mark.parametrize("differences", [
+    [0.1, 0.1, -0.2, 0.3, 0.2], [0.0, 0.1, 0.1, -0.1, 0.3], [0.1, 0.2, 0.3, 0.4, 0.5, -0.6, 0.7], [0.1, -0.1], [0.3],
+])  # fmt: skip
+def test_wilcoxons_test_with_ties_and_zeros_is_scipys(differences: list[float]) -> None:
+    assert wilcoxon(np.array([*differences, math.nan])) == pytest.approx(stats.wilcoxon(differences).pvalue)
+
+
+def test_wilcoxons_test_of_many_settings_is_scipys() -> None:
+    differences = np.random.default_rng(6).normal(0.01, 0.02, 20)
+    assert wilcoxon(differences) == pytest.approx(stats.wilcoxon(differences).pvalue)
+    assert wilcoxon(np.zeros(4)) == 1.0
 
 
 def test_a_full_model_counts_once_in_a_place_however_many_keep_ratios_it_stands_beside() -> None:

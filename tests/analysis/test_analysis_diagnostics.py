@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 from analysis_tables import T_2, T_3, cell, layers, table
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.analysis.ablation import ablation, paired_differences, setting_of
@@ -74,6 +74,7 @@ def test_what_was_never_measured_gives_no_curve() -> None:
         assert first_middle_last(mean_curves(curves)).empty
 
 
+@settings(max_examples=20)
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=30), st.floats(0, 0.99))
 def test_moving_average_weighs_each_value_by_its_age(values: list[float], weight: float) -> None:
     curve = smoothed(curves_of(cell("a", [*values])), weight, least=1)["value"].tolist()

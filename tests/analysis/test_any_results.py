@@ -18,6 +18,7 @@ from bench.analysis.comparisons import comparisons
 from bench.analysis.outcomes import RULES, outcomes
 from bench.analysis.planning import seed_plan
 from bench.analysis.reversals import reversals
+from bench.analysis.settings import with_settings
 
 ACCURACIES = some.sampled_from([None, math.nan, 0.0, 0.25, 0.25 + 1e-16, 0.5, 1.0])
 SERIES = some.tuples(
@@ -46,7 +47,7 @@ def table(results: dict[tuple[str, str, float], dict[int, float | None]]) -> pd.
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(RESULTS, some.sampled_from(RULES))
 def test_no_table_breaks_a_statistic(results: dict[tuple[str, str, float], dict[int, float | None]], rule: str) -> None:
-    cells = table(results)
+    cells = with_settings(table(results))
     rows = comparisons(cells, diverged=rule)
     assert set(rows["verdict"]) <= {"better", "worse", "not told apart", "cannot be said"}
     unsaid = rows["verdict"] == "cannot be said"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from pathlib import Path
 from typing import Any
@@ -9,18 +10,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from compared import finish, no_footprint
 from figure_tables import check_words, figures_of, make_mixed, make_tables, words
 from matplotlib.figure import Figure
 from tiny import CommandLine, sweep_of
 
 from bench.analysis.chance import ERRORS, Guess, at_chance
+from bench.config.cells import read_sweep
 from bench.figures import FIGURES, Options
 from bench.figures.chance import LINE, draw_chance
+from bench.launch import apart
+from bench.launch.apart import Order
+from bench.launch.running import Outcome
+from bench.report import plotting
+from bench.store.cells import Store
 
 OF_ACCURACY = ("accuracy-keep", "accuracy-cost", "training-curves", "profiles", "levels", "personal", "ablation")
 LABELS = [("fedavg", "fedavg"), ("prism", "prism"), ("prism", "prism (kappa=4)"), ("pfedpara", "pfedpara")]
 
 
+@functools.cache
 def tables(classes: int, scale: float) -> dict[str, pd.DataFrame]:
     """Return small tables of a task of so many classes, whose accuracies are multiplied by ``scale``."""
     made = make_tables(
@@ -127,17 +136,38 @@ def test_each_task_is_judged_by_itself_and_a_single_cell_that_has_learnt_is_enou
     assert at_chance([]) == []
 
 
-def test_a_sweep_and_a_run_at_chance_say_so_last(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+STILL = '[[cells]]\nmethod = "fedavg"\n[cells.training]\nrounds = 1\nlr = 1e-9\n'
+SAID = "cnn-femnist on FEMNIST-like stand-in data: the finished cell is at chance: accuracy up to"
+SWEEP = ("sweep", "still.toml", "--engine", "inline", "--device", "cpu")
+RUN = ("run", "--task", "cnn-femnist", "--method", "fedavg", "--rounds", 1, "--workers", 1, "--device", "cpu")
+SETTINGS = [part for name in ("lr=1e-9", "clients=4", "cohort=2", "standin_test=60") for part in ("--set", name)]
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> CommandLine:
     monkeypatch.chdir(tmp_path)
-    bench = CommandLine(monkeypatch, capsys)
-    still = '[[cells]]\nmethod = "fedavg"\n[cells.training]\nrounds = 1\nlr = 1e-9\n'
-    file = sweep_of(tmp_path, still, "figures = []\n", "still")
-    words = ("sweep", file, "--engine", "inline", "--device", "cpu")
-    said = "cnn-femnist on FEMNIST-like stand-in data: the finished cell is at chance: accuracy up to"
-    assert bench(*words).out.splitlines()[-1].startswith(said)
-    assert bench(*words).out.splitlines()[-1].startswith(said)  # nothing to run, but no less true
-    setting = [part for name in ("lr=1e-9", "clients=4", "cohort=2", "standin_test=60") for part in ("--set", name)]
-    run = ("run", "--task", "cnn-femnist", "--method", "fedavg", "--rounds", 1, "--workers", 1, "--device", "cpu")
-    assert bench(*run, *setting).out.splitlines()[-1].startswith(said)
+    sweep_of(tmp_path, STILL, "figures = []\n", "still")
+    return CommandLine(monkeypatch, capsys)
+
+
+def test_a_finished_sweep_at_chance_says_so_last(bench: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plotting, "write_footprint", no_footprint)
+    sweep = read_sweep(Path("still.toml"))
+    finish(sweep.cells, Store(Path("results/still")), lambda cell: 1 / 62)
+    assert bench(*SWEEP).out.splitlines()[-1].startswith(SAID)
+
+
+def test_a_run_at_chance_says_so_last(bench: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ended(order: Order, *told: object) -> Outcome:
+        finish([order.cell], order.store, lambda cell: 1 / 62)
+        return Outcome("done", "", [{"round": 1, "test_acc": 1 / 62}], "", "")
+
+    monkeypatch.setattr(apart, "run_apart", ended)
+    assert bench(*RUN, *SETTINGS).out.splitlines()[-1].startswith(SAID)
+
+
+@pytest.mark.slow
+def test_a_sweep_and_a_run_at_chance_say_so_last(bench: CommandLine) -> None:
+    assert bench(*SWEEP).out.splitlines()[-1].startswith(SAID)
+    assert bench(*SWEEP).out.splitlines()[-1].startswith(SAID)  # nothing to run, but no less true
+    assert bench(*RUN, *SETTINGS).out.splitlines()[-1].startswith(SAID)

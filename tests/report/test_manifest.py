@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
+from compared import finish
 from tiny import cell_of
 
 from bench.errors import BenchError
-from bench.launch.running import run_cell
 from bench.report.manifest import NAME, differences, include, read_manifest, write_manifest
 from bench.store.cells import Store
 from bench.store.made import made
@@ -20,7 +20,7 @@ from bench.store.made import made
 def store(tmp_path: Path) -> Store:
     """A folder with one finished cell, one table, one figure and their manifest."""
     store, cell = Store(tmp_path / "results"), cell_of("fedavg", training={"rounds": 1})
-    run_cell(cell, store=store)
+    finish([cell], store, lambda cell: 0.5)
     files = [store.folder / "tables" / "rounds.parquet", store.folder / "figures" / "accuracy.png"]
     for file in files:
         file.parent.mkdir()

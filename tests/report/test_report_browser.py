@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reported import page, source_of
+from reported import shared
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
@@ -21,9 +21,8 @@ SERIOUS = ("serious", "critical")
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("shown")
-    file = folder / "report.html"
-    file.write_text(page(source_of(folder)).html, encoding="utf-8")
+    file = tmp_path_factory.mktemp("shown") / "report.html"
+    file.write_text(shared(tmp_path_factory.mktemp)[1].html, encoding="utf-8")
     return file.as_uri()
 
 
@@ -108,7 +107,8 @@ def test_nothing_overflows_the_screen(shown: Any, width: int) -> None:
 def test_axe_finds_no_serious_fault(shown: Any, scheme: str) -> None:
     shown.emulate_media(color_scheme=scheme)
     shown.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
-    found = axe.Axe().run(shown).response["violations"]
+    rules = {} if scheme == "light" else {"runOnly": ["color-contrast"]}  # all that a dark page has of its own
+    found = axe.Axe().run(shown, options=rules).response["violations"]
     assert [(one["id"], one["nodes"][0]["target"]) for one in found if one["impact"] in SERIOUS] == []
 
 
@@ -130,6 +130,16 @@ def test_the_first_stop_of_the_keyboard_leads_past_the_head(shown: Any) -> None:
     assert shown.evaluate("document.activeElement.textContent") == "To the report"
     shown.keyboard.press("Enter")
     assert shown.evaluate("document.activeElement.id") == "main"
+
+
+def test_a_table_wider_than_the_screen_says_that_it_scrolls(shown: Any) -> None:
+    hint = "document.getElementById('leaderboard-table').parentElement.previousElementSibling"
+    shown.set_viewport_size({"width": 390, "height": 900})
+    shown.wait_for_function(f"!{hint}.hidden")
+    shown.set_viewport_size({"width": 2400, "height": 900})
+    shown.evaluate("document.querySelector('.page').style.maxWidth = 'none'")
+    shown.evaluate("window.dispatchEvent(new Event('resize'))")
+    shown.wait_for_function(f"{hint}.hidden")
 
 
 def test_without_a_script_all_of_it_is_there(browser: Any, address: str) -> None:

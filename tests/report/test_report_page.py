@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
-from reported import GRID, Page, acc_of, page, source_of
+from reported import GRID, Page, acc_of, page, shared, source_of
 from scipy import stats
 
 from bench.analysis.comparisons import comparisons
@@ -38,12 +38,12 @@ ONE_SETTING = GRID.replace('task = ["cnn-femnist", "resnet18-cifar10"]', "").rep
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
-    return source_of(tmp_path_factory.mktemp("reported"))
+    return shared(tmp_path_factory.mktemp)[0]
 
 
 @pytest.fixture(scope="module")
-def whole(source: Source) -> Page:
-    return page(source)
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    return shared(tmp_path_factory.mktemp)[1]
 
 
 def by_hand(source: Source) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -101,3 +101,18 @@ def page(source: Source) -> Page:
 
     with without_collection():
         return Page(page_of(source, FIGURES))
+
+
+_shared: list[tuple[Source, Page]] = []
+
+
+def shared(folder: Callable[[str], Path]) -> tuple[Source, Page]:
+    """Return the source of :data:`GRID` and its page, made once a session: nobody changes them.
+
+    Args:
+        folder: makes one, as ``tmp_path_factory.mktemp`` does.
+    """
+    if not _shared:
+        source = source_of(folder("reported"))
+        _shared.append((source, page(source)))
+    return _shared[0]
