@@ -1,8 +1,8 @@
 """Cyclic draws: each unit is trained once before any is trained again.
 
 The units of a piece (channels of a group, kernels of a layer) are shuffled once and dealt from the top, client after
-client and round after round; when none is left they are shuffled anew. This is the coverage guarantee of FedEcover (ICDE
-2025), by the rule of its released code, with one buffer for each piece, kept by the server: after ``ceil(R / r)``
+client and round after round; when none is left they are shuffled anew. This is the coverage guarantee of FedEcover
+(ICDE 2025), by the rule of its released code, with one buffer for each piece, kept by the server: after ``ceil(R / r)``
 clients with r of R units each, all have been trained.
 
 Each permutation is as likely as any other, and units are exchangeable, so that a client's set is as likely as any other
