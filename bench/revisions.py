@@ -13,7 +13,7 @@ HARNESS = 1
 """What all cells share: streams, partitions, cohorts, local training, evaluation, stand-in data, models."""
 MEASURES = 1
 """What is measured beside training: costs, diagnostics and columns. Raising it makes no cell stale."""
-FAMILIES = {"exits": 1, "hadamard": 1, "spectral": 1, "width": 1}
+FAMILIES = {"exits": 1, "hadamard": 1, "low-rank": 1, "spectral": 1, "width": 1}
 """What methods of a family share, by :attr:`bench.api.Method.family`."""
 TASKS = {"cnn-femnist": 1, "lstm-imdb": 1, "resnet18-cifar10": 1}
 """Data, model, loss and recipes of each task that is built in."""
