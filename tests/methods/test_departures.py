@@ -51,6 +51,7 @@ SWITCHED: list[tuple[str, dict[str, Any], str]] = [
     ("prism", {"full_batches": True}, "penalty, decay_free, drop_last"),
     ("unbiased", {"clip_tau": None}, "penalty, decay_free"),
     ("heterofl", {"masked_loss": False}, ""),
+    ("depthfl", {"feddyn": 0.1}, "local_loss, adjust_gradients"),
     ("heterofl", {"masked_loss": False, "gradient_clip": 1.0}, "adjust_gradients"),
     ("fedhm", {"masked_loss": True, "factor_decay": True}, "local_loss, penalty"),
 ]
