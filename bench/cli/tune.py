@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import OK, PATH, SOME_FAILED, Device, Plugin, Results, number, out, say, whole
+from bench.cli.options import OK, PATH, SOME_FAILED, Device, Log, Plugin, Results, number, out, say, whole
 from bench.errors import several
 from bench.files import expanded
 
 if TYPE_CHECKING:
+    from bench.listeners.hearing import Hearing
     from bench.tuning.study_file import Study
     from bench.tuning.tuned_file import Choice
 
@@ -52,6 +53,7 @@ def tune(
     ] = None,
     plugin: Plugin = None,
     device: Device = "auto",
+    log: Log = None,
     results: Results = Path("results"),
 ) -> None:
     """Tune methods on held-out samples, then compare the chosen values with the papers' on the test set."""
@@ -61,11 +63,13 @@ def tune(
     from bench.config.duration import long_waits
     from bench.config.possible import check_possible, slow_precisions
     from bench.launch.interruption import Interruption
+    from bench.listeners.hearing import Hearing
     from bench.numerics.runtime import cores, device_named
     from bench.plugins import registry
     from bench.tuning.crew import run_searches
     from bench.tuning.display import TuneDisplay
     from bench.tuning.held_out import few_lines, held_out
+    from bench.tuning.logged import logged
     from bench.tuning.results import trials_of, write_trials
     from bench.tuning.study_file import read_study
     from bench.tuning.tables import ended
@@ -79,6 +83,7 @@ def tune(
     start, limit = time.monotonic(), math.inf if stop_after is None else stop_after
     path = out_file or Path("sweeps") / "tuned" / f"{study.name}.toml"
     check_place(path)
+    hearing = Hearing.of(log or [], folder, [], say)
     seed, share = study.seeds[0], study.budget.validation
     papers = [search.cell(search.paper, seed, share, plugins) for search in study.searches]
     check_possible(papers, place, plugins)
@@ -91,10 +96,10 @@ def tune(
     say(f"{study.title}: {spent}: {before} of {total} ended")
     few = few_lines(held_out(study, plugins), len(study.seeds))
     say(*few)
-    with TuneDisplay(out, total, before) as display, Interruption() as interruption:
+    with hearing, TuneDisplay(out, total, before) as display, Interruption() as interruption:
         run_searches(
-            study, folder, storage=storage, plugins=plugins, device=place, jobs=parallel, on_event=display.show,
-            stop_after=limit, stop=interruption.wanted,
+            study, folder, storage=storage, plugins=plugins, device=place, jobs=parallel,
+            on_event=logged(display.show, hearing), stop_after=limit, stop=interruption.wanted,
         )  # fmt: skip
     trials = trials_of(study, folder, storage, plugins)
     left = total - ended(trials)
@@ -111,7 +116,8 @@ def tune(
     if failed:
         out.print(f"failed trials: {failed}; the table of trials has the reasons", style="red", soft_wrap=True)
     if report:
-        failed += _report(study, choices, path, folder, storage, plugins, place, parallel, start + limit)
+        with hearing:
+            failed += _report(study, choices, path, folder, storage, plugins, place, parallel, start + limit, hearing)
     say(*few)
     raise typer.Exit(SOME_FAILED if failed else OK)
 
@@ -126,6 +132,7 @@ def _report(
     device: str,
     jobs: int,
     deadline: float,
+    hearing: Hearing,
 ) -> int:
     """Run what is left of the tuned sweep, write its results and the comparison, and return how many cells failed."""
     from bench.config.cells import read_sweep
@@ -145,10 +152,12 @@ def _report(
     cells = sweeps.to_run(sweeps.records(tuned, store, plugins))
     failed = 0
     if cells:
+        hearing.meet(*cells)
         with SweepDisplay(out, len(cells)) as display, Interruption() as interruption:
             ended = sweeps.run(
-                cells, store, plugins=plugins, device=device, jobs=jobs, on_event=display.show,
-                stop_after=max(deadline - time.monotonic(), 0.0), stop=interruption.wanted,
+                cells, store, plugins=plugins, device=device, jobs=jobs,
+                on_event=hearing.beside(display.show), stop=interruption.wanted,
+                stop_after=max(deadline - time.monotonic(), 0.0),
             )  # fmt: skip
         failed = ended["failed"]
         left = len(cells) - ended.total()

@@ -20,7 +20,6 @@ from bench.processes import tidiness
 from bench.processes.children import Child
 from bench.processes.pool import Raised
 from bench.simulation.round import Round
-from bench.simulation.rows import round_row
 from bench.store.cells import Store
 from bench.store.leases import Lease
 
@@ -56,7 +55,7 @@ class Seen:
     row: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, federation: Federation, this: Round) -> Self:
+    def of(cls, federation: Federation, this: Round, row: Mapping[str, Any]) -> Self:
         """Return what is shown of a round."""
         return cls(
             this.number,
@@ -70,7 +69,7 @@ class Seen:
             federation.evaluated_on,
             len(federation.evaluated),
             federation.validates,
-            round_row(this),
+            row,
         )
 
 
@@ -168,7 +167,7 @@ def _result_of(order: Order, line: Connection) -> _Result:
                 os._exit(1)
 
     hooks = Hooks(
-        on_round=lambda federation, this: tell(Seen.of(federation, this)),
+        on_round=lambda federation, this, row: tell(Seen.of(federation, this, row)),
         on_note=tell,
         guard=order.lease.check if order.lease else lambda: None,
         stop=line.poll,  # true where who asked for it is gone

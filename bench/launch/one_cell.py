@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from bench.cell import Cell
 from bench.errors import BenchError, Unfinished
@@ -14,7 +15,6 @@ from bench.launch.running import Hooks, describe, run_cell
 from bench.processes import tidiness
 from bench.processes.failure import Died, is_out_of_memory
 from bench.simulation.round import Round
-from bench.simulation.rows import round_row
 from bench.store import checkpoint
 from bench.store.cells import Store
 from bench.store.leases import LeaseLost
@@ -46,9 +46,9 @@ def run_one(
         crowded: whether other cells share the device: running out of its memory is then no failure of the cell yet.
     """
 
-    def on_round(federation: Federation, this: Round) -> None:
+    def on_round(federation: Federation, this: Round, row: Mapping[str, Any]) -> None:
         rounds, line = federation.task.recipe.rounds, describe(this, federation)
-        tell(Progress(cell.folder, this.number, rounds, line, round_row(this)))
+        tell(Progress(cell.folder, this.number, rounds, line, row))
 
     def on_failure(error: BaseException) -> None:
         if crowded and is_out_of_memory(error):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Hooks:
     """What the one who runs a cell hears and says meanwhile.
 
     Attributes:
-        on_round: called after each round.
+        on_round: called after each round, with it as a row of the table of rounds.
         on_note: called with what else is worth a line, for example that the cell goes on from a checkpoint.
         guard: called before anything is written; raises if the cell has become somebody else's.
         stop: asked after each round but the last; True ends the cell with a checkpoint.
@@ -69,7 +69,7 @@ class Hooks:
             being recorded, where the cell will be tried again.
     """
 
-    on_round: Callable[[Federation, Round], None] = lambda federation, this: None
+    on_round: Callable[[Federation, Round, Mapping[str, Any]], None] = lambda federation, this, row: None
     on_note: Callable[[str], None] = lambda line: None
     guard: Callable[[], None] = lambda: None
     stop: Callable[[], bool] = lambda: False
@@ -219,14 +219,15 @@ class _Running:
 
     def _keep(self, federation: Federation, this: Round) -> None:
         line = describe(this, federation)
-        self.journal.rounds.append(round_row(this))
+        row = round_row(this)
+        self.journal.rounds.append(row)
         self.journal.ranks.extend(rank_rows(this))
         self.journal.levels.extend(level_rows(this))
         if self.cell.capacities:  # where all clients are alike, the cell's keep ratio says it
             self.journal.clients.extend(client_rows(this))
         self._write(line)
         self.journal.last_line = line if this.score else self.journal.last_line
-        self.hooks.on_round(federation, this)
+        self.hooks.on_round(federation, this, row)
 
     def _note(self, line: str) -> None:
         self._write(line)

@@ -93,6 +93,10 @@ class Hearing:
         elif isinstance(event, Lost):
             self.ended(event.cell, "stopped", "taken over by another process")
 
+    def meet(self, *cells: Cell) -> None:
+        """Let it know of further cells."""
+        self.cells |= {cell.folder: cell for cell in cells}
+
     def round(self, folder: str, row: Any) -> None:
         """Pass a round on."""
         cell = self.cells[folder]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from bench.cell import Cell
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,25 @@ class Reached:
     rounds: int
     of: int
     line: str
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A cell of a trial has completed a round; ``row`` is it as a row of the table of rounds."""
+
+    search: str
+    cell: Cell
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A cell of a trial has ended: as "done", "diverged", "skipped" or "failed", or "stopped" with a checkpoint."""
+
+    search: str
+    cell: Cell
+    status: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -65,4 +88,4 @@ class Broken:
     reason: str
 
 
-Event = Begun | Reached | Note | Done | Left | Broken
+Event = Begun | Reached | Completed | Closed | Note | Done | Left | Broken

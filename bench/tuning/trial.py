@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from bench.federation.federation import Federation
 from bench.launch.running import Hooks, run_cell
 from bench.plugins import registry
 from bench.simulation.round import Round
-from bench.simulation.rows import round_row
 from bench.store.cells import FINISHED, Store
 from bench.store.checkpoint import Stopped
 from bench.store.leases import Lease, Leases
@@ -60,6 +59,8 @@ class Place:
         device: where models are trained.
         stopping: returns True where the cell is to leave a checkpoint and end.
         note: is told what is worth a line.
+        on_round: hears of each round of a cell, as a row of the table of rounds.
+        on_end: hears how each cell that was run ended: its status and why.
     """
 
     store: Store
@@ -67,6 +68,8 @@ class Place:
     device: str
     stopping: Callable[[], bool] = lambda: False
     note: Callable[[str], None] = lambda line: None
+    on_round: Callable[[Cell, Mapping[str, Any]], None] = lambda cell, row: None
+    on_end: Callable[[Cell, str, str], None] = lambda cell, status, reason: None
 
 
 class Trialling:
@@ -132,7 +135,13 @@ class Trialling:
             finished = self._finished(cell)
             if finished:
                 return finished
-            return self._train(index, cell)
+            try:
+                status, reason, rounds = self._train(index, cell)
+            except Unfinished as unfinished:
+                self.place.on_end(cell, "stopped", str(unfinished))
+                raise
+            self.place.on_end(cell, *(("stopped", status) if status == "pruned" else (status, reason)))
+            return status, reason, rounds
 
     def _train(self, index: int, cell: Cell) -> tuple[str, str, list[dict[str, Any]]]:
         place = self.place
@@ -142,8 +151,9 @@ class Trialling:
             self._count(cell, rounds, seconds)
             return "pruned", "", rounds
 
-        def on_round(federation: Federation, this: Round) -> None:
-            self._hear(index, [round_row(this)])
+        def on_round(federation: Federation, this: Round, row: Mapping[str, Any]) -> None:
+            place.on_round(cell, row)
+            self._hear(index, [row])
 
         def stop() -> bool:
             return self.outcome.pruned_at is not None or place.stopping()
@@ -180,7 +190,7 @@ class Trialling:
                 raise Unfinished("stopped while another process runs its cell")
             time.sleep(LOOK_SECONDS)
 
-    def _hear(self, index: int, rounds: Sequence[dict[str, Any]], status: str = "") -> None:
+    def _hear(self, index: int, rounds: Sequence[Mapping[str, Any]], status: str = "") -> None:
         """Have rounds judged that were not yet; a cell that diverged is worth nothing at its end."""
         steps = [(index * self.rounds + number, accuracy) for number, accuracy in evaluated(rounds)]
         if status == "diverged":

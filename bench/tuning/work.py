@@ -14,11 +14,12 @@ from typing import Any
 import optuna
 from optuna.trial import Trial, TrialState
 
+from bench.cell import Cell
 from bench.errors import BenchError, Unfinished, words_of
 from bench.store.cells import Store
 from bench.store.leases import Lease, Leases
 from bench.tuning.claims import Claim, Claims, Elsewhere
-from bench.tuning.events import Begun, Broken, Done, Event, Left, Note, Reached
+from bench.tuning.events import Begun, Broken, Closed, Completed, Done, Event, Left, Note, Reached
 from bench.tuning.guard import storage_guarded
 from bench.tuning.pruning import Judge
 from bench.tuning.sampler import distribution_of
@@ -153,7 +154,14 @@ class Worker:
         def note(line: str) -> None:
             self._say(Note(self.name, f"trial {trial.number} {line}"))
 
-        place = Place(assignment.store, assignment.plugins, assignment.device, self.pipe.poll, note)
+        def on_round(cell: Cell, row: Mapping[str, Any]) -> None:
+            self._say(Completed(self.name, cell, row))
+
+        def on_end(cell: Cell, status: str, reason: str) -> None:
+            self._say(Closed(self.name, cell, status, reason))
+
+        where = assignment.store, assignment.plugins, assignment.device
+        place = Place(*where, self.pipe.poll, note, on_round, on_end)
         judge = Judge(self.study, trial, study.pruner, steps)
         outcome = Trialling(cells, place, judge, study.budget.last, on_step).run()
         claim.lease.check()

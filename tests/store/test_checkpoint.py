@@ -56,7 +56,7 @@ def timeless_tables(cell: Any, store: Store | None) -> tuple[list[dict[str, Any]
 def interrupt(store: Store, after: int) -> None:
     """Run the cell and interrupt it as soon as a round is complete; the last checkpoint is of the round before."""
 
-    def on_round(_: object, this: Any) -> None:
+    def on_round(_: object, this: Any, row: object) -> None:
         if this.number == after:
             raise KeyboardInterrupt
 

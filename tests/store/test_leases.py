@@ -201,7 +201,7 @@ def test_who_lost_a_cell_writes_nothing_more(when: int, tmp_path: Path, monkeypa
     lease = mine.take(cell.folder, ME)
     assert isinstance(lease, Lease)
 
-    def lose(_: object, this: object) -> None:
+    def lose(_: object, this: object, row: object) -> None:
         if this.number == when:  # type: ignore[attr-defined]
             path = store.unfinished / cell.folder / NAME
             path.write_text(path.read_text().replace(lease.token, "theirs"))

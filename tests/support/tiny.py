@@ -155,7 +155,9 @@ def run_here(monkeypatch: pytest.MonkeyPatch) -> None:
     from bench.launch.running import Hooks, run_cell
 
     def here(order: apart.Order, on_round: Any, on_note: Any) -> Any:
-        hooks = Hooks(on_round=lambda federation, this: on_round(apart.Seen.of(federation, this)), on_note=on_note)
+        hooks = Hooks(
+            on_round=lambda federation, this, row: on_round(apart.Seen.of(federation, this, row)), on_note=on_note
+        )
         how = {"plugins": order.plugins, "device": order.device, "workers": order.workers}
         return run_cell(order.cell, store=order.store, hooks=hooks, **how)
 
