@@ -229,27 +229,28 @@ def test_only(finished: tuple[Sweep, Store]) -> None:
     assert {cell.seed for cell in only(only(sweep, "seed=1"), "method=orthdrop").cells} == {1}
 
 
-def test_only_by_names_of_profiles_and_by_whether_they_are_drawn_anew(tmp_path: Path) -> None:
-    grid = """
+@pytest.mark.parametrize("moving", ["dynamic", "dealt"])
+def test_only_by_names_of_profiles_and_by_whether_they_are_drawn_anew(tmp_path: Path, moving: str) -> None:
+    grid = f"""
         [[cells]]
         method = "orthdrop"
         keep = [0.25, "b:0.5,a:0.5"]
-        capacity = ["fixed", "dynamic"]
+        capacity = ["fixed", "{moving}"]
     """
     sweep = read(tmp_path, grid)
     profile = "0.5:0.5,1:0.5"
     found = {
         condition: [cell.profile for cell in only(sweep, condition).cells]
-        for condition in ("keep=c", "keep=a-b", f"keep={profile}", "keep=a-b dynamic", f"keep={profile} dynamic",
-                          "capacity=dynamic", "capacity=fixed")
+        for condition in ("keep=c", "keep=a-b", f"keep={profile}", f"keep=a-b {moving}", f"keep={profile} {moving}",
+                          f"capacity={moving}", "capacity=fixed")
     }  # fmt: skip
-    both, again = [profile, f"{profile} dynamic"], [f"{profile} dynamic"]
+    both, again = [profile, f"{profile} {moving}"], [f"{profile} {moving}"]
     assert list(found.values()) == [[""], both, both, again, again, again, ["", profile]]
     assert sorted(series_labels(sweep.cells).values()) == [
-        "orthdrop", f"orthdrop, keep {profile}", f"orthdrop, keep {profile} dynamic"
+        "orthdrop", f"orthdrop, keep {profile}", f"orthdrop, keep {profile} {moving}"
     ]  # fmt: skip
-    with pytest.raises(BenchError, match="did you mean 'dynamic'"):
-        only(sweep, "capacity=dynamc")
+    with pytest.raises(BenchError, match=f"did you mean '{moving}'"):
+        only(sweep, f"capacity={moving[:-2]}{moving[-1]}")
 
 
 def test_columns_of_dynamic_capacities(tmp_path: Path) -> None:
