@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.api import Selection, Server, Skip, Streams, Update, parameter
 from bench.families.averaging import means_of
 from bench.families.prefactored import FACTOR, Prefactored, factors_of
+from bench.families.product_decay import factor_names, product_decay
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,15 @@ class FedLMT(Prefactored):
 
     def extract(self, server: Server, selection: Selection) -> nn.Module:
         return self.submodel(server, factors_of(server))
+
+    def penalty(self, submodel: nn.Module) -> Tensor | None:
+        return product_decay(submodel, self.params.frobenius_decay)
+
+    def decay_free(self, submodel: nn.Module) -> set[str]:
+        return factor_names(submodel) if self.params.frobenius_decay else set()
+
+    def idle_hooks(self) -> frozenset[str]:
+        return frozenset() if self.params.frobenius_decay else frozenset({"penalty", "decay_free"})
 
     @torch.no_grad()
     def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> Server:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from bench.api import Client, Selection, Server, Streams, Update, parameter
 from bench.families.averaging import means_of
 from bench.families.prefactored import Prefactored, factors_of
+from bench.families.product_decay import factor_names, product_decay
 from bench.models.base import Model
 
 STEPS = "personal_steps"
@@ -121,6 +122,15 @@ class PFedLMT(Prefactored):
     def received(self, server: Server, selection: Selection, submodel: nn.Module) -> Iterable[Tensor]:
         new = not _kept_by(server, selection.client)
         return [tensor for name, tensor in submodel.state_dict().items() if new or not self.is_own(name)]
+
+    def penalty(self, submodel: nn.Module) -> Tensor | None:
+        return product_decay(submodel, self.params.frobenius_decay)
+
+    def decay_free(self, submodel: nn.Module) -> set[str]:
+        return factor_names(submodel) if self.params.frobenius_decay else set()
+
+    def idle_hooks(self) -> frozenset[str]:
+        return frozenset() if self.params.frobenius_decay else frozenset({"penalty", "decay_free"})
 
     @torch.no_grad()
     def aggregate(self, server: Server, updates: Iterable[Update], streams: Streams) -> Server:

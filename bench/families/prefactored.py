@@ -16,15 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import Cohort, Method, Selection, Server, Skip, Streams
-from bench.families.product_decay import factor_names, product_decay
-from bench.families.split import split_rank
 from bench.models.base import Model, matrix
 from bench.models.factorise import low_rank, with_layers
 from bench.models.low_rank import Factors
 from bench.models.resnet import Block
 from bench.models.split_convolution import SplitConv2d, joined_kernel, split_matrix
 from bench.seeding import stream
-from bench.spectral.decompose import Spectrum, decompose_all
+from bench.spectral.decompose import Spectrum, decompose_all, split_rank
 
 FACTOR = "factor/"
 """What the names of the factors begin with in the server's memory."""
@@ -35,7 +33,7 @@ _LAST: dict[str, tuple[Tensor, Spectrum]] = {}
 class Prefactored(Method):
     """Base of FedLMT and pFedLMT.
 
-    Parameters of a member have ``whole_blocks`` and ``frobenius_decay``.
+    Parameters of a member have ``whole_blocks``.
     """
 
     family: ClassVar[str] = "low-rank"
@@ -114,15 +112,6 @@ class Prefactored(Method):
     def upload(self, submodel: nn.Module) -> dict[str, Tensor]:
         _LAST.clear()  # from now on there is training, and no other method to be set up
         return super().upload(submodel)
-
-    def penalty(self, submodel: nn.Module) -> Tensor | None:
-        return product_decay(submodel, self.params.frobenius_decay)
-
-    def decay_free(self, submodel: nn.Module) -> set[str]:
-        return factor_names(submodel) if self.params.frobenius_decay else set()
-
-    def idle_hooks(self) -> frozenset[str]:
-        return frozenset() if self.params.frobenius_decay else frozenset({"penalty", "decay_free"})
 
 
 def _spectra(weights: Mapping[str, Tensor]) -> dict[str, Spectrum]:

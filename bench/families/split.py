@@ -16,7 +16,7 @@ from bench.models.factorise import with_layers
 from bench.models.low_rank import Factors
 from bench.models.resnet import Block
 from bench.models.split_convolution import SplitConv2d, joined_kernel, split_matrix
-from bench.spectral.decompose import Spectrum, decompose_all
+from bench.spectral.decompose import Spectrum, decompose_all, split_rank
 from bench.spectral.designs import Design, Leading
 
 
@@ -121,11 +121,6 @@ def absorbed(spectrum: Spectrum) -> Factors:
     """Return a decomposition as the factors ``U sqrt(S)`` and ``sqrt(S) V``."""
     root = spectrum.s.sqrt()
     return Factors(spectrum.u * root, root[:, None] * spectrum.v)
-
-
-def split_rank(keep: float, outputs: int) -> int:
-    """Return ``max(round(keep * outputs), 1)``, half to even as Python (and the authors' code) rounds."""
-    return max(round(round(keep * outputs, 9)), 1)
 
 
 def _factored(model: Model) -> Iterator[str]:

@@ -171,3 +171,8 @@ def rank_of(keep: float, kernels: int) -> int:
     0.7 * 10 = 7.000000000000001, 8.
     """
     return max(1, math.ceil(round(keep * kernels, 9)))
+
+
+def split_rank(keep: float, outputs: int) -> int:
+    """Return ``max(round(keep * outputs), 1)``, half to even as Python (and FedHM's and FedLMT's code) rounds."""
+    return max(round(round(keep * outputs, 9)), 1)
