@@ -8,9 +8,14 @@ import shutil
 import signal
 import sys
 import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tiny import CommandLine
 
 # Several test processes share the cores: with more than one thread each they would slow each other down many times.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -58,3 +63,22 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_logfinish() -> None:
     if len(sys.modules) > _settled + _MANY_MODULES:  # PyTorch and others load parts of themselves when they are needed
         _settle()
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> CommandLine:
+    """The command line, called in this process, in a folder of the test's own."""
+    from tiny import CommandLine
+
+    monkeypatch.chdir(tmp_path)
+    return CommandLine(monkeypatch, capsys)
+
+
+@pytest.fixture
+def uniform(tmp_path: Path) -> Path:
+    """The file of a small method of one's own."""
+    from compared import UNIFORM
+
+    path = tmp_path / "uniform.py"
+    path.write_text(UNIFORM, encoding="utf-8")
+    return path

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +25,12 @@ from bench.cli.options import (
     whole,
 )
 from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.cell import Cell
+    from bench.launch.running import Outcome
+    from bench.listeners.hearing import Hearing
+    from bench.store.cells import Store
 
 
 def run(
@@ -77,23 +84,14 @@ def run(
     results: Results = Path("results"),
 ) -> None:
     """Run one cell with a live table of its rounds; the result goes to results/runs/."""
-    from bench import kernels
-    from bench.analysis.chance import at_chance, final_accuracy
     from bench.config.cells import make_cell
-    from bench.config.duration import long_waits
-    from bench.config.possible import check_possible, slow_precisions
     from bench.config.settings import number_or_words, split_settings
-    from bench.launch.apart import Order, Seen, run_apart
     from bench.listeners.hearing import Hearing
     from bench.numerics import runtime
     from bench.numerics.runtime import cores, device_named
-    from bench.plugins import registry
     from bench.store.cells import Store
-    from bench.store.leases import Leases
-    from bench.store.wholeness import whole as facts_of
-    from bench.terminal.display import RunDisplay
 
-    plugins = plugin or []
+    plugins = tuple(plugin or [])
     given = {"alpha": alpha, "partition": partition, "data": data}
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     values |= {"task": task, "method": method, "keep": number_or_words(keep), "seed": seed, "tier": tier}
@@ -103,6 +101,23 @@ def run(
         values["training"] = {**values["training"], "rounds": rounds}
     cell = make_cell(values, "command line", plugins)
     place, workers = device_named(device), workers or cores()
+    _check(cell, place, workers, plugins)
+    store = Store(results / "runs")
+    store.prepare()
+    hearing = Hearing.of(log or [], store.folder, [cell], say)
+    with runtime.deterministic(deterministic):
+        outcome = _shown(cell, store, plugins, place, workers, hearing)
+    _say_how_it_ended(cell, store, outcome)
+    raise typer.Exit(SOME_FAILED if outcome.status == "failed" else OK)
+
+
+def _check(cell: Cell, place: str, workers: int, plugins: Sequence[Path]) -> None:
+    """Refuse what is not possible, and say what will take long or is otherwise than one may think."""
+    from bench import kernels
+    from bench.config.duration import long_waits
+    from bench.config.possible import check_possible, slow_precisions
+    from bench.plugins import registry
+
     check_possible([cell], place, plugins)
     say(
         *registry.replaced(plugins),
@@ -110,28 +125,38 @@ def run(
         *long_waits([cell], place, workers, plugins),
         *(kernels.to_be_built() if place == "cpu" else ()),
     )
-    store = Store(results / "runs")
-    store.prepare()
-    hearing = Hearing.of(log or [], store.folder, [cell], say)
-    title = f"{cell.task}, {cell.label}" if cell.capacities else f"{cell.task}, {cell.label}, keep ratio {cell.keep:g}"
+
+
+def _shown(cell: Cell, store: Store, plugins: tuple[Path, ...], place: str, workers: int, hearing: Hearing) -> Outcome:
+    """Run the cell under its lease, with its rounds on the screen and passed on."""
+    from bench.launch.apart import Order, Seen, run_apart
+    from bench.store.leases import Leases
+    from bench.terminal.display import RunDisplay
+
     leases = Leases(store.unfinished)
     lease = leases.take(cell.folder, os.getpid())
     if lease is None:
         raise BenchError(f"{cell.folder}: {leases.holder(cell.folder)} runs this cell now; wait for it or end it")
+    title = f"{cell.task}, {cell.label}" if cell.capacities else f"{cell.task}, {cell.label}, keep ratio {cell.keep:g}"
     display = RunDisplay(out, f"{title}, seed {cell.seed}")
 
     def show(seen: Seen) -> None:
         display.show(seen)
         hearing.round(cell.folder, seen.row)
 
-    with runtime.deterministic(deterministic), lease.held(), hearing, display:
-        order = Order(cell, store, tuple(plugins), place, workers, lease)
-        outcome = run_apart(order, show, display.note)
+    with lease.held(), hearing, display:
+        outcome = run_apart(Order(cell, store, plugins, place, workers, lease), show, display.note)
         hearing.ended(cell.folder, outcome.status, outcome.reason)
+    return outcome
+
+
+def _say_how_it_ended(cell: Cell, store: Store, outcome: Outcome) -> None:
+    from bench.analysis.chance import at_chance, final_accuracy
+    from bench.store.wholeness import whole as facts_of
+
     if outcome.status != "done":
         out.print(f"{outcome.status}: {outcome.reason}", style="yellow", highlight=False, soft_wrap=True, markup=False)
     say(f"saved in {store.path(cell)}")
     final = final_accuracy(outcome.rounds) if outcome.status == "done" else None
     for line in [] if final is None else at_chance([(cell.task, final, facts_of(store.path(cell)))]):
         out.print(line, highlight=False, soft_wrap=True, markup=False)
-    raise typer.Exit(SOME_FAILED if outcome.status == "failed" else OK)

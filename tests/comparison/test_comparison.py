@@ -24,11 +24,6 @@ from bench.report.manifest import differences
 from bench.store.cells import Store
 
 
-@pytest.fixture
-def uniform(tmp_path: Path) -> Path:
-    return write(tmp_path / "uniform.py", UNIFORM)
-
-
 @pytest.fixture(autouse=True)
 def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stand in a folder of the test's own, train in this process, and count no footprint of models of full size."""

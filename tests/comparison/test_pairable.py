@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compared import UNIFORM, finish, no_footprint, sweep_in
+from compared import finish, no_footprint, sweep_in
 from planned import acc_of, compared, finished, planned
-from tiny import CNN, write
+from tiny import CNN
 
 from bench.bundle.pack import pack
 from bench.cell import Cell
@@ -21,11 +21,6 @@ from bench.launch import inline, local
 from bench.report import plotting
 from bench.store.cells import Record, Store
 from bench.store.made import made
-
-
-@pytest.fixture
-def uniform(tmp_path: Path) -> Path:
-    return write(tmp_path / "uniform.py", UNIFORM)
 
 
 @pytest.fixture(autouse=True)

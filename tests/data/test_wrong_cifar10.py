@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 import pytest
-from cifar import LABELS, NAMES, PER_BATCH, encode, write_parquet
+from cifar import LABELS, encode, generated, pickled, write_parquet
 from pyarrow import parquet
 
 from bench.data import cifar10, images, tables
@@ -18,19 +18,12 @@ from bench.errors import BenchError
 
 @pytest.fixture(scope="module")
 def pictures() -> np.ndarray:
-    """Pictures [120, 3, 32, 32]; the last 20 are the test split."""
-    return np.random.default_rng(3).integers(0, 256, (6 * PER_BATCH, 3, 32, 32), dtype=np.uint8)
+    return generated()
 
 
 @pytest.fixture
 def batches(tmp_path: Path, pictures: np.ndarray) -> Path:
-    folder = tmp_path / "cifar-10-batches-py"
-    folder.mkdir()
-    for number, name in enumerate(NAMES):
-        rows = slice(number * PER_BATCH, (number + 1) * PER_BATCH)
-        content = {b"data": pictures[rows].reshape(PER_BATCH, 3072), b"labels": LABELS[rows].tolist()}
-        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
-    return folder
+    return pickled(tmp_path, pictures)
 
 
 def test_batches_that_are_not_the_published_ones_are_refused(batches: Path) -> None:

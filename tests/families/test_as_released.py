@@ -13,7 +13,6 @@ from aggregation import STREAMS, assert_close, entry_means, random_tensor, setup
 from helpers import (
     CNN,
     LSTM,
-    RESNET,
     TASKS,
     Recorder,
     assert_equal,
@@ -27,7 +26,7 @@ from helpers import (
 from reference import SIZE, assert_same, batches, exact, prepared, reference_training
 from torch import Tensor
 from torch.nn import functional
-from toy import SIGMA, WEIGHT, draw, toy
+from toy import WEIGHT, toy
 
 from bench.api import Selection, Server
 from bench.families.as_released import RELEASED
@@ -281,51 +280,6 @@ def test_all_at_once_is_all_by_hand(task: str) -> None:
     assert_equal(runs[0][1], runs[1][1])
     _, paper = run(federation("prism", task, keep=0.4, training=training))
     assert not all(torch.equal(value, paper[name]) for name, value in runs[0][1].items())
-
-
-def test_the_switches_are_those_of_the_released_code() -> None:
-    assert RELEASED == {
-        "sampling": "uniform",
-        "u_rows": 0.4,
-        "sigma": "absorbed",
-        "client_momentum": "carry",
-        "first_epoch_lr": "stale",
-        "gradient_clip": 5.0,
-        "full_batches": True,
-        "last_relu": "lost",
-    }
-
-
-@pytest.mark.parametrize(("name", "value"), [("u_rows", 0.7), ("sampling", "softmax"), ("gradient_clip", 1.5)])
-def test_a_value_that_is_given_wins_over_as_released(name: str, value: Any) -> None:
-    method, _ = toy("prism", as_released=True, **{name: value})
-    for key, expected in {**RELEASED, name: value}.items():
-        assert getattr(method.params, key) == expected
-    if name == "sampling":
-        method, server = toy("prism", as_released=True, sampling="softmax")
-        (design,) = method.designs(server, draw(method, server, (0.2,)))[WEIGHT]
-        weights = np.exp(SIGMA)
-        np.testing.assert_allclose(design.inclusion, weights / weights.sum(), atol=1e-9)
-
-
-@pytest.mark.parametrize("name", [RESNET, CNN])
-def test_the_paper_has_none_of_it(name: str) -> None:
-    built = federation("prism", name, keep=0.4)
-    method = built.method
-    server, selection = prepared(built)
-    assert not method.drop_last and not method.returns_momentum and server.memory == {}
-    assert method.learning_rates(server, selection, 2) is None
-    submodel = method.extract(server, selection)
-    sent = method.upload(submodel)
-    for parameter, tensor in submodel.named_parameters():
-        assert torch.equal(sent[parameter], tensor)
-        tensor.grad = 1e6 * torch.ones_like(tensor)
-    assert all(layer.factors(weight).scale is not None for layer in low_rank_layers(submodel).values()
-               for weight in layer.factored_weights())  # fmt: skip
-    method.adjust_gradients(submodel)
-    assert all((_gradient(tensor) == 1e6).all() for tensor in submodel.parameters())
-    after = method.aggregate(server, [], STREAMS)
-    assert after.memory == {}
 
 
 def _gradient(tensor: Tensor) -> Tensor:

@@ -20,12 +20,6 @@ from bench.terminal.display import RunDisplay
 HUGE = 999_999_999_999
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> CommandLine:
-    monkeypatch.chdir(tmp_path)
-    return CommandLine(monkeypatch, capsys)
-
-
 @pytest.mark.parametrize(
     ("setting", "said"),
     [

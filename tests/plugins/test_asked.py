@@ -25,12 +25,6 @@ class Mine(CNNFemnist):
 """
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> CommandLine:
-    monkeypatch.chdir(tmp_path)
-    return CommandLine(monkeypatch, capsys)
-
-
 SWEEP = '[[cells]]\ntask = "mine"\nmethod = "fedavg"\n[cells.training]\nstandin_train = 400\nstandin_test = 60\n'
 
 

@@ -44,10 +44,9 @@ def _fresh_registry() -> Iterator[None]:
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> CommandLine:
-    monkeypatch.chdir(tmp_path)
+def command(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     monkeypatch.setenv("COLUMNS", "200")
-    return CommandLine(monkeypatch, capsys)
+    return command
 
 
 def cell_on(task: str, plugins: tuple[Path, ...], **values: object) -> Cell:

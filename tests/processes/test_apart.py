@@ -35,12 +35,6 @@ print(child.receive(), child.receive(), child.ending)
 """
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> CommandLine:
-    monkeypatch.chdir(tmp_path)
-    return CommandLine(monkeypatch, capsys)
-
-
 def script_ran(script: str, way: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run a script from a file, or from standard input."""
     words, text = (["unguarded.py"], None) if way == "file" else (["-"], script)

@@ -52,10 +52,9 @@ def tables() -> dict[str, pd.DataFrame]:
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> CommandLine:
-    monkeypatch.chdir(tmp_path)
+def command(command: CommandLine, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     monkeypatch.setenv("COLUMNS", "200")
-    return CommandLine(monkeypatch, capsys)
+    return command
 
 
 def draw(path: Path, tables: dict[str, pd.DataFrame], folder: Path, name: str = "mine") -> tuple[list[str], str]:

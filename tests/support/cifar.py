@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -25,3 +26,19 @@ def encode(picture: np.ndarray, kind: str = "PNG") -> bytes:
     file = io.BytesIO()
     Image.fromarray(picture.transpose(1, 2, 0)).save(file, kind, lossless=True)
     return file.getvalue()
+
+
+def generated() -> np.ndarray:
+    """Return pictures [120, 3, 32, 32]; the last 20 are the test split."""
+    return np.random.default_rng(3).integers(0, 256, (6 * PER_BATCH, 3, 32, 32), dtype=np.uint8)
+
+
+def pickled(folder: Path, pictures: np.ndarray) -> Path:
+    """Write pictures as the six batches that are published, and return their folder."""
+    batches = folder / "cifar-10-batches-py"
+    batches.mkdir()
+    for number, name in enumerate(NAMES):
+        rows = slice(number * PER_BATCH, (number + 1) * PER_BATCH)
+        content = {b"data": pictures[rows].reshape(PER_BATCH, 3072), b"labels": LABELS[rows].tolist()}
+        (batches / name).write_bytes(pickle.dumps(content, protocol=2))
+    return batches
