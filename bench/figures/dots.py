@@ -14,7 +14,7 @@ from bench.figures.ablation import FULL_LINE, NAME, ROW, name_rows
 from bench.figures.base import of_partition, partition_title
 from bench.figures.curve_panels import limits
 from bench.figures.differences import embolden
-from bench.figures.paging import Page, pages
+from bench.figures.paging import SHARE, Page, pages
 from bench.figures.panels import grid, label_edges
 from bench.figures.points import EDGE, SHARES, draw_bar, draw_seeds, in_percent, seeds_drawn
 from bench.figures.style import SeriesStyle
@@ -39,7 +39,13 @@ def without_keep(points: pd.DataFrame) -> pd.Series[bool]:
 
 def dot_pages(points: pd.DataFrame, keeps: list[float]) -> list[Page]:
     """Return the keep ratios of each file."""
-    return pages(keeps, [ROW * len(rows_of(points, keep)) + BESIDE for keep in keeps])
+    counts = [len(rows_of(points, keep)) for keep in keeps]
+    return pages(keeps, [_row(count) * count + BESIDE for count in counts])
+
+
+def _row(count: int) -> float:
+    """Return the inches of a row where a panel has so many, closer together where they would not fit on a page."""
+    return max(LINE, min(ROW, (SHARE - BESIDE) / max(count, 1)))
 
 
 def dots(
@@ -56,7 +62,8 @@ def dots(
     of_keeps = [rows_of(points, keep) for keep in keeps]
     whole = set(points.loc[without_keep(points), "label"].astype(str))
     names = [[_name(label, label in whole) for label in labels] for labels in of_keeps]
-    row = max(ROW, *(LINE * (1 + name.count("\n")) for of_keep in names for name in of_keep))
+    tallest = max((LINE * (1 + name.count("\n")) for of_keep in names for name in of_keep), default=LINE)
+    row = max(_row(max(map(len, of_keeps), default=1)), tallest)
     heights = [row * len(labels) + BESIDE for labels in of_keeps]
     figure, axes = grid(len(keeps), len(partitions), (2.6, heights[0]), share_y="row", heights=heights)
     for panels, keep, labels in zip(axes, keeps, of_keeps, strict=True):
