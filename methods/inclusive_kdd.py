@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from bench.families.averaging import CoverageMean, client_weight
 from bench.families.ending import HELD, Ending, Size, held_in, number_in
 from bench.models.base import Model, blank, matrix
 from bench.models.heads import Classifier
-from bench.models.multi_exit import MultiExit, with_heads
+from bench.models.multi_exit import with_heads
 from bench.seeding import key_of
 
 OWN, MOMENTUM = "own/", "momentum/"
@@ -73,7 +73,8 @@ class InclusiveKDD(Ending):
         whole = with_heads(copied, range(ends), Classifier, False, generator)
         self.shape = whole.shaped(range(ends), whole.channels())
         self.sizes = [Size((place,)) for place in range(ends)]
-        self.blocks = [_last_block(model, self.shape_of(size)) for size in self.sizes]
+        self.names = [[name for name, _ in self.shape_of(size).named_parameters()] for size in self.sizes]
+        self.blocks = [_last_block(model, names) for names in self.names]
         for place in range(ends - 1):
             server.memory |= {
                 f"{OWN}{place}/heads.{place}.{name}": tensor.detach().clone()
@@ -130,9 +131,7 @@ class InclusiveKDD(Ending):
         """All principal kernels of a factorable layer that a client shares with others, or none."""
         assert isinstance(server.model, Model)
         place, covered = number_in(selection), {}
-        trained = {_in_model(name) for name in self._values(server, place)} - {
-            _in_model(name) for name in self._own(place)
-        }
+        trained = {_in_model(name) for name in set(self.names[place]) - self._own(place)}
         for name in server.model.factorable:
             weight = server.model.get_parameter(name)
             kernels = min(matrix(weight).shape)
@@ -143,7 +142,7 @@ class InclusiveKDD(Ending):
         """Return which of a group's parameters are its own; none of the deepest one's, which nobody shares."""
         if place == len(self.sizes) - 1:
             return set()
-        heads = {name for name, _ in self.shape_of(self.sizes[place]).named_parameters() if name.startswith("heads.")}
+        heads = {name for name in self.names[place] if name.startswith("heads.")}
         return heads | {*self.blocks[place].values()}
 
     def _values(self, server: Server, place: int) -> dict[str, Tensor]:
@@ -154,8 +153,7 @@ class InclusiveKDD(Ending):
             for name, tensor in server.memory.items()
             if name.startswith(f"{OWN}{place}/")
         }
-        names = [name for name, _ in self.shape_of(self.sizes[place]).named_parameters()]
-        return {name: own[name] if name in own else named[_in_model(name)].detach() for name in names}
+        return {name: own[name] if name in own else named[_in_model(name)].detach() for name in self.names[place]}
 
     def _distil(self, server: Server, place: int, deeper: int, moved: dict[str, Tensor]) -> None:
         """Let a group's last block take over a share of the deeper blocks' last update."""
@@ -183,9 +181,13 @@ class InclusiveKDD(Ending):
         return found
 
 
-def _last_block(model: Model, part: MultiExit) -> dict[str, str]:
-    """Return the parameters of the last of a model's parts that a sub-model has, by their names within that part."""
-    names = [name for name, _ in part.named_parameters() if name.startswith("net.")]
+def _last_block(model: Model, names: Sequence[str]) -> dict[str, str]:
+    """Return the parameters of the last of a model's parts that a sub-model has, by their names within that part.
+
+    Args:
+        model: the whole model.
+        names: of the sub-model's parameters.
+    """
     found: dict[str, str] = {}
     for prefixes in model.parts():
         inner = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any, ClassVar
 
 import torch
@@ -88,17 +89,25 @@ class EarlyExits(Ending):
     def coverage(self, server: Server, selection: Selection) -> dict[str, tuple[Tensor, int]]:
         """The kernels of the layers that a client holds, all of them; where sub-models are narrow, their channels."""
         whole, size = _whole(server), self.sizes[number_in(selection)]
-        part, device = self.shape_of(size), next(whole.parameters()).device
+        within, device = self._held[number_in(selection)], next(whole.parameters()).device
         if all(of.width == 1 for of in self.sizes):
             kernels = {name: min(matrix(whole.get_parameter(name)).shape) for name in whole.factorable}
-            held = {name: count if name in part.factorable else 0 for name, count in kernels.items()}
+            held = {name: count if name in within else 0 for name, count in kernels.items()}
             return {name: (torch.arange(held[name], device=device), count) for name, count in kernels.items()}
-        named, counts = part.axes(), self.counts(size)
-        within = {axis.group for name, of in named.items() if name.startswith("net.") for axis in of if axis}
+        counts = self.counts(size)
         return {
             group: (torch.arange(counts[group] if group in within else 0, device=device), count)
             for group, count in whole.channels().items()
         }
+
+    @cached_property
+    def _held(self) -> list[set[str]]:
+        """For each size the layers that can be factored and the groups of channels that lie within it."""
+        held = []
+        for part in map(self.shape_of, self.sizes):
+            inner = (axes for name, axes in part.axes().items() if name.startswith("net."))
+            held.append({axis.group for axes in inner for axis in axes if axis} | {*part.factorable})
+        return held
 
     def _kept(self, server: Server, size: Size) -> dict[str, Tensor] | None:
         """Return the channels that a size has of each group, the leading ones; None for all."""

@@ -164,7 +164,11 @@ def test_what_is_evaluated_is_the_mean_of_what_was_held_so_far() -> None:
 
 
 def test_mixed_capacities_cost_what_they_hold_and_two_workers_agree() -> None:
-    settings = {"keep": MIXED, "parameters": {"heads": "linear"}, "training": {"rounds": 1, "clients": 4, "cohort": 4}}
+    settings = {
+        "keep": MIXED,
+        "parameters": {"heads": "linear"},
+        "training": {"rounds": 1, "clients": 4, "cohort": 4, "samples_per_client": 16, "standin_test": 20},
+    }
     rounds, after = run(federation("depthfl", CNN, **settings))
     sizes = {member.client.keep: member for member in rounds[1].members}
     assert sizes[0.3].cost.parameters < sizes[1.0].cost.parameters == sum(value.numel() for value in after.values())

@@ -158,7 +158,10 @@ def test_with_full_clients_alone_it_is_fedavg() -> None:
 
 
 def test_mixed_capacities_are_evaluated_at_each_level_and_two_workers_agree() -> None:
-    settings = {"keep": "0.3:0.5,1:0.5", "training": {"rounds": 2, "clients": 4, "cohort": 4}}
+    settings = {
+        "keep": "0.3:0.5,1:0.5",
+        "training": {"rounds": 1, "clients": 4, "cohort": 4, "samples_per_client": 16, "standin_test": 20},
+    }
     rounds, _ = run(federation("inclusive_kdd", CNN, **settings))
     small_one, whole = rounds[1].levels
     assert whole.score == rounds[1].score and small_one.cost.parameters < whole.cost.parameters == 233_086

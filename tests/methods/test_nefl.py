@@ -145,14 +145,15 @@ def test_a_sub_model_without_clients_keeps_its_norms_while_others_move() -> None
 
 
 def test_without_steps_a_full_client_is_fedavgs() -> None:
-    _, expected = run(federation("fedavg", RESNET, parameters={"weights": "uniform"}))
-    _, after = run(federation("nefl", RESNET, keep=1.0, parameters={"steps": "none"}))
+    training = {"rounds": 1, "samples_per_client": 16, "standin_test": 20}
+    _, expected = run(federation("fedavg", RESNET, parameters={"weights": "uniform"}, training=training))
+    _, after = run(federation("nefl", RESNET, keep=1.0, parameters={"steps": "none"}, training=training))
     assert_equal({name.removeprefix("net."): value for name, value in after.items()}, expected)
 
 
 def test_in_width_alone_and_with_nothing_of_its_own_it_is_plain_heterofl() -> None:
     """At the square root of the keep ratio: that share of the channels leaves the keep ratio's share of the weights."""
-    training = {"rounds": 1, "clients": 4, "cohort": 4}
+    training = {"rounds": 1, "clients": 4, "cohort": 4, "samples_per_client": 16, "standin_test": 20}
     plain = {"scaler": False, "masked_loss": False, "label_rows": False, "statistics": "batch"}
     settings = {"scaling": "width", "steps": "none", "inconsistent": "none"}
     rounds, expected = run(federation("heterofl", RESNET, keep="0.5:0.5,1:0.5", parameters=plain, training=training))
@@ -173,7 +174,10 @@ def test_clients_may_draw_the_sub_models_of_near_levels() -> None:
 
 
 def test_mixed_capacities_are_evaluated_at_each_level_and_two_workers_agree() -> None:
-    settings = {"keep": "0.3:0.5,1:0.5", "training": {"rounds": 1, "clients": 4, "cohort": 4}}
+    settings = {
+        "keep": "0.3:0.5,1:0.5",
+        "training": {"rounds": 1, "clients": 4, "cohort": 4, "samples_per_client": 16, "standin_test": 20},
+    }
     rounds, _ = run(federation("nefl", RESNET, **settings))
     assert [level.keep for level in rounds[1].levels] == [0.3, 1.0]
     assert rounds[1].levels[1].score == rounds[1].score

@@ -155,7 +155,7 @@ def test_with_an_exit_at_the_end_alone_it_is_fedavg(monkeypatch: pytest.MonkeyPa
 
 
 def test_mixed_capacities_are_evaluated_at_each_level_and_two_workers_agree() -> None:
-    training = {"rounds": 2, "clients": 4, "cohort": 4}
+    training = {"rounds": 1, "clients": 4, "cohort": 4, "samples_per_client": 16, "standin_test": 20}
     settings = {"keep": "0.3:0.5,1:0.5", "parameters": {"heads": "linear", "distillation_weight": 0.1}}
     rounds, _ = run(federation("scalefl", CNN, training=training, **settings))
     assert [level.keep for level in rounds[1].levels] == [0.3, 1.0]

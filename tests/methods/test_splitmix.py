@@ -152,7 +152,10 @@ def test_one_network_of_the_full_width_is_fedavg() -> None:
 
 
 def test_mixed_capacities_are_evaluated_at_each_level_and_two_workers_agree() -> None:
-    settings = {"keep": "0.3:0.5,1:0.5", "training": {"rounds": 2, "clients": 4, "cohort": 4}}
+    settings = {
+        "keep": "0.3:0.5,1:0.5",
+        "training": {"rounds": 1, "clients": 4, "cohort": 4, "samples_per_client": 16, "standin_test": 20},
+    }
     rounds, after = run(federation("splitmix", CNN, **settings))
     whole = sum(value.numel() for value in after.values())
     assert {member.client.keep: member.cost.parameters for member in rounds[1].members} == {0.3: whole // 4, 1.0: whole}
