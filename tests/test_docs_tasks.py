@@ -7,6 +7,7 @@ import re
 import runpy
 import struct
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -95,23 +96,27 @@ def test_the_task_passes_its_checks_and_each_family_trains_it(tmp_path: Path, mo
     imported(tmp_path, monkeypatch, [])
     plugin = tmp_path / "three_convolutions.py"
     # The tier "paper" needs 50,000 samples, which the small set has not.
-    plugin.write_text(BLOCKS[1].replace("samples_per_client=500", "samples_per_client=2"), encoding="utf-8")
+    source = BLOCKS[1].replace("samples_per_client=500", "samples_per_client=2")
+    # What the page shows of exits belongs into the model's class.
+    source = source.replace("    def channels(self):", f"{textwrap.indent(BLOCKS[2], '    ')}\n    def channels(self):")
+    source = source.replace("import Axis, Model", "import Axis, Exit, Model, still_there")
+    plugin.write_text(source, encoding="utf-8")
     report = check_task("convolutions-fashion", [plugin])
     assert report.failures == []
     found = {result.check: result for result in report.results}
     assert found["data declared"].reason == "stand-in data and the data set"
-    assert found["families of methods"].reason.endswith("spectral, width, layer")
+    assert found["families of methods"].reason.endswith("spectral, width, layer, exits")
     assert found["partition possible"].reason == "tier paper, quick"
     settings = {**TRAINING, "rounds": 1, "data": "real", "partition": "iid", "plugin": plugin, "inline": True}
     sent = {}
-    for method in ("fedavg", "orthdrop", "origdrop"):
+    for method in ("fedavg", "orthdrop", "origdrop", "inclusive_kdd"):
         rounds = bench.run(task="convolutions-fashion", method=method, keep=0.5, **settings)
         assert list(rounds["status"]) == ["done"] * 2 and rounds["train_loss"].iloc[1:].notna().all()
         sent[method] = rounds["up_bytes"].iloc[1]
-    assert max(sent["orthdrop"], sent["origdrop"]) < sent["fedavg"]
+    assert max(sent["orthdrop"], sent["origdrop"], sent["inclusive_kdd"]) < sent["fedavg"]
 
 
 def test_the_table_of_checks_is_complete() -> None:
     rows = re.findall(r"^\| ([^|]+) \|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
     assert set(TASK_CHECKS) <= {name.strip() for name in rows}
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3
