@@ -78,6 +78,8 @@ ALIKE |= {"fiarse_channels", "pfedlmt", "small_model"}
 ALIKE |= {"depthfl", "scalefl", "inclusive_kdd", "nefl", "splitmix"}
 """On residual networks they are built as their relatives (prism, heterofl, fjord, fedpara) are, and take as long, or
 their heads make them slow."""
+HELD_IN_A_VARIANT = {("depthfl", CNN), ("scalefl", CNN), ("splitmix", CNN)}
+"""A variant or another task holds them to the same in less time."""
 HELD_ELSEWHERE = {"fedavg", "fedlama", "fjord"}
 """On residual networks two send full models, as on the CNN, and fjord is checked in the variant with a statistic a
 batch, which takes a third of its time."""
@@ -86,7 +88,12 @@ batch, which takes a third of its time."""
 @pytest.mark.parametrize(
     ("method", "task"),
     [
-        pytest.param(method, task, marks=[pytest.mark.slow] * (task == RESNET and method in ALIKE | HELD_ELSEWHERE))
+        pytest.param(
+            method,
+            task,
+            marks=[pytest.mark.slow]
+            * ((task == RESNET and method in ALIKE | HELD_ELSEWHERE) or (method, task) in HELD_IN_A_VARIANT),
+        )
         for method in NAMES
         for task in TASKS
     ],
