@@ -23,7 +23,7 @@ def run(
     *,
     task: str,
     method: str,
-    keep: float | str = 1.0,
+    keep: float | str | None = None,
     plugin: str | Path | Sequence[str | Path] | None = None,
     device: str = "cpu",
     workers: int = 1,
@@ -34,14 +34,15 @@ def run(
 
     Args:
         task, method: names as in ``python -m bench list``.
-        keep: keep ratio of every client in (0, 1], or a profile "keep ratio:share of the clients", for example
-            "0.2:0.6,0.4:0.4", or a name of ``python -m bench list profiles``.
+        keep: keep ratio of every client in (0, 1], 1 if left out, or a profile "keep ratio:share of the clients", for
+            example "0.2:0.6,0.4:0.4", or a name of ``python -m bench list profiles``.
         plugin: a file that defines the method or the task, or a list of such files.
         device: "cpu", "cuda", "mps" or "auto".
         workers: processes that train the clients of a round.
         inline: run the cell in this very process, for debuggers; otherwise it has one of its own, so that a method that
             ends its process ends no other. No script needs a main guard for that.
-        settings: ``capacity partition alpha seed tier data diagnostics``, fields of the recipe ("rounds", "lr", ...),
+        settings: ``budget`` in place of ``keep`` (for example "memory=0.2": the largest sub-model that fits),
+            ``capacity partition alpha seed tier data diagnostics``, fields of the recipe ("rounds", "lr", ...),
             and the tables ``training``, ``model`` and ``parameters`` (of the method).
 
     Warns:
@@ -71,7 +72,7 @@ def run(
     recipe_fields = {field.name for field in dataclasses.fields(Recipe)}
     training = {name: settings.pop(name) for name in list(settings) if name in recipe_fields}
     values = {name: value for name, value in settings.items() if value is not None}
-    values |= {"task": task, "method": method, "keep": keep}
+    values |= {"task": task, "method": method} | ({"keep": keep} if keep is not None else {})
     values["training"] = {**table(values.get("training", {}), "bench.run, training"), **training}
     plugins = _paths(plugin)
     unknown = set(values) - {*AXES, *TABLES}
@@ -114,6 +115,7 @@ def compare(
     sweep: str | Path = "sweeps/compare.toml",
     against: str | Sequence[str] = (),
     keep: float | str | Sequence[float | str] = (),
+    budget: str | Sequence[str] = (),
     task: str | Sequence[str] = (),
     seeds: int | None = None,
     name: str | None = None,
@@ -135,6 +137,7 @@ def compare(
         sweep: the sweep file whose settings and methods it is compared on.
         against: names of the methods it is compared with; all if left out.
         keep: keep ratios or profiles of the sweep; all if left out.
+        budget: budgets of the sweep, as "memory=0.2"; all if left out.
         task: names of the sweep's tasks; all if left out.
         seeds: how many of the sweep's seeds; all if left out.
         name: which method, where the file holds several.
@@ -171,7 +174,7 @@ def compare(
 
     read = read_sweep(expanded(sweep), _paths(plugin))
     own = own_method(str(method), read, name, parameters or {})
-    choice = Choice(_listed(against), tuple(map(str, _listed(keep))), _listed(task), seeds)
+    choice = Choice(_listed(against), tuple(map(str, _listed(keep))), _listed(task), seeds, _listed(budget))
     plan, place = plan_of(read, own, choice, expanded(results)), sweep_device(device)
     look = comparing.look_at(plan, place)
     comparing.check(plan, look, run_missing, str(sweep))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
-ABSENT: dict[str, Any] = {"capacities": [], "capacity": "fixed", "diagnostics": "basic"}
+ABSENT: dict[str, Any] = {"capacities": [], "capacity": "fixed", "diagnostics": "basic", "budget": ""}
 """Settings that are no part of the canonical form where they have these values."""
 LONGEST_FOLDER = 200
 """Bytes of a folder's name: file systems allow 255, of which unfinished ones need 54 for their machine and process."""
@@ -40,6 +40,7 @@ class Cell:
         training: changes to the recipe, by field name.
         model: parameters of the task, by field name, where they differ from the tier's.
         parameters: parameters of the method, by field name, where they differ from the paper's.
+        budget: what the keep ratios were found for, in words (:mod:`bench.budget.written`); empty where none was.
     """
 
     task: str
@@ -56,6 +57,7 @@ class Cell:
     training: Mapping[str, Any] = field(default_factory=dict)
     model: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    budget: str = ""
 
     def canonical(self) -> dict[str, Any]:
         """Return the cell as plain JSON values with empty settings left out, always in the same order."""
@@ -75,17 +77,18 @@ class Cell:
 
     @property
     def profile(self) -> str:
-        """The mixture, with "dynamic" or "dealt" behind it where clients do not keep theirs."""
-        return f"{self.mixture} {self.capacity}" if self.capacities and self.capacity != "fixed" else self.mixture
+        """The budget or the mixture, with "dynamic" or "dealt" behind it where clients do not keep theirs."""
+        words = self.budget or self.mixture
+        return f"{words} {self.capacity}" if self.capacities and self.capacity != "fixed" else words
 
     @property
     def levels(self) -> tuple[float, ...]:
-        """The keep ratios of the federation's clients, ascending."""
-        return tuple(keep for keep, _ in self.capacities) or (self.keep,)
+        """The keep ratios of the federation's clients, ascending, each once."""
+        return tuple(dict.fromkeys(keep for keep, _ in self.capacities)) or (self.keep,)
 
     @property
     def label(self) -> str:
-        """What a figure calls the series: the method, its parameters that are not the default, and the profile."""
+        """What a figure calls the series: method, parameters that are not the default, and profile or budget."""
         return self.label_with({})
 
     def label_with(self, settings: Mapping[str, Any]) -> str:
@@ -96,6 +99,8 @@ class Cell:
             for name, value in sorted(shown.items())
         )
         label = f"{self.method} ({words})" if words else self.method
+        if self.budget:
+            return f"{label}, budget {self.profile}"
         return f"{label}, keep {self.profile}" if self.capacities else label
 
     @cached_property
@@ -104,7 +109,7 @@ class Cell:
         spread = self.partition if self.alpha is None or math.isinf(self.alpha) else f"{self.partition}{self.alpha:g}"
         # 0.2:0.6,0.4:0.4 reads 0.2x0.6+0.4x0.4 there: not every file system allows colons.
         keep = self.profile.replace(":", "x").replace(",", "+").replace(" ", "-") or f"{self.keep:g}"
-        readable = f"{self.task}-{self.method}-keep{keep}-{spread}-seed{self.seed}".encode()
+        readable = f"{self.task}-{self.method}-{'' if self.budget else 'keep'}{keep}-{spread}-seed{self.seed}".encode()
         room = LONGEST_FOLDER - len(self.identity) - 1
         return f"{readable[:room].decode(errors='ignore')}-{self.identity}"
 

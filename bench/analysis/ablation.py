@@ -22,7 +22,9 @@ PAIR = [*(column for column in SERIES if column != "label"), "profile", "seed"]
 
 
 def setting_of(label: str, method: str) -> tuple[str, str]:
-    """Return what a label says beside its method: its settings and its clients' keep ratios, "" where it is plain.
+    """Return what a label says beside its method: its settings and its clients' profile, "" where it is plain.
+
+    The profile is their keep ratios, or the budget that these were found for.
 
     A label that does not begin with the method's name is a setting as a whole.
 
@@ -30,8 +32,10 @@ def setting_of(label: str, method: str) -> tuple[str, str]:
     ('kappa=3', '0.2:0.6,0.4:0.4')
     >>> setting_of("prism, keep 0.2:0.6,0.4:0.4 dynamic", "prism")
     ('', '0.2:0.6,0.4:0.4 dynamic')
+    >>> setting_of("prism, budget memory=0.2", "prism")
+    ('', 'memory=0.2')
     """
-    parts = re.fullmatch(rf"{re.escape(method)}(?: \((.*)\))?(?:, keep (.*))?", label)
+    parts = re.fullmatch(rf"{re.escape(method)}(?: \((.*)\))?(?:, (?:keep|budget) (.*))?", label)
     return (parts[1] or "", parts[2] or "") if parts else (label, "")
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 
 from bench.analysis.ablation import setting_of
 from bench.analysis.adjusted import adjusted
+from bench.analysis.budgets import nominal_keeps
 from bench.analysis.paired import seed_differences
 from bench.analysis.profiles import PLACE, split_rows
 from bench.analysis.series import SERIES
@@ -48,7 +49,8 @@ def gap_to(rounds: pd.DataFrame, reference: str, last: int = 3) -> pd.DataFrame:
     """
     cells = final_accuracy(rounds, last).astype({"label": str, "method": str})
     is_reference = (cells["method"] == reference) | (cells["label"] == reference)
-    cells = cells.assign(reference=is_reference, profile=split_rows(cells)["profile"])
+    profiles = split_rows(cells)["profile"]
+    cells = cells.assign(reference=is_reference, profile=profiles, keep=nominal_keeps(cells, profiles))
     own = cells[is_reference & ((cells["keep"] < 1) | (cells["profile"] != ""))]
     place = list(PLACE)
     if len(own):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from bench.analysis.budgets import nominal_keeps
 from bench.analysis.interval import by_seed, mean_and_interval
 
 OWN = ["setting", "task", "label", "method", "keep", "capacities", "partition", "alpha", "data_title", "stand_in"]
@@ -58,6 +59,7 @@ def versus(cells: pd.DataFrame) -> pd.DataFrame:
     words = ["setting", "task", "label", "method", "capacities", "partition", "data_title", "status"]
     cells = cells.astype(dict.fromkeys(words, str)).reset_index(drop=True)
     cells["final_acc"] = cells["final_acc"].astype(float).mask(cells["status"] == "diverged")
+    cells["keep"] = nominal_keeps(cells, cells["capacities"])
     own, others = cells[cells["own"].astype(bool)], cells[~cells["own"].astype(bool)]
     names = dict(zip(_SERIES[1:], OTHER, strict=True)) | {"whole": "other_whole"}
     of_others = others[[*_SERIES, "whole"]].drop_duplicates().rename(columns=names)

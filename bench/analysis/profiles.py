@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from bench.analysis.ablation import setting_of
+from bench.analysis.budgets import heading, nominal_keeps
 from bench.analysis.tables import FULL_MODEL
 
 PLACE = ["task", "partition", "alpha", "data_title", "stand_in"]
@@ -19,7 +20,7 @@ def split_label(label: str, method: str) -> tuple[str, str]:
     ('prism (kappa=3)', '0.2:0.6,0.4:0.4 dynamic')
     """
     profile = setting_of(label, method)[1]
-    return (label.removesuffix(f", keep {profile}"), profile) if profile else (label, "")
+    return (label.removesuffix(f", {heading(profile)}"), profile) if profile else (label, "")
 
 
 def split_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -32,11 +33,14 @@ def split_rows(table: pd.DataFrame) -> pd.DataFrame:
 def with_profiles(points: pd.DataFrame) -> pd.DataFrame:
     """Return ``points`` with labels without their profile, which is in the new column ``profile``.
 
+    At a budget ``keep`` is the budget's amount, which methods have in common.
+
     Only for tables in which the seeds are already averaged: cells of two profiles of the same mean differ in nothing
     else than their label.
     """
     split = split_rows(points)
-    return points.assign(label=split["base"], profile=split["profile"])
+    keeps = nominal_keeps(points, split["profile"])
+    return points.assign(label=split["base"], profile=split["profile"], keep=keeps)
 
 
 def profiles_of(points: pd.DataFrame) -> list[tuple[str, float]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from bench.analysis.budgets import heading, nominal_keeps
 from bench.analysis.profiles import PLACE, split_rows
 from bench.analysis.series import distinct_cells
 
@@ -48,7 +49,8 @@ def with_settings(cells: pd.DataFrame) -> pd.DataFrame:
         cells = cells.drop_duplicates("cell")
     cells = cells.reset_index(drop=True).astype(dict.fromkeys(WORDS, str))
     split = split_rows(cells)
-    cells = cells.assign(label=split["base"], profile=split["profile"])
+    keeps = nominal_keeps(cells, split["profile"])
+    cells = cells.assign(label=split["base"], profile=split["profile"], keep=keeps)
     whole = cells["whole"].astype(bool) if "whole" in cells else _are_whole(cells)
     cells = cells.assign(whole=whole, place=_places(cells), line=range(len(cells)))
     levels = _levels(cells)
@@ -56,7 +58,7 @@ def with_settings(cells: pd.DataFrame) -> pd.DataFrame:
     full = cells[whole].merge(levels.drop(columns=_AT), on="place", how="left")
     rows = pd.concat([own, full.assign(at=full["at"].fillna(""), order=full["order"].fillna(0))])
     rows["setting"] = [
-        f"{place}, keep {at}" if at else place for place, at in zip(rows["place"], rows["at"], strict=True)
+        f"{place}, {heading(at)}" if at else place for place, at in zip(rows["place"], rows["at"], strict=True)
     ]
     rows = rows.sort_values([*_ORDER, "line"], kind="stable")
     return rows.drop(columns=["order", "line"]).reset_index(drop=True)

@@ -32,6 +32,9 @@ def compare(
     keep: Annotated[
         list[str] | None, typer.Option(help="Only this keep ratio or profile; may be given repeatedly.")
     ] = None,
+    budget: Annotated[
+        list[str] | None, typer.Option(help="Only this budget of the sweep, as memory=0.2; may be given repeatedly.")
+    ] = None,
     task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given repeatedly.")] = None,
     seeds: Annotated[
         int | None, typer.Option(**whole("--seeds", 1), help="So many of the sweep's seeds; all if left out.")
@@ -70,7 +73,7 @@ def compare(
     kinds_in(log or [])  # a wrong name is refused also where nothing is left to run
     read = read_sweep(sweep, plugin or [])
     own = own_method(method, read, name, set_ or [])
-    choice = Choice(_words(against), tuple(keep or []), tuple(task or []), seeds)
+    choice = Choice(_words(against), tuple(keep or []), tuple(task or []), seeds, tuple(budget or []))
     plan, place = plan_of(read, own, choice, results), sweep_device(device)
     look = comparing.look_at(plan, place)
     comparing.check(plan, look, run_missing, str(sweep))

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bench.agg import use_agg
+from bench.budget.told import telling
 from bench.cli.compare import compare
 from bench.cli.data import data_app
 from bench.cli.kit import check, new
@@ -74,7 +75,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # what a terminal's encoding or a file's name cannot be written in
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        with telling(lambda line: Console(stderr=True).print(line, soft_wrap=True, highlight=False)):
+            app()
     except BenchError as error:
         Console(stderr=True).print(f"[red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(WRONG_USAGE)

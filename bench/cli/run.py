@@ -38,8 +38,17 @@ def run(
     method: Annotated[str, typer.Option(help="Name of the method, see 'list methods'.")],
     keep: Annotated[
         str,
-        typer.Option(help="Keep ratio of every client, or of shares as in 0.2:0.6,0.4:0.4, or see 'list profiles'."),
-    ] = "1",
+        typer.Option(
+            help="Keep ratio of every client (1 if left out), or of shares as 0.2:0.6,0.4:0.4, or see 'list profiles'."
+        ),
+    ] = "",
+    budget: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Instead of --keep: what a client may take, as memory=0.2 (of the full model) or bytes=1.5MB; the "
+            "largest sub-model that fits is found. Of memory, parameters, bytes, macs; several hold together."
+        ),
+    ] = None,
     capacity: Annotated[
         str,
         typer.Option(
@@ -94,7 +103,9 @@ def run(
     plugins = tuple(plugin or [])
     given = {"alpha": alpha, "partition": partition, "data": data}
     values: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    values |= {"task": task, "method": method, "keep": number_or_words(keep), "seed": seed, "tier": tier}
+    values |= {"task": task, "method": method, "seed": seed, "tier": tier}
+    values |= {"keep": number_or_words(keep)} if keep else {}
+    values |= {"budget": " ".join(budget)} if budget else {}
     values |= {"capacity": capacity, "diagnostics": diagnostics}
     values |= split_settings(set_ or [], task, method, plugins)
     if rounds is not None:
@@ -137,7 +148,9 @@ def _shown(cell: Cell, store: Store, plugins: tuple[Path, ...], place: str, work
     lease = leases.take(cell.folder, os.getpid())
     if lease is None:
         raise BenchError(f"{cell.folder}: {leases.holder(cell.folder)} runs this cell now; wait for it or end it")
-    title = f"{cell.task}, {cell.label}" if cell.capacities else f"{cell.task}, {cell.label}, keep ratio {cell.keep:g}"
+    title = f"{cell.task}, {cell.label}"
+    if not cell.capacities:
+        title += f" (keep ratio {cell.keep:g})" if cell.budget else f", keep ratio {cell.keep:g}"
     display = RunDisplay(out, f"{title}, seed {cell.seed}")
 
     def show(seen: Seen) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.budget.finder import Finder
+from bench.budget.written import read_budget
 from bench.cell import Cell
 from bench.comparison.beside import Beside
 from bench.comparison.own_method import OwnMethod
@@ -35,12 +37,14 @@ class Choice:
         keep: keep ratios and profiles, as they are written in sweep files.
         task: names of tasks.
         seeds: how many of the sweep's seeds, the smallest first.
+        budget: budgets, as they are written in sweep files.
     """
 
     against: Sequence[str] = ()
     keep: Sequence[str] = ()
     task: Sequence[str] = ()
     seeds: int | None = None
+    budget: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,9 @@ def own_cells(others: Iterable[Cell], own: OwnMethod) -> Iterable[Cell]:
     """Return a cell of a method for each setting of others, each once.
 
     Methods that ignore keep ratios say nothing of them where others beside them do; where cells differ in nothing but
-    what is measured beside, all of that is measured.
+    what is measured beside, all of that is measured. At a budget the method has the keep ratios that fit it.
     """
-    others = list(others)
+    others, finder = list(others), Finder(own.plugins)
     keeping = {(setting_of(cell), cell.seed) for cell in others if _uses_keep(cell, own.plugins)}
     made: dict[str, Cell] = {}
     for other in others:
@@ -117,6 +121,8 @@ def own_cells(others: Iterable[Cell], own: OwnMethod) -> Iterable[Cell]:
         cell = replace(other, method=own.name, parameters=own.parameters)
         if not own.uses_keep:
             cell = replace(cell, keep=1.0, capacities=(), capacity="fixed")
+        elif cell.budget:
+            cell = finder.at(cell)
         alike = replace(cell, diagnostics="basic").identity
         known = made.get(alike, cell)
         made[alike] = replace(known, diagnostics=_both(known.diagnostics, cell.diagnostics))
@@ -145,11 +151,17 @@ def _chosen(sweep: Sweep, own: OwnMethod, choice: Choice) -> list[Cell]:
         rivals = [cell for cell in sweep.cells if option != "--against" or not is_own(cell, own)]
         _check(option, wanted, (word for cell in rivals for word in words(cell)), sweep)
         cells = [cell for cell in cells if not wanted or set(wanted) & set(words(cell))]
-    if choice.keep:
-        asked = [_as_keep(word) for word in choice.keep]
-        keeping = [cell for cell in sweep.cells if _uses_keep(cell, own.plugins)]
-        _check("--keep", asked, (_keep_of(cell) for cell in keeping), sweep, lambda word: number_in(word) or 0.0)
-        cells = [cell for cell in cells if not _uses_keep(cell, own.plugins) or _keep_of(cell) in asked]
+    keeping = [cell for cell in sweep.cells if _uses_keep(cell, own.plugins)]
+    places = [_as_keep(word) for word in choice.keep]
+    if places:
+        known = (_keep_of(cell) for cell in keeping if not cell.budget)
+        _check("--keep", places, known, sweep, lambda word: number_in(word) or 0.0)
+    if choice.budget:
+        budgets = [read_budget(word).words for word in choice.budget]
+        _check("--budget", budgets, (cell.budget for cell in keeping if cell.budget), sweep, str)
+        places += budgets
+    if places:
+        cells = [cell for cell in cells if not _uses_keep(cell, own.plugins) or _keep_of(cell) in places]
     if choice.seeds is not None:
         seeds = sorted({cell.seed for cell in sweep.cells})
         if not 1 <= choice.seeds <= len(seeds):

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from bench.analysis import budgets
 from bench.analysis.interval import CONFIDENCE
 from bench.analysis.paired import AHEAD, BEHIND
 from bench.analysis.profiles import split_label
@@ -49,7 +50,7 @@ def keep_of(row: Row) -> str:
     """Return the keep ratios of a row in words: those of the one of the two that has some."""
     for side in ("", "other_"):
         if row[f"{side}capacities"]:
-            return f"keep {row[f'{side}capacities']}"
+            return budgets.heading(row[f"{side}capacities"])
         if row[f"{side}keep"] != 1:
             return f"keep {row[f'{side}keep']:g}"
     return "keep 1"

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.budget.written import budgets_in
 from bench.cell import Cell
 from bench.config.checks import Checks
-from bench.config.drawing import colours_of, known_reference
+from bench.config.drawing import FULL_MODEL, colours_of, known_reference
 from bench.config.plugin_line import plugins_of
 from bench.errors import BenchError, at, choices
 from bench.federation.capacity import Capacities, mean_keep
@@ -26,7 +27,7 @@ DATA = ("stand-in", "real")
 DIAGNOSTICS = ("basic", "errors", "cosine", "all")
 CAPACITY = ("fixed", "dynamic", "dealt")
 ALPHA = f"a number from {LEAST_ALPHA:g} to {LARGEST_ALPHA:g}, or inf for iid"
-AXES = ("task", "method", "keep", "capacity", "partition", "alpha", "seed", "tier", "data", "diagnostics")
+AXES = ("task", "method", "keep", "budget", "capacity", "partition", "alpha", "seed", "tier", "data", "diagnostics")
 TABLES = ("training", "model", "parameters")
 KEYS = ("title", "common", "cells", "figures", "last", "plugins", "colours", "reference")
 
@@ -60,7 +61,7 @@ def make_cell(values: Mapping[str, Any], place: str, plugins: Iterable[Path] = (
     """Return a checked cell.
 
     Args:
-        values: the axes ``task method keep capacity partition alpha seed tier data diagnostics`` and the tables
+        values: the axes ``task method keep budget capacity partition alpha seed tier data diagnostics``, the tables
             ``training model parameters``; what is left out is the task's or method's default.
         place: where they were written, for errors.
         plugins: files of methods and tasks the user named.
@@ -128,15 +129,19 @@ def _cell(values: Mapping[str, Any], place: str, checks: Checks) -> Cell:
     model = checks.model(task, tier, tables["model"], place)
     parameters = checks.parameters(method, tables["parameters"], place)
     capacity = _one_of("capacity", values.get("capacity", "fixed"), CAPACITY, place)
-    keep, capacities = _keep(values.get("keep", 1.0), None if capacity == "dynamic" else recipe.clients, place)
+    clients = None if capacity == "dynamic" else recipe.clients
+    keep, capacities = _keep(values.get("keep", 1.0), clients, place)
+    budget = _budget(values, clients, place)
     if not method.kind.uses_keep:
         keep, capacities = 1.0, ()
-    return Cell(
+    if method.name == FULL_MODEL:  # every comparison's reference, whatever the others may take
+        budget = ""
+    cell = Cell(
         task=task.name,
         method=method.name,
         keep=keep,
         capacities=capacities,
-        capacity=capacity if capacities else "fixed",
+        capacity=capacity if capacities or ":" in budget else "fixed",
         partition=partition,
         alpha=alpha,
         seed=_seed(values.get("seed", 0), place),
@@ -146,7 +151,22 @@ def _cell(values: Mapping[str, Any], place: str, checks: Checks) -> Cell:
         training=training,
         model=model,
         parameters=parameters,
+        budget=budget,
     )
+    return checks.finder.at(cell) if budget and method.kind.uses_keep else cell
+
+
+def _budget(values: Mapping[str, Any], clients: int | None, place: str) -> str:
+    """Return the budget in words, empty where there is none; it takes the place of a keep ratio."""
+    if "budget" not in values:
+        return ""
+    if "keep" in values:
+        raise BenchError(f"{place}: keep and budget are both given; allowed: one, since a budget finds the keep ratio")
+    with at(place):
+        found = budgets_in(values["budget"], clients)
+    if len(found) != 1:
+        raise BenchError(f"{place}: budget = {values['budget']!r} is not possible; allowed: one budget for a cell")
+    return found[0]
 
 
 def _data(values: Mapping[str, Any], tier: str, task: type[Task], place: str) -> str:
@@ -172,6 +192,9 @@ def _expanded(grid: Mapping[str, Any], place: str) -> Iterator[dict[str, Any]]:
                 f"their method; {choices(name, methods)}"
             )
     axes = {name: grid[name] for name in AXES if name in grid}
+    if "budget" in axes:
+        with at(place):
+            axes["budget"] = budgets_in(axes["budget"])
     for values in _product(axes, place):
         name = str(values.get("method"))
         own = table(tables["parameters"].get(name, {}), f"{place}, parameters of {name}")

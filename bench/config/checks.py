@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.config.validation import checked, without_defaults
 from bench.errors import BenchError, at
 from bench.plugins import registry
 from bench.plugins.registry import MethodEntry, TaskEntry
 from bench.tasks.base import Recipe
+
+if TYPE_CHECKING:
+    from bench.budget.finder import Finder
 
 Table = Mapping[str, Any]
 
@@ -29,6 +33,13 @@ class Checks:
         self._tasks: dict[str, TaskEntry] = {}
         self._recipes: dict[tuple[str, ...], tuple[Recipe, dict[str, Any]]] = {}
         self._tables: dict[tuple[str, ...], dict[str, Any]] = {}
+
+    @cached_property
+    def finder(self) -> Finder:
+        """Finds the keep ratios of cells at a budget, each once."""
+        from bench.budget.finder import Finder  # counting needs PyTorch, and most sweeps have no budget
+
+        return Finder(self.plugins)
 
     def method(self, name: str, place: str) -> MethodEntry:
         """Return a method; a BenchError where there is none of that name that can be used."""

@@ -23,6 +23,7 @@ CHECKS: dict[str, Check] = {
     "order does not matter": aggregation.order_does_not_matter,
     "memory of its own": submodels.memory_of_its_own,
     "costs grow with keep": costs.costs_grow,
+    "costs never shrink": costs.costs_never_shrink,
     "costs as counted": costs.costs_are_as_counted,
     "unbiased": expectation.mean_is_the_full_model,
     "two runs agree": runs.two_runs_agree,

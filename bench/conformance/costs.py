@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.api import Method, Selection, Server
+from bench.budget.fitting import Counted, Scale
+from bench.budget.written import UNITS
 from bench.conformance.compare import tensors_in
 from bench.conformance.outcome import Failure, Undefined
 from bench.conformance.subject import Subject, simulate
@@ -20,6 +23,8 @@ from bench.training.engine import InlineEngine
 from bench.training.local import Job, Trained
 
 KEEPS = (0.25, 0.5, 1.0)
+RISING = (0.1, 0.3, 0.5, 0.7, 0.9)
+"""Without 1, where a method may hand out the dense model, which costs less than two large factors."""
 SLACK = 0.1
 """Whole units: a quarter of 6 kernels is 2 of them."""
 
@@ -55,6 +60,28 @@ def costs_grow(subject: Subject) -> None:
                 f"at most {keep + SLACK:g} of the {costs[-1].factored_parameters:,} at keep ratio 1",
                 "bench.spectral.decompose.rank_of says how many units a keep ratio leaves",
             )
+
+
+def costs_never_shrink(subject: Subject) -> None:
+    """What a client takes never falls where the keep ratio rises: memory, parameters, bytes and operations.
+
+    Budgets rest on it: the largest keep ratio that fits is found by halving an interval. One client is counted, in its
+    first round, at keep ratios from 0.1 to 0.9. It may stay where it is: a method may have few sizes.
+    """
+    stage = subject.stage()
+    if not stage.method.uses_keep:
+        raise Undefined("it trains the full model whatever the keep ratio (uses_keep is False)")
+    counted = Counted(lambda: subject.stage().method, Scale(stage.federation.task))
+    taken = [counted.at(keep) for keep in RISING]
+    for (keep, less), (larger, more) in itertools.pairwise(zip(RISING, taken, strict=True)):
+        for quantity in UNITS:
+            if less.of(quantity) > more.of(quantity):
+                raise Failure(
+                    f"{quantity} of a client of keep ratio {keep:g} is {less.of(quantity):,.6g}, of {larger:g} "
+                    f"{more.of(quantity):,.6g}",
+                    "no less at the larger keep ratio",
+                    "a larger sub-model sends, holds and computes as much; budgets find the largest that fits",
+                )
 
 
 def _cost_at(subject: Subject, keep: float) -> Cost:

@@ -33,6 +33,8 @@ class Cost:
             :class:`bench.cost.operations.Operations`.
         train_macs: multiply-accumulates of one sample's forward and backward pass.
         skipped_macs, skipped_train_macs: those of them that multiply by weights which a mask has set to zero.
+        saved_bytes: what autograd keeps of one sample between the two passes, see
+            :class:`bench.cost.operations.Operations`.
     """
 
     parameters: int
@@ -44,6 +46,7 @@ class Cost:
     train_macs: int
     skipped_macs: int = 0
     skipped_train_macs: int = 0
+    saved_bytes: int = 0
 
     @property
     def ideal_macs(self) -> int:
@@ -85,6 +88,7 @@ def cost_of(submodel: nn.Module, task: Task) -> Cost:
         train_macs=counted.train_macs,
         skipped_macs=counted.skipped_macs,
         skipped_train_macs=counted.skipped_train_macs,
+        saved_bytes=counted.saved_bytes,
     )
 
 

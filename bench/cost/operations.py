@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.cost.shapes import result_of
@@ -38,6 +39,9 @@ class Operations:
         activations: numbers in the outputs of affine layers that have to be kept for the backward pass, because a
             gradient passes through them: convolutions, linear layers, embeddings, both factors of a low-rank layer.
             An LSTM layer is two affine maps, of its input and of its last state, with four gates each at every step.
+        saved_bytes: all that autograd keeps between the two passes, parameters not counted: the input, what
+            normalisation, activation functions and pooling keep, and each tensor once that several layers keep. It is
+            what PyTorch's own operations keep; hand-written kernels may keep less.
     """
 
     macs: int
@@ -45,6 +49,7 @@ class Operations:
     activations: int
     skipped_macs: int = 0
     skipped_train_macs: int = 0
+    saved_bytes: int = 0
 
 
 def operations(model: nn.Module, task: Task) -> Operations:
@@ -70,12 +75,14 @@ def _shared(one: Operations, two: Operations, batch: int) -> Operations:
         return own + math.ceil((alone - own) / batch)
 
     kept = two.activations - one.activations
+    saved = share(one.saved_bytes, two.saved_bytes)
     return Operations(
         share(one.macs, two.macs),
         share(one.train_macs, two.train_macs),
         kept,
         share(one.skipped_macs, two.skipped_macs),
         share(one.skipped_train_macs, two.skipped_train_macs),
+        saved,
     )
 
 
@@ -86,14 +93,17 @@ def _counted(shadow: nn.Module, samples: Tensor) -> tuple[Operations, Operations
 
 @torch.enable_grad()
 def _count(shadow: nn.Module, samples: Tensor) -> Operations:
-    with _Products() as products, _skipped_in(shadow) as skipped:
+    # A batch has memory of its own: a view would keep that of more samples.
+    samples = torch.empty(samples.shape, dtype=samples.dtype, device="meta")
+    saved = _Saved(shadow)
+    with _Products() as products, _skipped_in(shadow) as skipped, saved_tensors_hooks(saved.keep, lambda kept: kept):
         outputs = shadow(samples)
     forward, kept = products.macs, products.tracked()
     if outputs.requires_grad:
         with products:
             outputs.sum().backward()
     left_out, both = (sum(counts) for counts in zip(*skipped, (0, 0), strict=True))
-    return Operations(forward, products.macs, kept, left_out, left_out + both)
+    return Operations(forward, products.macs, kept, left_out, left_out + both, saved.bytes)
 
 
 @contextlib.contextmanager
@@ -111,6 +121,24 @@ def _skipped_in(shadow: nn.Module) -> Iterator[list[tuple[int, int]]]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+class _Saved:
+    """Adds up the memory of tensors that autograd keeps, each once however many layers keep it or a view of it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._held = {tensor.untyped_storage()._cdata for tensor in model.parameters()}
+        self._kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(self, tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in self._held:
+            self._kept[storage._cdata] = storage  # held on to, so that no other gets its place in memory
+        return tensor
+
+    @property
+    def bytes(self) -> int:
+        return sum(storage.nbytes() for storage in self._kept.values())
 
 
 class _Products(TorchDispatchMode):

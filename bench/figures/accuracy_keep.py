@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bench.analysis.budgets import is_budget
 from bench.analysis.profiles import split_rows
 from bench.analysis.summary import final_accuracy, over_seeds
 from bench.analysis.tables import FULL_MODEL
@@ -96,7 +97,9 @@ def _further(rounds: pd.DataFrame, left_out: bool) -> str:
     """Return what is said of clients that differ in their keep ratios."""
     return joined(
         "Clients with different keep ratios are drawn at their mean." if is_mixed(rounds) else "",
-        "Clients with different keep ratios are left out: see the figure profiles." if left_out else "",
+        "Clients with different keep ratios, or at a budget, are left out: see the figure profiles."
+        if left_out
+        else "",
     )
 
 
@@ -108,10 +111,11 @@ def numbers(tables: Tables, options: Options) -> list[tuple[str, pd.DataFrame]]:
 def _tasks(rounds: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame, bool]]:
     """Return (suffix of the file name, task, rows, whether mixed capacities are left out) for each task.
 
-    Profiles are no keep ratio: a single one stands at its mean, but several would be a cloud of points with a line of
-    the legend each, in which two profiles of the same mean lie on one another. The figure "profiles" is theirs.
+    Profiles and budgets are no keep ratio: a single profile stands at its mean, but several would be a cloud of points
+    with a line of the legend each, in which two of the same mean lie on one another. The figure "profiles" is theirs.
     """
-    several = len(set(split_rows(rounds)["profile"]) - {""}) > 1
+    profiles = set(split_rows(rounds)["profile"]) - {""}
+    several = len(profiles) > 1 or any(map(is_budget, profiles))
     tasks = []
     for suffix, task, rows in evaluated_tasks(rounds):
         equal = rows[split_rows(rows)["profile"] == ""] if several else rows

@@ -116,7 +116,7 @@ def measured_tasks(
 
 def is_mixed(table: pd.DataFrame) -> bool:
     """Return whether ``table`` has cells whose clients differ in their keep ratio; ``keep`` is then the mean."""
-    return "capacities" in table.columns and bool((table["capacities"].astype(str) != "").any())
+    return "capacities" in table.columns and bool(table["capacities"].astype(str).str.contains(":").any())
 
 
 def partitions_of(table: pd.DataFrame) -> list[tuple[str, float]]:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from bench.analysis.budgets import is_budget, nominal_keeps
 from bench.analysis.profiles import split_rows
 from bench.analysis.tables import FULL_MODEL
 from bench.figures.base import Skip, is_mixed, of_partition, partition_title, partitions_of, spread
@@ -84,7 +85,7 @@ def _of_groups(
 ) -> pd.Series[bool]:
     chosen = table["method"] == FULL_MODEL
     for keep, profile in groups:
-        chosen |= (table["keep"] == keep) & (True if profile is None else profiles == profile)
+        chosen |= (nominal_keeps(table, profiles) == keep) & (True if profile is None else profiles == profile)
     return chosen
 
 
@@ -124,9 +125,10 @@ def panels_by_keep(
                 alpha: float = alpha,
             ) -> pd.DataFrame:
                 here = of_partition(rows, partition, alpha)
-                of_keep = here["keep"] == keep
+                profiles = split_rows(here)["profile"]
+                of_keep = nominal_keeps(here, profiles) == keep
                 if profile is not None:
-                    of_keep &= split_rows(here)["profile"] == profile
+                    of_keep &= profiles == profile
                 return here[of_keep | (here["method"] == FULL_MODEL)]
 
             if profile:
@@ -176,9 +178,9 @@ def _keeps_of(table: pd.DataFrame) -> list[tuple[float, str | None]]:
     """Return the (keep ratio, profile) of each row of panels; without several profiles, the keep ratio alone counts."""
     sub_models = table[table["method"] != FULL_MODEL]
     profiles = split_rows(sub_models)["profile"]
-    if profiles[profiles != ""].nunique() < 2:
+    if profiles[profiles != ""].nunique() < 2 and not any(map(is_budget, set(profiles))):
         return [(keep, None) for keep in sorted(sub_models["keep"].unique())] or [(1.0, None)]
-    return sorted(set(zip(sub_models["keep"].astype(float), profiles, strict=True)))
+    return sorted(set(zip(nominal_keeps(sub_models, profiles), profiles, strict=True)))
 
 
 def keep_title(table: pd.DataFrame, keep: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
+from bench.analysis.budgets import is_budget
 from bench.figures.base import partition_title
 
 WIDTH = 34  # characters above a panel
@@ -13,7 +14,7 @@ DEALT = " dealt"  # or those of a round's clients are shuffled among them
 
 
 def shares(profile: str, keep: float) -> list[str]:
-    """Return each share of the clients and its keep ratio, large keep ratios first.
+    """Return each share of the clients and its keep ratio, large keep ratios first; of a budget its limits.
 
     Args:
         profile: as labels have it, "" where all clients have the same keep ratio.
@@ -24,6 +25,8 @@ def shares(profile: str, keep: float) -> list[str]:
     """
     if not profile:
         return [f"100% {keep:g}"]
+    if is_budget(profile):
+        return profile.split(" ")
     pairs, *further = profile.split(" ")
     split = sorted((tuple(map(float, pair.split(":"))) for pair in pairs.split(",")), reverse=True)
     return [f"{100 * share:.3g}% {of_share:g}" for of_share, share in split] + further
@@ -33,6 +36,7 @@ def panel_title(profile: str, keep: float, partition: str, alpha: float, width: 
     """Return the words above a panel of one profile, or of clients that are alike, in lines of ``width`` characters."""
     place = partition_title(partition, alpha)
     heading = f"mean keep {keep:.3g}" if profile else "keep ratios alike"
+    heading = "budget" if is_budget(profile) else heading
     fits = len(heading) + 2 + len(place.replace(r"$\alpha$", "a").replace(r"$\infty$", "oo")) <= width
     heading = f"{heading}; {place}" if fits else f"{heading}\n{place}"
     return f"{heading}\n{in_lines(shares(profile, keep), width)}" if profile else heading

@@ -14,6 +14,7 @@ import torch
 
 from bench import kernels
 from bench.api import Skip
+from bench.budget.checking import check_fits, counted_rows
 from bench.cell import Cell
 from bench.errors import BenchError, StorageError, Unfinished, one_line
 from bench.federation.federation import Federation
@@ -146,6 +147,9 @@ class _Running:
         """Go through the rounds, from the checkpoint if there is one, and leave one now and then."""
         federation = Federation.build(self.cell, self.plugins, self.device)
         self.facts |= facts_of(federation)
+        if self.cell.budget:
+            self.facts["budget"] = counted_rows(self.cell, self.plugins)
+            check_fits(self.cell, self.facts["budget"])
         state = self._resume() if self.store else None
         engine = open_engine(federation, self.plugins, self.workers)
         try:

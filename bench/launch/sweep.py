@@ -156,7 +156,7 @@ def write_tables(sweep: Sweep, store: Store, known: Iterable[Record]) -> dict[st
     Only cells of the present revisions are taken ("done" and "diverged"; a stale cell is not mixed in).
     """
     tables = tables_of(known, store.table, sweep.last, store.environment, sweep.plugins)
-    for name in ("cells", *schema.ALL_TABLES):
+    for name in ("cells", "fits", *schema.ALL_TABLES):
         place = store.folder / "tables" / f"{name}.parquet"
         if name in tables:
             write_table(place, tables[name])

@@ -28,6 +28,8 @@ def tables_of(
 ) -> dict[str, pa.Table]:
     """Return the tables of finished cells by name: "cells", and those of :data:`bench.store.schema.ALL_TABLES`.
 
+    Where cells have budgets, "fits" says what the methods take of them, those that were skipped included.
+
     Args:
         known: records of all cells, of which those in a state of ``USABLE`` are taken; all take part in the labels.
         read: returns a table of a cell.
@@ -38,11 +40,14 @@ def tables_of(
     known, plugins = list(known), tuple(plugins)
     labels = series_labels([record.cell for record in known])
     rows: list[dict[str, Any]] = []
+    fits: dict[str, dict[str, Any]] = {}
     parts: dict[str, list[pa.Table]] = {name: [] for name in schema.ALL_TABLES}
     for record in known:
+        label = labels[record.cell.identity]
+        fits |= {repr((label, row)): row for row in fit_rows(record, label)}
         if record.state not in USABLE:
             continue
-        about = _cell_columns(record, labels[record.cell.identity])
+        about = _cell_columns(record, label)
         of_cell = {name: read(record, name) for name in parts}
         rows.append(
             {
@@ -51,16 +56,33 @@ def tables_of(
                 "reason": record.reason,
                 **scale.of_settings(record.cell, plugins),
                 **scale.of_making(record.facts, environment(record)),
+                "budget_used": max(
+                    (row["taken"] / row["allowed"] for row in record.facts.get("budget", ())), default=None
+                ),
             }
         )
         for name, table in of_cell.items():
             parts[name].append(_beside(about, table, schema.ALL_TABLES[name]))
     tables = {"cells": schema.table_of(rows, schema.CELLS)}
+    if fits:
+        tables["fits"] = schema.table_of(list(fits.values()), schema.FITS)
     for name, wanted in schema.ALL_TABLES.items():
         table = _joined(parts[name], wanted)
         if len(table) or name not in schema.OPTIONAL:
             tables[name] = table
     return tables
+
+
+def fit_rows(record: Record, label: str) -> list[dict[str, Any]]:
+    """Return what a cell's method takes of its budget, as rows of the table of fits; none without a budget."""
+    cell, split = record.cell, f", budget {record.cell.profile}"
+    about = {"task": cell.task, "method": cell.method, "label": label.removesuffix(split), "budget": cell.budget}
+    rows = []
+    for row in record.facts.get("budget", ()):
+        inside = row["taken"] <= row["allowed"]
+        found = {"fits": inside} | ({} if inside else {"keep": None, "taken": None})
+        rows.append({**about, **row, **found})
+    return rows
 
 
 def _accuracies(rounds: pa.Table, state: str, last: int) -> dict[str, float | None]:

@@ -18,7 +18,7 @@ from bench.plugins import registry
 from bench.store import schema
 from bench.store.table_files import write_table
 
-DERIVED = {**schema.ALL_TABLES, "cells": schema.CELLS, "footprint": schema.FOOTPRINT}
+DERIVED = {**schema.ALL_TABLES, "cells": schema.CELLS, "footprint": schema.FOOTPRINT, "fits": schema.FITS}
 """The tables of a sweep by name."""
 Key = tuple[Any, ...]
 
@@ -121,7 +121,14 @@ def _cell(row: Key, plugins: tuple[Path, ...]) -> Cell | None:
     entry = registry.methods(plugins).get(method)
     if entry is None or entry.kind is None or task not in registry.tasks(plugins):
         return None
-    words = label.removeprefix(method).partition(", keep ")[0].strip().removeprefix("(").removesuffix(")")
+    words = (
+        label.removeprefix(method)
+        .partition(", keep ")[0]
+        .partition(", budget ")[0]
+        .strip()
+        .removeprefix("(")
+        .removesuffix(")")
+    )
     if set(words) & set("()[]{}"):  # a value that has commas of its own
         return None
     settings = dict(part.split("=", 1) for part in words.split(", ") if "=" in part)

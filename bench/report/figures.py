@@ -23,7 +23,7 @@ from bench.plugins import registry
 from bench.processes.failure import reason_of
 from bench.store import schema
 
-TABLES = ("cells", *schema.ALL_TABLES, "footprint")
+TABLES = ("cells", *schema.ALL_TABLES, "footprint", "fits")
 SUFFIX = re.compile(r"[\w.+-]{1,100}")
 
 

@@ -39,11 +39,22 @@ KINDS: dict[str, type | tuple[type, ...]] = {
     "own_code": str,
     "measures": int,
     "layers_every": int,
+    "budget": list,
 }
 """The types of the facts that are read by name; all others are carried along as they are."""
 ALWAYS = ("schema", "status", "reason", "cell", "identity", "data", "seconds")
 OF_RESULTS = ("data_title", "stand_in", "classes", "alpha_convention")
 """Facts that a cell with a result has beside those."""
+BUDGET_KINDS: dict[str, type | tuple[type, ...]] = {
+    "level": int,
+    "share": _NUMBER,
+    "quantity": str,
+    "keep": _NUMBER,
+    "allowed": _NUMBER,
+    "taken": _NUMBER,
+    "full": _NUMBER,
+    "least": _NUMBER,
+}
 _CELL_KINDS: dict[str, type | tuple[type, ...]] = {
     "task": str,
     "method": str,
@@ -59,6 +70,7 @@ _CELL_KINDS: dict[str, type | tuple[type, ...]] = {
     "training": dict,
     "model": dict,
     "parameters": dict,
+    "budget": str,
 }
 
 
@@ -81,10 +93,22 @@ def checked(facts: Any) -> Cell:
         raise ValueError("its seconds or classes are no possible number")
     if not facts.get("evaluated_samples", 0) >= 0 or not 0 <= facts.get("commonest_class", 0) <= 1:
         raise ValueError("its evaluated samples or commonest class are no possible number")
+    _budget_rows(facts.get("budget", []))
     for name, revision in facts.get("revisions", {}).items():
         if isinstance(revision, bool) or not isinstance(revision, int):
             raise ValueError(f"its revision of {name!r} is no whole number")
     return _cell(facts["cell"], facts["identity"])
+
+
+def _budget_rows(rows: list[Any]) -> None:
+    """Refuse what is no row of what a budget allows."""
+    for row in rows:
+        if not isinstance(row, dict) or row.keys() != BUDGET_KINDS.keys():
+            raise ValueError("a row of its budget lacks a number, or has one too many")
+        _types(row, BUDGET_KINDS, "its budget's")
+        numbers = [value for value in row.values() if not isinstance(value, str)]
+        if not all(math.isfinite(number) and number >= 0 for number in numbers) or not row["allowed"] * row["full"]:
+            raise ValueError("a row of its budget has no possible number")
 
 
 def _cell(values: Mapping[str, Any], identity: str) -> Cell:

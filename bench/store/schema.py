@@ -32,7 +32,8 @@ CELL_FIELDS = [
     pa.field("status", WORD, nullable=False),
 ]
 """What names a cell in a sweep's tables. ``keep`` is the clients' mean keep ratio, ``capacities`` the profile where
-they differ, with "dynamic" or "dealt" behind it where clients do not keep theirs. ``alpha`` is as it was given;
+they differ, or the budget that the keep ratios were found for, with "dynamic" or "dealt" behind it where clients do not
+keep theirs. ``alpha`` is as it was given;
 ``alpha_per_class`` is the same as a concentration per class (PriSM's convention) and ``alpha_of_prior`` as the alpha of
 Dir(alpha * prior) (the spectral paper's). ``classes_per_client`` and ``divergence_bits`` are the skew that the
 partition has (:mod:`bench.federation.skew`), and ``local_training`` names what the method changes in local training, by
@@ -147,6 +148,26 @@ CLIENT_FIELDS = [
 ]
 """A client of a round's cohort, where clients differ in capacity; ``capacity`` is its keep ratio in this round."""
 
+FIT_FIELDS = [
+    pa.field("task", WORD, nullable=False),
+    pa.field("method", WORD, nullable=False),
+    pa.field("label", WORD, nullable=False),
+    pa.field("budget", WORD, nullable=False),
+    pa.field("level", pa.int32(), nullable=False),
+    pa.field("share", pa.float64(), nullable=False),
+    pa.field("quantity", WORD, nullable=False),
+    pa.field("fits", pa.bool_(), nullable=False),
+    pa.field("keep", pa.float64()),
+    pa.field("allowed", pa.float64(), nullable=False),
+    pa.field("taken", pa.float64()),
+    pa.field("full", pa.float64(), nullable=False),
+    pa.field("least", pa.float64(), nullable=False),
+]
+"""What a budget allows the clients of a level and what a method's take, in the quantity's own unit
+(:func:`bench.budget.checking.counted_rows`). ``level`` counts from the clients that may take least, ``share`` is theirs
+of all clients; ``keep`` is the keep ratio that was found and ``taken`` what it takes, both empty where nothing fits;
+``full`` is what the full model takes and ``least`` the smallest sub-model."""
+
 _METADATA = {"schema_version": str(VERSION)}
 ROUNDS = pa.schema(ROUND_FIELDS, metadata=_METADATA)
 RANKS = pa.schema(RANK_FIELDS, metadata=_METADATA)
@@ -171,9 +192,11 @@ SCALE_FIELDS = [
     pa.field("commit", WORD),
     pa.field("torch", WORD),
     pa.field("processor", WORD),
+    pa.field("budget_used", pa.float64()),
 ]
 """How large a cell was and by what it was made (:mod:`bench.launch.scale`). ``settings`` are all that differ from the
-tier and the paper; ``rounds`` and ``clients`` are those that were planned. All are empty where it is not known."""
+tier and the paper; ``rounds`` and ``clients`` are those that were planned. ``budget_used`` is the largest share that a
+client takes of what its budget allows. All are empty where it is not known."""
 CELLS = pa.schema(
     [
         *CELL_FIELDS,
@@ -187,6 +210,7 @@ CELLS = pa.schema(
 """``final_acc`` is the headline, the mean of the last evaluations; ``oracle_acc`` the best round, chosen on the test
 set, which is never the headline."""
 FOOTPRINT = pa.schema(FOOTPRINT_FIELDS, metadata=_METADATA)
+FITS = pa.schema(FIT_FIELDS, metadata=_METADATA)
 
 
 def as_now(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -34,7 +34,7 @@ def test_runs_differ_in_whatever_is_recorded_but_time_and_memory() -> None:
     something: dict[str, Any] = {
         "ranks": [LayerRank("piece", 4, float("nan"), 2.0)],
         "layers": {"piece": {"anme": float("nan"), "coverage": 0.5}},
-        "costs": [Cost(1, 2, 3, 4, 5, 6, 7)],
+        "costs": [Cost(1, 2, 3, 4, 5, 6, 7, 8)],
         "score": Score(0.5, 0.25),
         "seconds": {"train": 1.0},
     }

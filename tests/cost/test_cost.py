@@ -288,6 +288,7 @@ def test_a_model_without_structure_has_a_cost_too() -> None:
         trained_parameters=784 * 62 + 62,
         activations=62,
         train_macs=2 * 784 * 62,  # the inputs need no gradient
+        saved_bytes=4 * 784,  # the inputs, for the weights' gradient
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.analysis.budgets import heading
 from bench.analysis.profiles import split_label
 from bench.analysis.series import SERIES
 from bench.report.source import Source
@@ -94,7 +95,7 @@ def _key(row: Mapping[Any, Any]) -> Key:
 def place_of(row: Mapping[Any, Any]) -> str:
     """Return where a row of cells is, in words: its task, its keep ratio or profile and its partition."""
     profile = split_label(str(row["label"]), str(row["method"]))[1]
-    keep = f"keep {profile}" if profile else f"keep {float(row['keep']):g}"
+    keep = heading(profile) if profile else f"keep {float(row['keep']):g}"
     return f"{row['task']}, {keep}, {partition_words(str(row['partition']), float(row['alpha']))}"
 
 
