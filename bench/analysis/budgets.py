@@ -6,10 +6,31 @@ import re
 
 import pandas as pd
 
+_AMOUNT = re.compile(r"([0-9.]+(?:e[+-]?[0-9]+)?)([A-Za-z]*)")
+
 
 def is_budget(profile: str) -> bool:
     """Return whether a profile is a budget, as "memory=0.2", and not keep ratios with their shares."""
     return "=" in profile
+
+
+def limits_of(profile: str) -> list[tuple[str, float, str]]:
+    """Return quantity, amount (the clients' mean where they differ) and unit of each limit; none of keep ratios.
+
+    >>> limits_of("memory=0.2 bytes=1.5MB"), limits_of("macs=0.1:0.5,0.3:0.5 dynamic"), limits_of("0.2:0.5,0.4:0.5")
+    ([('memory', 0.2, ''), ('bytes', 1.5, 'MB')], [('macs', 0.2, '')], [])
+    """
+    found = []
+    for word in profile.split(" "):
+        quantity, equals, amounts = word.partition("=")
+        if equals:
+            pairs = [part.partition(":") for part in amounts.split(",")]
+            parts = [_AMOUNT.fullmatch(amount) for amount, _, _ in pairs]
+            shares = [float(share or 1) for _, _, share in pairs]
+            values = [float(part[1]) if part else 0.0 for part in parts]
+            mean = round(sum(value * share for value, share in zip(values, shares, strict=True)), 12)
+            found.append((quantity, mean, parts[0][2] if parts[0] else ""))
+    return found
 
 
 def nominal(profile: str) -> float:
@@ -18,10 +39,7 @@ def nominal(profile: str) -> float:
     >>> nominal("memory=0.2 bytes=0.4"), nominal("memory=0.1:0.5,0.3:0.5 dynamic"), nominal("bytes=2MB")
     (0.2, 0.2, 2.0)
     """
-    amounts = profile.split(" ")[0].partition("=")[2]
-    pairs = [part.partition(":") for part in amounts.split(",")]
-    values = [(float(re.sub(r"[A-Za-z]+$", "", amount)), float(share or 1)) for amount, _, share in pairs]
-    return round(sum(amount * share for amount, share in values), 12)
+    return limits_of(profile)[0][1]
 
 
 def heading(profile: str) -> str:

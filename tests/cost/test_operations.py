@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.cost.cost import Cost, CostMeter, capacity, cost_of
-from bench.cost.operations import Operations, operations
+from bench.cost.operations import operations
 from bench.models.base import Model
 from bench.models.factorise import low_rank_layers
 from bench.tasks.base import Task
