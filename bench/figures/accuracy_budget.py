@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.analysis.budgets import limits_of, nominal
+from bench.analysis.budgets import heading, limits_of, nominal
 from bench.analysis.profiles import with_profiles
 from bench.analysis.summary import final_accuracy, over_seeds
 from bench.analysis.tables import FULL_MODEL
@@ -73,9 +73,8 @@ def _tasks(tables: Tables, options: Options) -> list[tuple[str, str, pd.DataFram
         points["of"] = [_quantity(profile) for profile in points["profile"]]
         points = points[(points["of"] != "") | (points["method"] == FULL_MODEL)]
         if (points["of"] != "").any():
-            shown = set(points["label"]) | {
-                f"{label}, budget {of}" for label, of in points[["label", "profile"]].values
-            }
+            pairs = points[["label", "profile"]].itertuples(index=False, name=None)
+            shown = {f"{label}, {heading(profile)}" if profile else label for label, profile in pairs}
             found.append((suffix, task, rows[rows["label"].astype(str).isin(shown)], points.reset_index(drop=True)))
     if not found:
         raise Skip("no cell has a budget of one quantity, the same for all clients")

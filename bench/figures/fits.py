@@ -24,7 +24,7 @@ def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
     return [
         (suffix + page.suffix, _figure(task, rows, page))
         for suffix, task, rows in _tasks(tables)
-        for page in pages([labels for labels in _parts(rows)], [ROW * len(labels) + BESIDE for labels in _parts(rows)])
+        for page in pages(_parts(rows), [ROW * len(labels) + BESIDE for labels in _parts(rows)])
     ]
 
 
