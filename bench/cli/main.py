@@ -190,10 +190,10 @@ def perf(
     ] = 5,
     part: Annotated[
         list[str] | None,
-        typer.Option(help="Only this part: training, keep, round, clients or mixed; may be given repeatedly."),
+        typer.Option(help="Only this part: training, keep, round, clients, mixed or memory; may be given repeatedly."),
     ] = None,
     task: Annotated[
-        list[str] | None, typer.Option(help="Only this task in the part training; may be given repeatedly.")
+        list[str] | None, typer.Option(help="Only this task in the parts training and memory; may be given repeatedly.")
     ] = None,
     precision: Annotated[
         list[str] | None, typer.Option(help="Only this: fp32, bf16, or tf32 on CUDA; may be given repeatedly.")

@@ -17,7 +17,7 @@ from bench.errors import BenchError
 from bench.figures.files import save_figure
 from bench.figures.style import use_style
 from bench.numerics.runtime import cores
-from bench.perf import clients, clients_figure, keep, keep_figure, mixed, schema, training, whole_round
+from bench.perf import clients, clients_figure, keep, keep_figure, memory, mixed, schema, training, whole_round
 from bench.perf.machine import LoadMeter, facts_of, load_average
 from bench.perf.plan import Plan
 from bench.perf.report import Say
@@ -51,6 +51,7 @@ PARTS: dict[str, Part] = {
     "round": Part(whole_round.measure, schema.ROUND, whole_round.shown, whole_round.verdicts),
     "clients": Part(clients.measure, schema.CLIENTS, clients.shown, clients.verdicts, clients_figure.draw),
     "mixed": Part(mixed.measure, schema.MIXED, mixed.shown, mixed.verdicts),
+    "memory": Part(memory.measure, schema.MEMORY, memory.shown, memory.verdicts),
 }
 
 

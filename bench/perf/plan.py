@@ -9,7 +9,7 @@ from bench.errors import BenchError, choices
 from bench.numerics.runtime import cores
 from bench.perf.workloads import PAPER_SAMPLES, WORKLOADS, cohort_of
 
-PARTS = ("training", "keep", "round", "clients", "mixed")
+PARTS = ("training", "keep", "round", "clients", "mixed", "memory")
 DEFAULT_PRECISIONS = ("fp32", "bf16")
 MOST_WORKERS = 8
 """All who take turns live at the same time, each with its workers: more would not fit the memory of usual machines."""
@@ -23,7 +23,7 @@ class Plan:
         device: where models are trained: "cpu", "cuda" or "mps".
         repetitions: how often everything is timed; those who are compared take turns, and medians count.
         parts: of :data:`PARTS`, in that order.
-        tasks: of the part "training".
+        tasks: of the parts "training" and "memory".
         precisions: of the harness.
         samples: of a client in the part "round".
         workers: processes that train, and threads of the bare loop: all cores, up to :data:`MOST_WORKERS`.

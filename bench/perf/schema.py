@@ -107,3 +107,16 @@ MIXED = pa.schema(
 """Seconds to train a cohort of mixed capacities, another one in each repetition. ``time_ratio``: median over the
 cohorts of the seconds over those of the same cohort handed out in its own order; ``time_ratio_expected``: the same by
 the clients' operations alone."""
+
+MEMORY = pa.schema(
+    [
+        *_fields(WORDS, "task", "method"),
+        *_fields(NUMBER, "keep"),
+        *_fields(WORDS, "precision"),
+        *_fields(INTEGER, "repetitions", "counted_bytes", "kept_bytes", "peak_bytes"),
+        *_fields(NUMBER, "kept_ratio", "peak_ratio"),
+        *FACTS,
+    ]
+)
+"""Bytes that a local step holds: counted by shapes in 32-bit numbers, kept as the step really keeps them, and by how
+much the process grew at its largest. Ratios are to the count."""

@@ -123,6 +123,16 @@ def mixed_cell(precision: str) -> Cell:
     return _cell(CNN, "heterofl", MIXED_LEVELS, training | {"clients": PAPER_CLIENTS})
 
 
+def memory_cell(task: str, method: str, keep: float, precision: str) -> Cell:
+    """Return a cell of the paper's model and batch size in which one client makes two local steps.
+
+    Clients of another method than FedAvg have keep ratio ``keep``, some the full model, which InclusiveFL needs.
+    """
+    training = {"clients": 2, "cohort": 1, "samples_per_client": 64, "local_epochs": 1, "standin_train": 1000}
+    mixed = 1.0 if keep == 1 else f"{keep:g}:0.5,1:0.5"
+    return _cell(task, method, mixed, training | {"precision": precision}, WORKLOADS[task].model)
+
+
 def _cell(
     task: str, method: str, keep: float | str, training: Mapping[str, Any], model: Mapping[str, Any] | None = None
 ) -> Cell:

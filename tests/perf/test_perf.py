@@ -12,14 +12,26 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from helpers import federation
-from perf_rows import clients_rows, keep_rows, mixed_rows, plan, round_rows, training_rows
+from perf_rows import clients_rows, keep_rows, memory_rows, mixed_rows, plan, round_rows, training_rows
 from rich.console import Console
 
 from bench import kernels
 from bench.cell import Cell
 from bench.errors import BenchError
 from bench.numerics import processor
-from bench.perf import clients, command, instructions, keep, keep_figure, mixed, targets, training, turns, whole_round
+from bench.perf import (
+    clients,
+    command,
+    instructions,
+    keep,
+    keep_figure,
+    memory,
+    mixed,
+    targets,
+    training,
+    turns,
+    whole_round,
+)
 from bench.perf.contenders import Contender, contenders
 from bench.perf.plan import PARTS, plan_of
 from bench.perf.workloads import (
@@ -37,7 +49,14 @@ from bench.training.handing_out import Jobs
 BARE_1, BARE_2 = Contender("bare loop", 1, 1), Contender("bare loop", 1, 2)
 BARE_FACTORED = Contender("bare loop", 1, 2, 0.2)
 ASK_ONEDNN = instructions.onednn
-ROWS = {"training": training_rows, "keep": keep_rows, "round": round_rows, "clients": clients_rows, "mixed": mixed_rows}
+ROWS = {
+    "training": training_rows,
+    "keep": keep_rows,
+    "round": round_rows,
+    "clients": clients_rows,
+    "mixed": mixed_rows,
+    "memory": memory_rows,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -343,3 +362,10 @@ def test_the_tables_of_earlier_parts_are_kept_when_it_is_interrupted(
     with pytest.raises(KeyboardInterrupt):
         command.measure(plan(parts=("training", "keep")), tmp_path, Console(file=io.StringIO()))
     assert [path.name for path in tmp_path.iterdir()] == ["training.parquet"]
+
+
+def test_memory_verdicts_name_what_differs_from_its_count() -> None:
+    assert memory.verdicts(memory_rows()) == [
+        "cnn-femnist, prism, fp32: kept is 1.20 of what is counted",
+        "cnn-femnist, prism, fp32: peak is 1.80 of what is counted",
+    ]

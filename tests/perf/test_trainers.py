@@ -16,7 +16,7 @@ from bench.cost.operations import operations
 from bench.federation.federation import Federation
 from bench.models.low_rank import LowRankLayer
 from bench.numerics.runtime import prepared
-from bench.perf import clients, keep, training, workloads
+from bench.perf import clients, keep, memory, training, workloads
 from bench.perf.bare import BareLoop
 from bench.perf.clients import Size
 from bench.perf.contenders import Contender, trainer
@@ -170,3 +170,19 @@ def test_the_parts_run_from_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(points) == 1 + len(keep.METHODS) * len(workloads.KEEPS)
     assert points[0]["macs_ratio"] == 1 and all(row["seconds"] > 0 for row in points)
     assert said
+
+
+@pytest.mark.parametrize(("method", "keep"), [("fedavg", 1.0), ("heterofl", 0.4), ("inclusivefl", 0.4)])
+def test_a_step_keeps_what_is_counted_of_the_cnn(method: str, keep: float) -> None:
+    """The CNN's layers are PyTorch's own: autograd keeps what the shapes say, beside the loss and the pooling's."""
+    with prepared():
+        held = memory.Scales(workloads.memory_cell("cnn-femnist", method, keep, "fp32"), "cpu").held(keep)
+    assert held is not None
+    assert held.kept == pytest.approx(held.counted, rel=0.08)
+    assert held.peak > 0.8 * held.kept
+
+
+def test_memory_is_measured_where_a_method_is_defined() -> None:
+    cell = make_cell({"task": "lstm-imdb", "method": "heterofl", "keep": 0.4, "model": LSTM, "training": SMALL}, "test")
+    with prepared():
+        assert memory.Scales(cell, "cpu").held(0.4) is None

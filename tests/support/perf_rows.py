@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.perf import clients, keep, mixed, training, whole_round
+from bench.perf import clients, keep, memory, mixed, training, whole_round
 from bench.perf.clients import SIZES
 from bench.perf.contenders import contenders
 from bench.perf.machine import Load, facts_of
@@ -77,3 +77,9 @@ def mixed_rows() -> list[dict[str, Any]]:
     timings = {mixed.IN_ORDER: [4.0, 6.0, 8.0], mixed.LONGEST: [2.0, 6.0, 6.0]}
     rows = [row for name in ("fp32", "bf16") for row in mixed.rows_of(name, timings, [0.5, 0.9, 0.8])]
     return _with_facts(rows)
+
+
+def memory_rows() -> list[dict[str, Any]]:
+    """Return the rows of two clients: one that is as counted, and one that keeps and takes more."""
+    held = {"fedavg": memory.Held(1_000_000, 1_050_000, 1_090_000), "prism": memory.Held(500_000, 600_000, 900_000)}
+    return _with_facts([memory.row_of("cnn-femnist", name, 0.2, "fp32", of) for name, of in held.items()])
