@@ -65,7 +65,9 @@ def tables_of(
             parts[name].append(_beside(about, table, schema.ALL_TABLES[name]))
     tables = {"cells": schema.table_of(rows, schema.CELLS)}
     if fits:
-        tables["fits"] = schema.table_of(list(fits.values()), schema.FITS)
+        order = ("task", "label", "budget", "level", "quantity")
+        rows_of_fits = sorted(fits.values(), key=lambda row: tuple(row[name] for name in order))
+        tables["fits"] = schema.table_of(rows_of_fits, schema.FITS)
     for name, wanted in schema.ALL_TABLES.items():
         table = _joined(parts[name], wanted)
         if len(table) or name not in schema.OPTIONAL:
