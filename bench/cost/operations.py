@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.cost.shapes import result_of
 from bench.models.base import SparseLayer
+from bench.models.recompute import recomputing
 from bench.tasks.base import Task
 
 
@@ -41,7 +42,8 @@ class Operations:
             An LSTM layer is two affine maps, of its input and of its last state, with four gates each at every step.
         saved_bytes: all that autograd keeps between the two passes, parameters not counted: the input, what
             normalisation, activation functions and pooling keep, and each tensor once that several layers keep. It is
-            what PyTorch's own operations keep; hand-written kernels may keep less.
+            what PyTorch's own operations keep; hand-written kernels may keep less. Where blocks are computed anew
+            (``recompute``), it is their inputs and all that the largest of them keeps.
     """
 
     macs: int
@@ -55,10 +57,11 @@ class Operations:
 def operations(model: nn.Module, task: Task) -> Operations:
     """Count one sample's operations with the parameters trained that require gradients; the model is not changed."""
     shadow, samples, batch = copy.deepcopy(model).to("meta"), task.example(2, "meta"), task.recipe.batch_size
+    again = task.recipe.recompute
     if not task.reads_steps:
-        return _shared(*_counted(shadow, samples), batch)
+        return _shared(*_counted(shadow, samples, again), batch)
     # Every time step costs the same: two short samples give the cost of a long one, which takes seconds to count.
-    one, two = _counted(shadow, samples[:, :1]), _counted(shadow, samples[:, :2])
+    one, two = _counted(shadow, samples[:, :1], again), _counted(shadow, samples[:, :2], again)
     further = samples.shape[1] - 1
     first, both = (
         Operations(*(short + further * (longer - short) for short, longer in zip(*map(astuple, pair), strict=True)))
@@ -86,24 +89,40 @@ def _shared(one: Operations, two: Operations, batch: int) -> Operations:
     )
 
 
-def _counted(shadow: nn.Module, samples: Tensor) -> tuple[Operations, Operations]:
+def _counted(shadow: nn.Module, samples: Tensor, recompute: bool) -> tuple[Operations, Operations]:
     """Count one sample and two: what the second one adds is a sample's own."""
-    return _count(shadow, samples[:1]), _count(shadow, samples)
+    return _count(shadow, samples[:1], recompute), _count(shadow, samples, recompute)
 
 
 @torch.enable_grad()
-def _count(shadow: nn.Module, samples: Tensor) -> Operations:
+def _count(shadow: nn.Module, samples: Tensor, recompute: bool) -> Operations:
     # A batch has memory of its own: a view would keep that of more samples.
     samples = torch.empty(samples.shape, dtype=samples.dtype, device="meta")
-    saved = _Saved(shadow)
-    with _Products() as products, _skipped_in(shadow) as skipped, saved_tensors_hooks(saved.keep, lambda kept: kept):
-        outputs = shadow(samples)
-    forward, kept = products.macs, products.tracked()
-    if outputs.requires_grad:
-        with products:
-            outputs.sum().backward()
-    left_out, both = (sum(counts) for counts in zip(*skipped, (0, 0), strict=True))
-    return Operations(forward, products.macs, kept, left_out, left_out + both, saved.bytes)
+    saved, anew = _Saved(shadow), _Anew(shadow)
+    with recomputing(shadow, anew.block) if recompute else contextlib.nullcontext(), _skipped_in(shadow) as skipped:
+        with _Products() as products, saved_tensors_hooks(saved.keep, lambda kept: kept):
+            outputs = shadow(samples)
+        forward, kept, left_out = products.macs, products.tracked(), sum(first for first, _ in skipped)
+        if outputs.requires_grad:
+            with products:
+                outputs.sum().backward()
+    both = sum(first + second for first, second in skipped)
+    return Operations(forward, products.macs, kept, left_out, both, saved.bytes + anew.largest)
+
+
+class _Anew:
+    """Notes what autograd keeps of a block that is computed anew: one at a time does so, and the largest counts."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self.largest = 0
+
+    @contextlib.contextmanager
+    def block(self) -> Iterator[None]:
+        saved = _Saved(self._model)
+        with saved_tensors_hooks(saved.keep, lambda kept: kept):
+            yield
+        self.largest = max(self.largest, saved.bytes)
 
 
 @contextlib.contextmanager

@@ -36,6 +36,8 @@ class Ordered(Model):
             the statistics of the batch, ``[2, channels of all layers]``; empty where none are tracked.
     """
 
+    computes_blocks = False  # but those of a narrower model in most steps
+
     def __init__(self, model: Model, widths: Iterable[float], keep: float, statistics: Mapping[float, Tensor]) -> None:
         super().__init__()
         self.model, self.remaining, self.keep = model, deque(widths), keep

@@ -67,10 +67,13 @@ class Model(nn.Module, ABC):
             except the first; LSTM matrices; not 1 x 1 shortcuts, classifier, embedding or normalisation).
         outputs: names of the parameters whose rows are the classes, in their order: weight and bias of the classifier;
             none where one output tells two classes apart.
+        computes_blocks: whether a pass computes the modules of ``parts`` as they are; False for a wrapper that computes
+            others in their place.
     """
 
     factorable: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    computes_blocks: bool = True
 
     @abstractmethod
     def channels(self) -> dict[str, int]:

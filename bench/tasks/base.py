@@ -40,6 +40,7 @@ class Recipe:
     evaluate_every: int = parameter(1, "rounds between evaluations; the last three rounds are always evaluated", low=1)
     evaluation_batch: int = parameter(128, "test samples of a batch (batch statistics depend on it)", low=1)
     precision: Literal["fp32", "tf32", "bf16"] = parameter("fp32", "numbers that models compute in; tf32 is for GPUs")
+    recompute: bool = parameter(False, "blocks keep their input alone and compute the rest anew in the backward pass")
     standin_train: int = parameter(5000, "generated training samples where stand-in data is used", low=1)
     standin_test: int = parameter(1000, "generated test samples where stand-in data is used", low=1)
 

@@ -66,6 +66,8 @@ class CapturedEngine:
             kind = kind_of(job, self.federation)
             if reason := self._broken or self._unrecordable.get(kind):
                 raise Unrecordable(reason)
+            if self.federation.task.recipe.recompute:
+                raise Unrecordable("activations are computed anew")
             if kind not in self._replicas and len(self._replicas) >= KINDS:
                 raise Unrecordable(f"there are more than {KINDS} kinds of sub-models")
         except (Incomparable, Unrecordable) as reason:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from bench.data.transfer import to_device
 from bench.errors import BenchError
+from bench.models.recompute import recomputing
 from bench.numerics.precision import outputs_of, products_in
 from bench.training.descent import Descent
 
@@ -80,10 +82,11 @@ def train_client(job: Job, federation: Federation) -> Trained:
     submodel, lr = job.submodel.train(), learning_rate_on(federation.device)
     optimiser = optimiser_of(submodel, lr, federation.task.recipe, method, job.momentum)
     total, passes = torch.zeros((), device=federation.device), 0
-    for rate, samples, targets in local_batches(job, federation):
-        lr.fill_(rate)
-        total += local_step(submodel, optimiser, samples, targets, federation.task, method) * len(targets)
-        passes += len(targets)
+    with recomputing(submodel) if federation.task.recipe.recompute else nullcontext():
+        for rate, samples, targets in local_batches(job, federation):
+            lr.fill_(rate)
+            total += local_step(submodel, optimiser, samples, targets, federation.task, method) * len(targets)
+            passes += len(targets)
     loss = mean_loss(job, float(total), passes)
     momentum = momentum_of(submodel, optimiser) if method.returns_momentum else {}
     return Trained(

@@ -108,6 +108,7 @@ def test_a_study_and_the_sweep_it_ends_with_know_their_plugins(tmp_path: Path) -
     assert {(cell.task, cell.method) for cell in read_sweep(path).cells} == {("mine", "given")}
 
 
+@pytest.mark.slow
 def test_a_sweep_over_a_users_task_runs_in_processes_and_every_command_knows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -273,6 +273,7 @@ def test_convolutions_learn_the_images_and_a_linear_model_does_not() -> None:
     assert straight < network - 0.15
 
 
+@pytest.mark.slow
 def test_convolutions_learn_the_glyphs_and_a_linear_model_lags() -> None:
     data = tensors(load_standin("femnist", 3000, 800, writers=100), pixels)
     network = accuracy(convolutional(1, 62, 8), data, 5, 0.015)
@@ -281,6 +282,7 @@ def test_convolutions_learn_the_glyphs_and_a_linear_model_lags() -> None:
     assert 0.1 < straight < network - 0.15
 
 
+@pytest.mark.slow
 def test_an_lstm_learns_the_reviews_and_a_bag_of_words_does_not() -> None:
     dataset = load_standin("imdb", 2500, 800, length=120)
     # Half the length takes half the time and loses a part of the opinions on the way, never the verdict.

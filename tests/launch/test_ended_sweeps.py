@@ -58,7 +58,8 @@ def state_of(file: Path) -> dict[str, int]:
     return counts(records(sweep, Store(file.parent / "results" / file.stem), plugins))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interruption_keeps_finished_cells(sleeper: Path, number: signal.Signals) -> None:
     """The round that is under way never ends: a second Ctrl-C ends it, and after ten seconds so does the first."""
     for process in started(sleeper):

@@ -86,6 +86,7 @@ def unfinished(file: Path) -> list[str]:
     return sorted(path.name for path in (file.parent / "results" / file.stem / "unfinished").iterdir() if path.is_dir())
 
 
+@pytest.mark.slow
 def test_a_lost_node_loses_nothing(nodes: Nodes, tmp_path: Path) -> None:
     """The only node is killed once its cell has left a checkpoint; the cell goes on from there on one that joins."""
     cells = cells_of(rounds=80, seeds=2)

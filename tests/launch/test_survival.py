@@ -251,6 +251,7 @@ def in_a_file_system(folder: Path, size: str, commands: str) -> str:
     return ran.stdout + ran.stderr
 
 
+@pytest.mark.slow
 def test_full_disk_ends_in_one_sentence_and_loses_nothing(file: Path, quiet: dict[str, Any]) -> None:
     """There is room for one checkpoint and not for its successor."""
     sweep = f"bench sweep {file} --device cpu --jobs 1"
