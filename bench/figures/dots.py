@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -21,6 +24,8 @@ from bench.figures.style import SeriesStyle
 
 BESIDE = 0.6  # inches of a panel beside its rows: title, ticks and label
 LINE = 0.14  # inches of a row's name
+Rows = tuple[float, list[str]]
+"""A keep ratio and the labels of its rows, the best first."""
 
 
 def rows_of(points: pd.DataFrame, keep: float) -> list[str]:
@@ -38,32 +43,38 @@ def without_keep(points: pd.DataFrame) -> pd.Series[bool]:
 
 
 def dot_pages(points: pd.DataFrame, keeps: list[float]) -> list[Page]:
-    """Return the keep ratios of each file."""
-    counts = [len(rows_of(points, keep)) for keep in keeps]
-    return pages(keeps, [_row(count) * count + BESIDE for count in counts])
+    """Return what each file shows: keep ratios with their labels, which are split where they are more than a page."""
+    most = int((SHARE - BESIDE) / max(ROW, _height(points["label"])))
+    rows: list[Rows] = []
+    for keep in keeps:
+        labels = rows_of(points, keep)
+        parts = math.ceil(len(labels) / most)
+        ends = [round(part * len(labels) / parts) for part in range(parts + 1)]
+        rows += [(keep, labels[first:last]) for first, last in itertools.pairwise(ends)]
+    return pages(rows, [ROW * len(labels) + BESIDE for _, labels in rows])
 
 
-def _row(count: int) -> float:
-    """Return the inches of a row where a panel has so many, closer together where they would not fit on a page."""
-    return max(LINE, min(ROW, (SHARE - BESIDE) / max(count, 1)))
+def _height(labels: Iterable[object]) -> float:
+    """Return the height of the largest name, in inches."""
+    return max(LINE * (1 + _name(str(label), False).count("\n")) for label in set(labels))
 
 
 def dots(
-    points: pd.DataFrame, keeps: list[float], partitions: list[tuple[str, float]], styles: dict[str, SeriesStyle]
+    points: pd.DataFrame, shown: list[Rows], partitions: list[tuple[str, float]], styles: dict[str, SeriesStyle]
 ) -> Figure:
     """Return a figure of dots: a row of panels per keep ratio, a column per partition, a row per label.
 
     Args:
         points: the table of :func:`bench.analysis.summary.over_seeds`.
-        keeps: the keep ratios that are shown.
+        shown: of :func:`dot_pages`.
         partitions: as of :func:`bench.figures.base.partitions_of`.
         styles: by label.
     """
-    of_keeps = [rows_of(points, keep) for keep in keeps]
+    keeps, of_keeps = [keep for keep, _ in shown], [labels for _, labels in shown]
     whole = set(points.loc[without_keep(points), "label"].astype(str))
     names = [[_name(label, label in whole) for label in labels] for labels in of_keeps]
     tallest = max((LINE * (1 + name.count("\n")) for of_keep in names for name in of_keep), default=LINE)
-    row = max(_row(max(map(len, of_keeps), default=1)), tallest)
+    row = max(ROW, tallest)
     heights = [row * len(labels) + BESIDE for labels in of_keeps]
     figure, axes = grid(len(keeps), len(partitions), (2.6, heights[0]), share_y="row", heights=heights)
     for panels, keep, labels in zip(axes, keeps, of_keeps, strict=True):

@@ -14,6 +14,7 @@ from bench.figures.paging import Page, pages
 from bench.figures.panels import finish, grid
 
 CELL, ROW, BESIDE = 0.78, 0.2, 0.9  # inches: width of a budget, height of a method, and what stands around them
+LETTER = 0.062  # inches of a letter of a method's name
 FITTING, NOT = "#cfe3f5", "#f3f3f3"
 PER_PAGE = 40
 """Methods on one page."""
@@ -51,7 +52,9 @@ def _parts(rows: pd.DataFrame) -> list[list[str]]:
 def _figure(task: str, rows: pd.DataFrame, page: Page) -> Figure:
     labels = [label for part in page.shown for label in part]
     budgets = sorted(set(rows["budget"]), key=lambda budget: (budget.partition("=")[0], nominal(budget), budget))
-    figure, axes = grid(1, 1, panel=(max(CELL * len(budgets) + 1.6, 3.6), ROW * len(labels) + BESIDE))
+    figure, axes = grid(
+        1, 1, panel=(max(CELL * len(budgets) + LETTER * max(map(len, labels)) + 0.3, 3.6), ROW * len(labels) + BESIDE)
+    )
     panel = axes[0, 0]
     for row, label in enumerate(labels):
         for column, budget in enumerate(budgets):

@@ -26,18 +26,25 @@ from bench.report import plotting
 from bench.store.cells import Store
 
 OF_ACCURACY = ("accuracy-keep", "accuracy-cost", "training-curves", "profiles", "levels", "personal", "ablation")
+BUDGETS = ("accuracy-budget",)
 LABELS = [("fedavg", "fedavg"), ("prism", "prism"), ("prism", "prism (kappa=4)"), ("pfedpara", "pfedpara")]
 
 
 @functools.cache
-def tables(classes: int, scale: float) -> dict[str, pd.DataFrame]:
-    """Return small tables of a task of so many classes, whose accuracies are multiplied by ``scale``."""
+def tables(classes: int, scale: float, budget: bool = False) -> dict[str, pd.DataFrame]:
+    """Return small tables of a task of so many classes, whose accuracies are multiplied by ``scale``.
+
+    Clients of different capacity are among them, or such as have a budget.
+    """
     made = make_tables(
         tasks=("resnet18-cifar10",), labels=LABELS, keeps=(0.2,), partitions=(("iid", math.inf),), rounds=5
     )
     mixed = make_mixed(
         (("0.2:0.5,1:0.5", 0.6),), LABELS[1:2], tasks=("resnet18-cifar10",), partitions=(("iid", math.inf),), rounds=5
     )
+    if budget:
+        labels = mixed["label"].str.replace("keep 0.2:0.5,1:0.5", "budget memory=0.6")
+        mixed = mixed.assign(label=labels, capacities="memory=0.6")
     rounds = pd.concat([made["rounds"], mixed], ignore_index=True)
     accuracies = ["test_acc", "personal_acc", "personal_base_acc"]
     rounds[accuracies] *= scale
@@ -49,18 +56,18 @@ def chance_lines(figure: Figure) -> int:
     return sum(line.get_color() == LINE["color"] for panel in figure.axes for line in panel.get_lines())
 
 
-@pytest.mark.parametrize("name", OF_ACCURACY)
+@pytest.mark.parametrize("name", OF_ACCURACY + BUDGETS)
 def test_every_axis_of_accuracy_has_the_line_or_says_where_it_is(name: str) -> None:
     options = Options(named=True)
-    for figure in figures_of(name, tables(classes=10, scale=0.12), options).values():
+    for figure in figures_of(name, tables(10, 0.12, name in BUDGETS), options).values():
         of_accuracy = [panel for panel in figure.axes if "points" not in panel.get_xlabel()]
         assert chance_lines(figure) == len(of_accuracy) and "chance (10 %)" in words(figure)
         check_words(figure)
-    for figure in figures_of(name, tables(classes=62, scale=1.0), options).values():
+    for figure in figures_of(name, tables(62, 1.0, name in BUDGETS), options).values():
         # A curve starts at the initial model and reaches the line; final accuracies lie far above.
         said = "chance (1.6 %)" if chance_lines(figure) else "Chance, 1.6 %, is"
         assert said in " ".join(words(figure).split())
-    unknown = {key: table.drop(columns="classes") for key, table in tables(classes=10, scale=0.12).items()}
+    unknown = {key: table.drop(columns="classes") for key, table in tables(10, 0.12, name in BUDGETS).items()}
     for figure in figures_of(name, unknown, options).values():
         assert not chance_lines(figure) and "hance" not in words(figure)
 
@@ -68,8 +75,8 @@ def test_every_axis_of_accuracy_has_the_line_or_says_where_it_is(name: str) -> N
 def test_no_figure_of_accuracy_is_forgotten() -> None:
     """A new figure whose axis is an accuracy belongs into the list above."""
     others = {"gap", "required-kernels", "rank-methods", "exploration", "anme", "approximation-error"}
-    others |= {"aggregation-error", "cosine", "footprint"}
-    assert set(FIGURES) == set(OF_ACCURACY) | others
+    others |= {"aggregation-error", "cosine", "footprint", "fits"}
+    assert set(FIGURES) == {*OF_ACCURACY, *BUDGETS} | others
 
 
 @pytest.mark.parametrize(("values", "reached", "bottom"), [

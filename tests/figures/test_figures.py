@@ -13,10 +13,12 @@ import pandas as pd
 import pytest
 from figure_tables import (
     METHOD_LABELS,
+    at_budgets,
     check_words,
     diverge,
     figures_of,
     lines,
+    make_fits,
     make_rounds,
     make_tables,
     panels,
@@ -47,7 +49,7 @@ def test_every_figure_of_a_sweep_is_written(tmp_path: Path) -> None:
     written = draw_all(
         tables, tmp_path / "new" / "figures", None, front, on_skip=lambda name, why: skipped.append(name)
     )
-    assert skipped == ["ablation", "personal", "profiles"]
+    assert skipped == ["ablation", "accuracy-budget", "fits", "personal", "profiles"]
     assert sorted(path.name for path in (tmp_path / "new" / "figures").iterdir()) == sorted(p.name for p in written)
     drawn = {
         *("accuracy-keep-lstm-imdb", "training-curves-lstm-imdb-round", "required-kernels-lstm-imdb"),
@@ -267,6 +269,11 @@ def test_no_words_overlap_and_none_leave_the_figure(name: str) -> None:
     labels = [*METHOD_LABELS, *(("prism", variant) for variant in variants), ("mine", "mine (depth=3)")]
     labels.append(("pfedpara", "pfedpara"))
     tables = make_tables(tasks=ONE_TASK, labels=labels, keeps=(0.2, 0.8), stand_in=True, rounds=5)
+    if name in ("accuracy-budget", "fits"):
+        budgets = ("memory=0.1:0.5,0.4:0.5", "memory=0.2", "memory=0.4 bytes=1.5MB")
+        mine = [pair for pair in labels if ", keep" not in pair[1]]
+        tables["rounds"] = at_budgets(make_rounds(ONE_TASK, mine, (0.2,), stand_in=True, rounds=5))
+        tables["fits"] = make_fits(mine, budgets, ONE_TASK[0])
     for figure in figures_of(name, tables, Options(named=True)).values():
         check_words(figure)
 

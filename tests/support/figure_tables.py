@@ -129,6 +129,33 @@ def make_mixed(
     return pd.concat([part.astype(dict.fromkeys(words, str)) for part in parts], ignore_index=True)
 
 
+def at_budgets(
+    rounds: pd.DataFrame, budgets: tuple[str, ...] = ("memory=0.2", "memory=0.4", "bytes=2MB")
+) -> pd.DataFrame:
+    """Return a table of rounds with the sub-models of ``rounds``, of one keep ratio, at each of these budgets."""
+    words = ["cell", "method", "label", "capacities"]
+    rounds = rounds.astype(dict.fromkeys(words, str))
+    full = rounds["method"] == "fedavg"
+    parts = [rounds[full]]
+    for budget in budgets:
+        own = rounds[~full]
+        own = own.assign(cell=own["cell"] + budget, label=own["label"] + f", budget {budget}", capacities=budget)
+        parts.append(own)
+    return pd.concat(parts, ignore_index=True)
+
+
+def make_fits(labels: list[tuple[str, str]], budgets: tuple[str, ...], task: str) -> pd.DataFrame:
+    """Return a table of fits in which every third label fits nothing."""
+    rows = []
+    for number, (method, label) in enumerate(labels):
+        for budget in budgets:
+            fits = bool(number % 3)
+            about = {"task": task, "method": method, "label": label, "budget": budget, "level": 0, "share": 1.0}
+            found = {"keep": 0.123, "taken": 1.9} if fits else {"keep": np.nan, "taken": np.nan}
+            rows.append(about | found | {"quantity": "memory", "fits": fits, "allowed": 2.0, "full": 4.0, "least": 3.9})
+    return pd.DataFrame(rows)
+
+
 def make_levels(rounds: pd.DataFrame) -> pd.DataFrame:
     """Return a table of levels: those of the profile in the label, or the keep ratio; small ones are worse."""
     about = [*rounds.loc[:, "cell":"round"].columns]
