@@ -107,7 +107,12 @@ def numbers_of(name: str) -> dict[str, Any]:
 
     def noting(model: torch.nn.Module, of_task: Task) -> Server:
         initial.update({key: tensor.detach().clone() for key, tensor in values_of(model).items()})
-        return setup(model, of_task)
+        server = setup(model, of_task)
+        # A server may hold another network under the same names: a smaller one, or one of several.
+        for key, tensor in values_of(server.model).items():
+            if key in initial and initial[key].shape != tensor.shape:
+                initial[key] = tensor.detach().clone()
+        return server
 
     built.method.setup = noting  # type: ignore[method-assign]
     rounds, weights = run(built)
