@@ -15,10 +15,15 @@ from bench.terminal.one_liners import OneLiners
 
 
 def methods(plugins: Iterable[Path]) -> OneLiners:
-    """Return the methods, a line each: name, family, what it does; a broken file with its reason."""
+    """Return the methods, a line each: name, family, shares of costs, what it does; a broken file with its reason."""
+    from bench.budget.shares import KEEP, known_shares
     from bench.plugins import registry
 
-    table = OneLiners("methods, each with its paper and parameters by 'list methods NAME'")
+    table, known = OneLiners("methods, each with its paper and parameters by 'list methods NAME'"), known_shares()
+    table.add_note(
+        f"numbers: what a client of keep ratio {KEEP:g} takes of the full ResNet-18's memory in training, bytes and "
+        "operations; a budget (docs/budgets.md) finds the keep ratio that fits"
+    )
     for entry in sorted(registry.methods(plugins).values(), key=lambda entry: entry.name):
         if entry.kind is None:
             table.add_note(
@@ -26,7 +31,9 @@ def methods(plugins: Iterable[Path]) -> OneLiners:
             )
             continue
         summary = entry.kind.summary or (inspect.getdoc(entry.kind) or "").partition("\n")[0]
-        table.add_row(entry.name, entry.kind.family, summary)
+        of = known.get(entry.name) if entry.source.parent.name == "methods" else None
+        costs = " ".join(f"{share:.2f}" for share in of.values()) if of else ""
+        table.add_row(entry.name, entry.kind.family, costs, summary)
     return table
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from shares import counted
 
 from bench.analysis.budgets import is_budget, nominal
+from bench.budget.shares import QUANTITIES, known_shares
 from bench.budget.written import budgets_in, read_budget
 from bench.errors import BenchError
+from bench.plugins import registry
 
 
 @pytest.mark.parametrize(
@@ -101,3 +104,21 @@ def test_tables_know_budgets_from_profiles_and_sort_them_by_their_mean_amount() 
     assert [read_budget(one).nominal for one in words[::2]] == pytest.approx([0.2, 0.4])
     assert all(map(is_budget, words))
     assert not is_budget("0.2:0.6,0.4:0.4 dynamic") and not is_budget("")
+
+
+def test_all_built_in_methods_have_their_shares_in_the_listing() -> None:
+    names = {name for name, entry in registry.methods().items() if entry.kind is not None}
+    assert set(known_shares()) == names
+    assert known_shares()["fedavg"] == {"memory": 1.0, "bytes": 1.0, "macs": 1.0}
+
+
+@pytest.mark.parametrize("name", ["fedavg", "heterofl"])
+def test_shares_are_as_they_are_counted_now(name: str) -> None:
+    (row,) = counted([name])
+    assert {of: float(row[of]) for of in QUANTITIES} == known_shares()[name]
+
+
+@pytest.mark.slow
+def test_all_shares_are_as_they_are_counted_now() -> None:
+    for row in counted(known_shares()):
+        assert {of: float(row[of]) for of in QUANTITIES} == known_shares()[row["method"]], row["method"]
