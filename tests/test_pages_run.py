@@ -14,6 +14,8 @@ import pytest
 from notebook import BLOCK, NOTEBOOK, PAGE, ROOT, notebook
 from pages import only
 
+from bench.budget.shares import known_shares
+
 nbformat = pytest.importorskip("nbformat")
 
 
@@ -81,7 +83,6 @@ def test_numbers_of_which_method_are_those_of_the_baselines() -> None:
     assert f"was {less['federated_dropout'].lstrip('-')} points behind" in page
     assert f"({sent['prism']} of them)" in page
     assert f"methods send {sent['origdrop'] if 'origdrop' in sent else sent['heterofl']}" in page
-    costs = only("docs/baselines.md", above="A keep ratio cuts")
-    for row in costs.rows:
-        capacity = row[costs.head.index("capacity")]
-        assert f"({capacity})" in page, (row[0], capacity)
+    for method, shares in known_shares().items():
+        for quantity, share in shares.items():
+            assert f"({share:.2f}" in page or f"{share:.2f})" in page or share == 1, (method, quantity, share)

@@ -277,4 +277,4 @@ def test_facts_of_a_bundle_are_what_runs_write() -> None:
     from bench.store.claimed import KINDS
 
     written = {"schema", "status", "reason", "cell", "identity", *FACTS, *made(CELLS[0]).facts()}
-    assert written - set(KINDS) == set() and set(KINDS) - written == {"layers_every"}
+    assert written - set(KINDS) == set() and set(KINDS) - written == {"budget", "layers_every"}
