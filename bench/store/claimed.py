@@ -10,7 +10,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from bench.budget.written import read_budget
 from bench.cell import Cell, from_canonical
+from bench.errors import BenchError
 
 FINISHED = ("done", "diverged", "skipped")
 """What a cell may have come to that is worth keeping; one that failed is run again."""
@@ -123,7 +125,8 @@ def _cell(values: Mapping[str, Any], identity: str) -> Cell:
         possible = 0 < cell.keep <= 1 and all(0 < keep <= 1 and 0 < share <= 1 for keep, share in cell.capacities)
         folder = cell.folder
         assert cell.label
-    except (TypeError, ValueError, OverflowError):
+        same &= not cell.budget or read_budget(cell.budget).words == cell.budget
+    except (TypeError, ValueError, OverflowError, BenchError):
         raise ValueError("its configuration describes no cell") from None
     if not same or not possible or not isinstance(cell.alpha, (*_NUMBER, type(None))):
         raise ValueError("its configuration describes no cell")

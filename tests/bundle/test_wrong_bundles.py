@@ -185,6 +185,12 @@ def test_what_the_list_of_cells_may_not_be(path: Path, change: Callable[[Members
     assert words in refusal(path)
 
 
+BUDGET_ROW: dict[str, Any] = {
+    **{"level": 0, "share": 1.0, "quantity": "memory", "keep": 0.2},
+    **{"allowed": 2.0, "taken": 1.5, "full": 10.0, "least": 0.5},
+}
+
+
 def configured(**changes: Any) -> dict[str, Any]:
     """Facts of a cell with a setting that no sweep gives it, under the identity of just that."""
     values = {**TWO[0].canonical(), **changes}
@@ -202,6 +208,14 @@ def configured(**changes: Any) -> dict[str, Any]:
     (configured(keep="0.5"), "its setting 'keep' is of another type"),
     (configured(keep=2.0), "its configuration describes no cell"),
     (configured(seed=1.5), "its setting 'seed' is of another type"),
+    (configured(budget="memory=a:b"), "its configuration describes no cell"),
+    (configured(budget="memory=0.20"), "its configuration describes no cell"),
+    (configured(budget=3), "its setting 'budget' is of another type"),
+    ({"budget": [{"level": 0}]}, "a row of its budget lacks a number, or has one too many"),
+    ({"budget": [3]}, "a row of its budget lacks a number, or has one too many"),
+    ({"budget": [BUDGET_ROW | {"taken": "much"}]}, "'taken' is of another type"),
+    ({"budget": [BUDGET_ROW | {"taken": float("nan")}]}, "a row of its budget has no possible number"),
+    ({"budget": [BUDGET_ROW | {"full": 0.0}]}, "a row of its budget has no possible number"),
     ({"cell": {**TWO[0].canonical(), "alpha": "many"}}, "its configuration describes no cell"),
     ({"status": "failed"}, "its status is 'failed'"),
     ({"status": 3}, "its fact 'status' is of another type"),
