@@ -103,6 +103,17 @@ CASES = {
             return [dataclasses.replace(one, client=own) for one, own in zip(selections, cohort.clients)]
         """,
     ),
+    "less at more": Case(
+        "costs never shrink",
+        "of a client of keep ratio 0.5 is",
+        WIDTH,
+        """
+        def select(self, server, cohort, streams):
+            odd = [dataclasses.replace(one, keep=0.2 if 0.6 < one.keep < 0.8 else one.keep) for one in cohort.clients]
+            selections = super().select(server, dataclasses.replace(cohort, clients=tuple(odd)), streams)
+            return [dataclasses.replace(one, client=own) for one, own in zip(selections, cohort.clients)]
+        """,
+    ),
     "unregistered tensor": Case(
         "costs as counted",
         "bytes down",
