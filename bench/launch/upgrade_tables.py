@@ -146,7 +146,8 @@ def _rows(table: pa.Table, *names: str) -> list[Key]:
 
 def in_words(version: int, fresh: Iterable[str], empty: Iterable[str]) -> str:
     """Return what was done with what an earlier version wrote."""
-    parts = [f"schema {version} is {schema.VERSION} now"]
+    later = version < schema.VERSION
+    parts = [f"schema {version} is {schema.VERSION} now" if later else "columns were added since it was written"]
     parts += [f"recomputed: {', '.join(fresh)}"] if list(fresh) else []
     parts += [f"empty: {', '.join(empty)}"] if list(empty) else []
     return "; ".join(parts)
