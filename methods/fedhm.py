@@ -14,7 +14,7 @@ from bench.api import Client, Cohort, Selection, Server, Streams, Update, parame
 from bench.families.averaging import CoverageMean
 from bench.families.bands import BANDS, BandMean
 from bench.families.masked import mark_absent, masked_loss
-from bench.families.one_factor import TRAIN, freeze_factors, frozen_side
+from bench.families.one_factor import TRAIN, freeze_factors, frozen_side, rounds_of
 from bench.families.product_decay import factor_names, product_decay
 from bench.families.split import Split, SplitServer
 
@@ -73,6 +73,7 @@ class FedHM(Split):
 
     def __init__(self, params: Any = None) -> None:
         super().__init__(params)
+        self.cost_rounds = rounds_of(self.params.train)
         self.equals_fedavg = not self.params.masked_loss
         self.frozen = ""
 

@@ -72,6 +72,7 @@ class FLANC(Method):
         "without normalisation layers initial kernels are as large as the task's own (init=matched)",
     )
     Params = FLANCParams
+    costs_rise = False  # where channels are no whole number of groups, they are padded
     equals_fedavg = False
 
     def setup(self, model: nn.Module, task: Any) -> Server:

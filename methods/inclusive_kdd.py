@@ -41,9 +41,10 @@ class InclusiveKDD(Ending):
     them, each counted by its number of clients. What deeper models learn reaches a group by momentum: its last block
     moves by
 
-        (1 - beta) u_d + beta m_d,  m_d = mean over the blocks that the next deeper group has more of their last u,
+        (1 - beta) u_d + beta m_d,
 
-    tensor by tensor. m_d is of the round before, and zero if no client of that group took part in it. The deepest group
+    tensor by tensor, where m_d is the mean, over the blocks that the next deeper group has more, of how they last moved
+    (its own last block with the momentum that it got itself). m_d is of the round before, and zero if no client of that group took part in it. The deepest group
     of the federation moves by its own update.
 
     The model can be cut behind each of its blocks. Evaluated is the deepest group's model that some client has held.

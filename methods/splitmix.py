@@ -51,6 +51,8 @@ class SplitMix(Method):
         "initial values are the task's, in layers behind the first one times sqrt(base_width), which is what the "
         "authors' rescaled law comes to; theirs are PyTorch's own laws for every layer",
         "norms are evaluated by the statistics of the test batch, as all models here; the authors' track statistics",
+        "with rescale=true networks without normalisation (the CNN) do not learn at the task's learning rate; those of "
+        "the authors are normalised",
         "layers have ceil(base_width * channels) channels, the authors' the whole part of that",
         "no adversarial training and no selection of networks by their accuracy, which are further parts of the paper",
         "optimiser, learning rate, batch size and local epochs are the task's",

@@ -21,6 +21,8 @@ class Claims:
             kit then asks of full clients alone that nothing changes where nothing was trained.
         unbiased: True if the mean of a client's sub-model over all selections is the server's model; the kit checks it
             by Monte Carlo.
+        cost_rounds: rounds after which what a client takes repeats itself; a budget holds in each of them.
+        costs_rise: False where a larger keep ratio may take less, so that a budget has to try all of them.
     """
 
     uses_keep: ClassVar[bool] = True
@@ -31,3 +33,5 @@ class Claims:
     equals_fedavg: bool = True
     discards_unheld: bool = False
     unbiased: bool = False
+    cost_rounds: int = 1
+    costs_rise: bool = True

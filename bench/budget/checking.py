@@ -8,9 +8,10 @@ from typing import Any
 
 from bench.api import Skip
 from bench.budget.finder import Finder
-from bench.budget.fitting import LEAST
-from bench.budget.written import Limit, read_budget
+from bench.budget.fitting import LEAST, Counted
+from bench.budget.written import ALL, Limit, read_budget
 from bench.cell import Cell
+from bench.plugins import registry
 
 
 def counted_rows(cell: Cell, plugins: Iterable[Path] = ()) -> list[dict[str, Any]]:
@@ -26,6 +27,11 @@ def counted_rows(cell: Cell, plugins: Iterable[Path] = ()) -> list[dict[str, Any
     """
     budget, finder = read_budget(cell.budget), Finder(plugins)
     counted, scale = finder.counted(cell)
+    if len(cell.levels) > 1:  # what a client takes may depend on who else is there
+        entry = registry.method(cell.method, finder.plugins)
+        together = Counted(lambda: entry.build(cell), scale, cell.levels)
+    else:
+        together = counted
     keeps = [keep for keep, _ in cell.capacities] or [cell.keep] * len(budget.shares)
     smallest = LEAST if _uses_keep(finder, cell) else 1.0
     return [
@@ -35,7 +41,7 @@ def counted_rows(cell: Cell, plugins: Iterable[Path] = ()) -> list[dict[str, Any
             "quantity": limit.quantity,
             "keep": keep,
             "allowed": limit.allowed(level, scale.full.of(limit.quantity)),
-            "taken": counted.at(keep).of(limit.quantity),
+            "taken": together.at(keep).of(limit.quantity),
             "full": scale.full.of(limit.quantity),
             "least": counted.at(smallest).of(limit.quantity),
         }
@@ -54,7 +60,7 @@ def check_fits(cell: Cell, rows: Iterable[dict[str, Any]]) -> None:
     Raises:
         Skip: one does not: no sub-model of the method fits. The reason names the least budget that the method needs.
     """
-    over = next((row for row in rows if row["taken"] > row["allowed"]), None)
+    over = next((row for row in rows if row["taken"] > ALL * row["allowed"]), None)
     if over is None:
         return
     limit = next(limit for limit in read_budget(cell.budget).limits if limit.quantity == over["quantity"])
@@ -70,8 +76,6 @@ def _one(limit: Limit, level: int) -> str:
 
 
 def _uses_keep(finder: Finder, cell: Cell) -> bool:
-    from bench.plugins import registry
-
     kind = registry.method(cell.method, finder.plugins).kind
     assert kind is not None
     return kind.uses_keep

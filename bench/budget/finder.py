@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -19,6 +20,8 @@ from bench.data.cache import root
 from bench.files import write_whole
 from bench.plugins import registry
 
+COUNTS = ("batch_size", "momentum", "recompute", "local_epochs", "drop_last", "rounds")
+"""What of a recipe a count may depend on: memory, operations, and what methods draw for each step or round."""
 ROOMS = ("api", "budget", "cost", "families", "models", "spectral", "tasks")
 """What a count depends on, beside the methods and the user's files."""
 
@@ -64,9 +67,10 @@ class Finder:
         key = f"{self._of_method(cell)} {cell.budget}"
         if key not in self._fits:
             file = self._file(cell, key)
-            known = _read(file)
+            budget = read_budget(cell.budget)
+            known = _read(file, len(budget.shares))
             if known is None:
-                known = self._count(cell, read_budget(cell.budget))
+                known = self._count(cell, budget)
                 _write(file, known)
             self._fits[key] = known
         return self._fits[key]
@@ -91,7 +95,8 @@ class Finder:
 
     def _of_task(self, cell: Cell) -> str:
         recipe = registry.task(cell.task, self.plugins).build(cell).recipe
-        return repr((cell.task, cell.tier, sorted(cell.model.items()), recipe.batch_size, recipe.momentum))
+        counts = {name: getattr(recipe, name) for name in COUNTS}
+        return repr((cell.task, cell.tier, sorted(cell.model.items()), counts))
 
     def _of_method(self, cell: Cell) -> str:
         return f"{self._of_task(cell)} {cell.method} {sorted(cell.parameters.items())}"
@@ -122,12 +127,20 @@ class Finder:
         return digest.hexdigest()
 
 
-def _read(file: Path) -> tuple[Fit, ...] | None:
+def _read(file: Path, levels: int) -> tuple[Fit, ...] | None:
     """Return what was kept of an earlier count; None where there is nothing that can be used."""
-    with suppress(OSError, ValueError, TypeError, KeyError):
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
         found = json.loads(file.read_text(encoding="utf-8"))
-        return tuple(Fit(fit["keep"], dict(fit["used"])) for fit in found)
+        if isinstance(found, list) and len(found) == levels and all(map(_is_fit, found)):
+            return tuple(Fit(fit["keep"], dict(fit["used"])) for fit in found)
     return None
+
+
+def _is_fit(fit: Mapping[str, Any]) -> bool:
+    keep, used = fit["keep"], fit["used"]
+    numbers = [*used.values()] + ([] if keep is None else [keep])
+    possible = all(isinstance(number, float) and math.isfinite(number) for number in numbers)
+    return bool(used) and possible and (keep is None or LEAST <= keep <= 1)
 
 
 def _write(file: Path, found: Iterable[Fit]) -> None:

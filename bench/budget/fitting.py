@@ -8,7 +8,7 @@ from functools import cached_property
 
 from bench.api import Method, Server, copy_of
 from bench.budget.taken import Taken, full_model_of, taken_by, taken_by_full
-from bench.budget.written import Budget
+from bench.budget.written import ALL, Budget
 from bench.cost.cost import CostMeter
 from bench.models.base import Model
 from bench.tasks.base import Task
@@ -45,12 +45,18 @@ class Counted:
     Args:
         make: returns the method, not set up.
         scale: the task it is counted on.
+        levels: the keep ratios of the federation's clients; where there are none, those of each client alone.
     """
 
-    def __init__(self, make: Callable[[], Method], scale: Scale) -> None:
-        self._make, self._scale = make, scale
+    def __init__(self, make: Callable[[], Method], scale: Scale, levels: tuple[float, ...] = ()) -> None:
+        self._make, self._scale, self._levels = make, scale, levels
         self._known: dict[float, Taken] = {}
         self._set_up: tuple[Method, Server] | None = None
+
+    @property
+    def rises(self) -> bool:
+        """Whether a larger keep ratio, below 1, never takes less."""
+        return self._make().costs_rise
 
     def at(self, keep: float) -> Taken:
         """Return what a client of a keep ratio takes.
@@ -64,9 +70,9 @@ class Counted:
 
     def _ready(self, keep: float) -> tuple[Method, Server]:
         """Return the method and its first server, anew where what it sends depends on the federation's keep ratios."""
-        if self._set_up is None or self._set_up[0].follows_levels:
+        if self._set_up is None or (self._set_up[0].follows_levels and not self._levels):
             method = self._make()
-            method.levels = (keep,) if method.follows_levels else (1.0,)
+            method.levels = self._levels or ((keep,) if method.follows_levels else (1.0,))
             self._set_up = method, method.setup(copy_of(self._scale.model), self._scale.task)
         return self._set_up
 
@@ -107,12 +113,15 @@ def fits(counted: Counted, scale: Scale, budget: Budget, level: int = 0) -> Fit:
         return {quantity: taken.of(quantity) / most for quantity, most in allowed.items()}
 
     def within(step: int) -> bool:
-        return max(used(step).values()) <= 1
+        return max(used(step).values()) <= ALL
 
     if within(STEPS):
         return Fit(1.0, used(STEPS))
-    if not within(1):
+    if counted.rises and not within(1):
         return Fit(None, used(1))
+    if not counted.rises:
+        best = next((step for step in range(STEPS - 1, 0, -1) if within(step)), None)
+        return Fit(None, used(1)) if best is None else Fit(best / STEPS, used(best))
     low, high = 1, STEPS
     while high - low > 1:
         middle = (low + high) // 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import nn
@@ -54,7 +54,7 @@ def step_memory(cost: Cost, buffers: int, recipe: Recipe) -> int:
 
 
 def taken_by(method: Method, server: Server, task: Task, keep: float, meter: CostMeter) -> Taken:
-    """Return what one client of a keep ratio takes in the first round.
+    """Return what one client of a keep ratio takes, the most of the method's first ``cost_rounds`` rounds.
 
     Args:
         method: set up for the task.
@@ -63,8 +63,13 @@ def taken_by(method: Method, server: Server, task: Task, keep: float, meter: Cos
         keep: the client's keep ratio.
         meter: counts operations, each shape once.
     """
+    rounds = [_in_round(number, method, server, task, keep, meter) for number in range(1, method.cost_rounds + 1)]
+    return Taken(*(max(amounts) for amounts in zip(*map(astuple, rounds), strict=True)))
+
+
+def _in_round(number: int, method: Method, server: Server, task: Task, keep: float, meter: CostMeter) -> Taken:
     client = Client(0, BATCHES * task.recipe.batch_size, keep)
-    (selection,) = method.select(server, Cohort(1, (client,)), Streams(0, "selection", 1))
+    (selection,) = method.select(server, Cohort(number, (client,)), Streams(0, "selection", number))
     submodel = method.extract(server, selection)
     momentum = method.initial_momentum(server, selection) or {}
     down = bytes_of(method.received(server, selection, submodel)) + bytes_of(momentum.values())

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import BenchError, choices
-from bench.federation.capacity import Capacities
-from bench.federation.profiles import read_profile
+from bench.federation.capacity import Capacities, counts_of
 from bench.written import IN_WORDS, LEAST_KEEP, number_in, rounded
 
 COUNTS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 BYTES = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
 UNITS: dict[str, dict[str, float]] = {"memory": BYTES, "parameters": COUNTS, "bytes": BYTES, "macs": COUNTS}
 """What can be limited, in the order in which limits are written, and the units of each where it is no share."""
+ALL = 1 + 1e-5
+"""Of what is allowed: a few bytes of a client's own knowledge beside megabytes are no reason for a smaller model."""
 EXAMPLE = "memory=0.2"
 MOST_SHARE = 100.0
 _WITH_UNIT = re.compile(r"([0-9.eE+-]+?) ?([a-zA-Z]+)")
@@ -160,15 +161,28 @@ def _mixed(quantity: str, text: str, refusal: str, clients: int | None) -> Limit
     units = {unit for _, unit in amounts}
     if len(units) > 1:
         raise BenchError(f"{refusal}: its amounts have different units; allowed: one unit, or none for shares")
-    # Shares are read and checked as those of keep ratios are, by stand-ins that are possible keep ratios.
-    order = sorted(range(len(pairs)), key=lambda place: amounts[place][0])
-    stand_ins = {place: (rank + 1) / len(pairs) for rank, place in enumerate(order)}
     values = [value for value, _ in amounts]
     if len(set(values)) < len(values):
         raise BenchError(f"{refusal}: an amount stands there twice; allowed: each once")
-    read = read_profile(",".join(f"{stand_ins[place]:.12g}:{share}" for place, (_, share) in enumerate(pairs)), clients)
-    shares = [share for _, share in read]
-    return Limit(quantity, tuple(zip(sorted(values), shares, strict=True)), units.pop())
+    levels = sorted(zip(values, (_share(share, refusal) for _, share in pairs), strict=True))
+    if not math.isclose(math.fsum(share for _, share in levels), 1, abs_tol=1e-9):
+        total = math.fsum(share for _, share in levels)
+        raise BenchError(f"{refusal}: the shares add up to {total:.6g}; allowed: shares that add up to 1")
+    counts = [1] * len(levels) if clients is None else counts_of(tuple(levels), clients)
+    for (amount, share), count in zip(levels, counts, strict=True):
+        if count == 0:
+            raise BenchError(
+                f"{refusal}: none of {clients} clients would have {amount:.12g}{amounts[0][1]} by its share {share:g}; "
+                "allowed: shares of at least one client"
+            )
+    return Limit(quantity, tuple(levels), units.pop())
+
+
+def _share(text: str, refusal: str) -> float:
+    share = number_in(text.strip())
+    if share is None or not LEAST_KEEP <= share <= 1:
+        raise BenchError(f"{refusal}: the share {text.strip()!r} is not possible; allowed: above 0 and up to 1")
+    return rounded(share)
 
 
 def _amount(quantity: str, text: str, refusal: str) -> tuple[float, str]:

@@ -13,6 +13,7 @@ from bench.cell import Cell
 from bench.errors import at
 from bench.federation.federation import partition_of, rounds_of_a_cohort
 from bench.federation.holdout import hold_out
+from bench.models.recompute import recomputing
 from bench.numerics.limits import check_memory
 from bench.numerics.precision import check_precision, emulation
 from bench.plugins import registry
@@ -20,7 +21,7 @@ from bench.plugins.asked import asked
 from bench.tasks.base import Task
 
 OF_THE_DATA = ("standin_train", "standin_test")
-OF_THE_MODEL = ("precision",)
+OF_THE_MODEL = ("precision", "recompute")
 ROW_BYTES = 1000
 """What a round's rows take in memory at the least: some thirty numbers, each an object of its own."""
 OF_THE_PARTITION = ("clients", "cohort", "samples_per_client", "users_per_client", "validation")
@@ -64,18 +65,21 @@ def check_possible(cells: Iterable[Cell], device: str, plugins: Iterable[Path] =
 
 
 def check_room(task: Task) -> None:
-    """Refuse models and numbers of rounds that do not fit into this machine's memory.
+    """Refuse models and numbers of rounds that do not fit into this machine's memory, and blocks that are not there.
 
     The server's model alone has to fit, and a row of numbers that each round leaves.
 
     Raises:
-        BenchError: they do not.
+        BenchError: they do not, or activations are to be computed anew in a model without blocks.
     """
     with torch.device("meta"):
         model = task.model()
     size = sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())
     check_memory(f"the model, with {size / 4:.3g} parameters,", size)
     check_memory(f"rounds = {task.recipe.rounds}", task.recipe.rounds * ROW_BYTES)
+    if task.recipe.recompute:
+        with recomputing(model):  # which a model without blocks cannot
+            pass
 
 
 def slow_precisions(cells: Iterable[Cell], device: str, plugins: Iterable[Path] = ()) -> list[str]:

@@ -71,6 +71,8 @@ def costs_never_shrink(subject: Subject) -> None:
     stage = subject.stage()
     if not stage.method.uses_keep:
         raise Undefined("it trains the full model whatever the keep ratio (uses_keep is False)")
+    if not stage.method.costs_rise:
+        raise Undefined("it says that they may (costs_rise is False), and budgets try every keep ratio")
     counted = Counted(lambda: subject.stage().method, Scale(stage.federation.task))
     taken = [counted.at(keep) for keep in RISING]
     for (keep, less), (larger, more) in itertools.pairwise(zip(RISING, taken, strict=True)):

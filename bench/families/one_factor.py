@@ -27,6 +27,11 @@ def frozen_side(train: Train, round_number: int) -> str:
     return {"both": "", "u": "v", "v": "u"}[train]
 
 
+def rounds_of(train: Train) -> int:
+    """Return after how many rounds what is trained repeats itself."""
+    return 2 if train == "alternate" else 1
+
+
 def freeze_factors(submodel: nn.Module, side: str) -> None:
     """Let the factors of one side, "u" or "v", of a sub-model's low-rank layers be trained no more; "" freezes none."""
     for layer in low_rank_layers(submodel).values() if side else ():

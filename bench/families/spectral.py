@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from bench.api import Client, Cohort, Measures, Method, Selection, Server, Skip, Streams, Update
 from bench.families.averaging import client_weight
 from bench.families.choice import checked_choice
-from bench.families.one_factor import freeze_factors, frozen_side
+from bench.families.one_factor import freeze_factors, frozen_side, rounds_of
 from bench.families.product_decay import convolution_biases, factor_names, product_decay
 from bench.families.spectral_averaging import MOMENTUM, Averages, part
 from bench.families.spectral_errors import layer_errors
@@ -97,6 +97,7 @@ class Spectral(Method):
 
     def __init__(self, params: Any = None) -> None:
         super().__init__(params)
+        self.cost_rounds = rounds_of(self.params.train)
         self.returns_momentum = self.params.client_momentum == "carry"
         self.frozen = ""
         """The factor of every kernel that is fixed in this round, "u" or "v"; "" for none."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from bench.budget.written import ALL
 from bench.cell import Cell
 from bench.launch import scale
 from bench.store import schema
@@ -81,7 +82,7 @@ def fit_rows(record: Record, label: str) -> list[dict[str, Any]]:
     about = {"task": cell.task, "method": cell.method, "label": label.removesuffix(split), "budget": cell.budget}
     rows = []
     for row in record.facts.get("budget", ()):
-        inside = row["taken"] <= row["allowed"]
+        inside = row["taken"] <= ALL * row["allowed"]
         found = {"fits": inside} | ({} if inside else {"keep": None, "taken": None})
         rows.append({**about, **row, **found})
     return rows

@@ -48,7 +48,7 @@ def recomputing(model: nn.Module, watch: Watch = nullcontext) -> Iterator[None]:
     blocks = blocks_of(model)
     if not blocks:
         raise BenchError(
-            f"recompute = true is not possible: a {type(model).__name__} has no blocks whose activations could be "
+            f"recompute = true is not possible: {type(model).__name__} has no blocks whose activations could be "
             "computed anew; allowed: models with blocks, as residual networks, and methods that train them as they are"
         )
     for block in blocks:
@@ -75,12 +75,20 @@ class _Twice:
         return _Recomputed.apply(self, inputs, *trained)
 
 
+def _precision_of(device: str) -> dict[str, Any]:
+    """Return in which numbers products are computed now, as arguments of ``torch.autocast``."""
+    known = device in ("cpu", "cuda", "mps")  # the meta device counts, and computes nothing
+    enabled = known and torch.is_autocast_enabled(device)
+    kind = device if known else "cpu"
+    return {"device_type": kind, "enabled": enabled, "dtype": torch.get_autocast_dtype(kind)}
+
+
 class _Recomputed(torch.autograd.Function):
     """Parameters are arguments, so that their gradients are asked for also where the input needs none."""
 
     @staticmethod
     def forward(ctx: Any, twice: _Twice, inputs: Tensor, *trained: Tensor) -> Tensor:
-        ctx.twice = twice
+        ctx.twice, ctx.products = twice, _precision_of(inputs.device.type)
         ctx.save_for_backward(inputs, *trained)
         outputs: Tensor = twice.run(inputs)
         return outputs
@@ -89,7 +97,7 @@ class _Recomputed(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         inputs, *trained = ctx.saved_tensors
         again = inputs.detach().requires_grad_(ctx.needs_input_grad[1])
-        with torch.enable_grad(), ctx.twice.watch():
+        with torch.enable_grad(), torch.autocast(**ctx.products), ctx.twice.watch():
             outputs = ctx.twice.run(again)
         wanted = [again, *trained] if again.requires_grad else trained
         found = list(torch.autograd.grad(outputs, wanted, gradients, allow_unused=True))

@@ -16,6 +16,7 @@ from bench.analysis.comparisons import comparisons
 from bench.analysis.settings import with_settings
 from bench.analysis.summary import final_accuracy
 from bench.budget import finder as finding
+from bench.budget.checking import counted_rows
 from bench.budget.finder import Finder
 from bench.budget.fitting import LEAST, Counted
 from bench.budget.told import telling
@@ -220,3 +221,28 @@ def test_training_settings_that_change_the_memory_are_counted() -> None:
     small, large = (cell_of("heterofl", budget="memory=2MB", training={"batch_size": size}) for size in (4, 32))
     assert small.keep > large.keep
     assert set(TRAINING) & {"batch_size", "momentum"} == set()
+
+
+def test_activations_computed_anew_have_keep_ratios_of_their_own() -> None:
+    found = [
+        cell_of("prism", task="resnet18-cifar10", model={"width": 4}, budget="memory=0.97", training=training).keep
+        for training in ({}, {"recompute": True}, {})
+    ]
+    assert found[0] == found[2] != found[1]
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", "{}", "[3]", '[{"keep": 5.0, "used": {"memory": 1.0}}]', '[{"keep": 0.2, "used": {}}]']
+)
+def test_what_is_kept_wrongly_is_counted_anew(tmp_path: Path, content: str) -> None:
+    found = cell_of("origdrop", budget="memory=0.3").keep
+    (file,) = (tmp_path / "budgets").glob("*.json")
+    file.write_text(content)
+    assert cell_of("origdrop", budget="memory=0.3").keep == found
+
+
+def test_clients_are_counted_among_those_who_are_there() -> None:
+    """A small model for all is what the weakest client can train: the others' share lies idle."""
+    rows = counted_rows(cell_of("small_model", budget="bytes=0.3:0.5,0.9:0.5"))
+    weak, strong = rows
+    assert weak["taken"] == strong["taken"] <= weak["allowed"] and strong["taken"] < 0.4 * strong["allowed"]

@@ -15,8 +15,9 @@ from bench.budget import fitting
 from bench.budget.fitting import LEAST, STEPS, Counted, Fit, Scale, fits
 from bench.budget.taken import Taken, taken_by
 from bench.budget.written import UNITS, read_budget
-from bench.cost.cost import CostMeter
+from bench.cost.cost import CostMeter, cost_of
 from bench.models.base import Model
+from bench.models.multi_exit import MultiExit
 
 METHODS = ("prism", "heterofl", "fedhm", "inclusivefl", "origdrop", "unbiased")
 
@@ -179,3 +180,49 @@ def test_a_server_is_left_for_the_run() -> None:
     before = {name: tensor.clone() for name, tensor in model.named_parameters()}
     taken_by(method_of("fedavg"), Server(model), task, 1.0, CostMeter(task))
     assert all(torch.equal(before[name], tensor) for name, tensor in model.named_parameters())
+
+
+@pytest.mark.parametrize("method", ["prism", "fedhm"])
+def test_factors_trained_in_turn_stay_within_the_budget_in_every_round(method: str) -> None:
+    task = small_task(CNN)
+    taken = {}
+    for train in ("u", "v", "alternate"):
+        built = method_of(method, train=train)
+        taken[train] = taken_by(built, built.setup(initial(task), task), task, 0.4, CostMeter(task))
+    for quantity in UNITS:
+        assert taken["alternate"].of(quantity) == max(taken[side].of(quantity) for side in "uv")
+
+
+def test_a_few_bytes_of_ones_own_are_no_reason_for_a_smaller_model() -> None:
+    scale = scale_of()
+    counted = counted_of("heterofl", scale)
+    assert counted.at(1.0).memory > scale.full.memory
+    assert fits(counted, scale, read_budget("memory=1")).keep == 1.0
+
+
+def test_a_method_whose_costs_may_fall_is_counted_at_every_keep_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = 50
+    monkeypatch.setattr(fitting, "STEPS", steps)
+    scale = scale_of()
+    counted = Counted(lambda: method_of("flanc", basis_fraction=0.2), scale)
+    amounts = [counted.at(step / steps).memory for step in range(1, steps + 1)]
+    assert sorted(amounts) != amounts
+    for share in (0.1, 0.23, 0.4, 0.6):
+        inside = [step for step, amount in enumerate(amounts, 1) if amount <= share * scale.full.memory]
+        assert fits(counted, scale, read_budget(f"memory={share}")).keep == (max(inside) / steps if inside else None)
+
+
+def test_all_exits_of_a_client_are_counted() -> None:
+    """ScaleFL predicts with the last exit and trains all; DepthFL's prediction is their mean."""
+    task, method = small_task(CNN), method_of("scalefl")
+    method.levels = (1.0,)
+    server = method.setup(initial(task), task)
+    (selection,) = selections_of(method, server, cohort_of(1.0))
+    model = method.extract(server, selection)
+    assert isinstance(model, MultiExit) and len(model.heads) > 1 and not model.ensemble
+    last = cost_of(model, task)
+    model.ensemble = True
+    assert cost_of(model, task) == last
+    with model.each_head(), torch.device("meta"):
+        outputs = model.to("meta")(task.example(1, "meta"))
+    assert all(output.grad_fn is not None for output in outputs.unbind())

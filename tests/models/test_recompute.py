@@ -86,11 +86,14 @@ def test_the_count_has_the_second_pass_and_the_largest_block() -> None:
     assert again.saved_bytes < 0.65 * plain.saved_bytes and again.activations < plain.activations
 
 
-@pytest.mark.parametrize("method", ["fedavg", "prism", "heterofl", "inclusivefl"])
-def test_a_run_is_the_same_to_the_bit(method: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "precision"),
+    [("fedavg", "fp32"), ("prism", "fp32"), ("heterofl", "fp32"), ("inclusivefl", "fp32"), ("heterofl", "bf16")],
+)
+def test_a_run_is_the_same_to_the_bit(method: str, precision: str) -> None:
     keep = "0.4:0.5,1:0.5" if method == "inclusivefl" else 0.4
-    plain = federation(method, RESNET, keep=keep)
-    again = federation(method, RESNET, keep=keep, training={"recompute": True})
+    plain = federation(method, RESNET, keep=keep, training={"precision": precision})
+    again = federation(method, RESNET, keep=keep, training={"precision": precision, "recompute": True})
     (first, one), (second, two) = run(plain), run(again)
     assert_equal(one, two)
     assert [this.train_loss for this in first] == [this.train_loss for this in second]

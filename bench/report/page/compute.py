@@ -194,7 +194,7 @@ class Numbers:
         return found or next(
             series
             for (other, name), series in self.of_setting.items()
-            if name == label and other.startswith(f"{setting}, keep ")
+            if name == label and other.startswith((f"{setting}, keep ", f"{setting}, budget "))
         )
 
     def _by_series(self, table: pd.DataFrame) -> dict[int, pd.Series]:
