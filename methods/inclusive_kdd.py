@@ -44,8 +44,8 @@ class InclusiveKDD(Ending):
         (1 - beta) u_d + beta m_d,
 
     tensor by tensor, where m_d is the mean, over the blocks that the next deeper group has more, of how they last moved
-    (its own last block with the momentum that it got itself). m_d is of the round before, and zero if no client of that group took part in it. The deepest group
-    of the federation moves by its own update.
+    (its own last block with the momentum that it got itself). m_d is of the round before, and zero if no client of that
+    group took part in it. The deepest group of the federation moves by its own update.
 
     The model can be cut behind each of its blocks. Evaluated is the deepest group's model that some client has held.
     """

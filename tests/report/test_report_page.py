@@ -325,3 +325,17 @@ def test_the_templates_are_in_the_package() -> None:
 def test_numbers_of_the_script_are_numbers(whole: Page) -> None:
     values = re.findall(r'data-value="([^"]*)">(?:<span[^>]*></span>)?([^<]+)', whole.html)
     assert all(json.loads(value) is not None for value, text in values if re.fullmatch(r"[\d.,]+", text) and value)
+
+
+def test_two_full_models_beside_a_budget_are_on_the_page(tmp_path: Path) -> None:
+    grid = """
+        [[cells]]
+        task = "cnn-femnist"
+        method = ["fedavg", "heterofl"]
+        budget = { bytes = 0.5 }
+        seed = [0, 1, 2]
+        parameters = { fedavg = { weights = ["samples", "uniform"] } }
+    """
+    source = source_of(tmp_path, grid, lambda cell: 0.4 + 0.01 * cell.seed + 0.1 * (cell.method == "heterofl"))
+    html = page(source).html
+    assert "budget bytes=0.5" in html and "fedavg (weights=uniform)" in html
