@@ -32,6 +32,7 @@ def test_run_gives_the_rounds_that_a_sweep_stores(tmp_path: Path) -> None:
     assert rounds["round"].tolist() == [0, 1, 2] and set(rounds["status"]) == {"done"}
 
 
+@pytest.mark.slow
 def test_capacities_drawn_anew_are_others_than_fixed_ones() -> None:
     mixed = {**SETTINGS, "keep": "a-d", "cohort": 4}
     dynamic, fixed = (numbers(bench.run(**mixed, capacity=capacity)) for capacity in ("dynamic", "fixed"))
@@ -67,6 +68,7 @@ class Wrapped(torch.nn.Module):
     pd.testing.assert_frame_equal(one, two)
 
 
+@pytest.mark.slow
 def test_clients_of_mixed_keep_ratios_have_the_costs_of_their_own() -> None:
     def costs(keep: float | str) -> list[float]:
         return bench.run(**{**SETTINGS, "keep": keep, "rounds": 4})["client_parameters"].tolist()[1:]

@@ -73,7 +73,7 @@ def sweeps(folder: Path, plugins: Iterable[Path]) -> Columns:
         if path.parent.name == "studies":
             continue
         try:
-            sweep = read_sweep(path, plugins)
+            sweep = read_sweep(path, plugins, finds=False)
             table.add_row(escape(str(path)), escape(sweep.title), str(len(sweep.cells)))
         except BenchError as error:
             table.add_row(escape(str(path)), f"[red]{escape(str(error))}[/]", "")

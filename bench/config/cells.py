@@ -74,13 +74,18 @@ def make_cell(values: Mapping[str, Any], place: str, plugins: Iterable[Path] = (
     return _cell(table(values, place), place, Checks(plugins))
 
 
-def read_sweep(path: Path, plugins: Iterable[Path] = ()) -> Sweep:
+def read_sweep(path: Path, plugins: Iterable[Path] = (), finds: bool = True) -> Sweep:
     """Read a sweep file.
 
     ``[common]`` holds for all cells, where a grid does not say otherwise; each ``[[cells]]`` table is a grid: every
     value that is a list is an axis, in the tables ``training`` and ``model`` too; ``[cells.parameters.<method>]`` sets
     parameters of one method. Cells that come out equal are run once (a method that trains the full model ignores the
     keep ratio). ``plugins`` names files of methods, tasks and figures, relative to the sweep file.
+
+    Args:
+        path: the file.
+        plugins: files of methods, tasks and figures the user named.
+        finds: whether the keep ratios of cells at a budget are found; without that such cells can be counted alone.
 
     Raises:
         BenchError: the file is missing, not TOML, a study, or names something that does not exist.
@@ -93,7 +98,7 @@ def read_sweep(path: Path, plugins: Iterable[Path] = ()) -> Sweep:
     common = table(values.get("common", {}), f"{path}, common")
     check_keys(common, (*AXES, *TABLES), f"{path}, common")
     plugins = plugins_of(values, path, plugins)
-    checks = Checks(plugins)
+    checks = Checks(plugins, finds)
     cells: dict[str, Cell] = {}
     for number, grid in enumerate(grids, 1):
         place = f"{path}, cells {number}"
@@ -153,7 +158,7 @@ def _cell(values: Mapping[str, Any], place: str, checks: Checks) -> Cell:
         parameters=parameters,
         budget=budget,
     )
-    return checks.finder.at(cell) if budget and method.kind.uses_keep else cell
+    return checks.finder.at(cell) if budget and method.kind.uses_keep and checks.finds else cell
 
 
 def _budget(values: Mapping[str, Any], clients: int | None, place: str) -> str:

@@ -25,10 +25,11 @@ class Checks:
 
     Args:
         plugins: files of methods and tasks the user named.
+        finds: whether the keep ratios of cells at a budget are found, which may take a while.
     """
 
-    def __init__(self, plugins: Iterable[Path] = ()) -> None:
-        self.plugins = tuple(plugins)
+    def __init__(self, plugins: Iterable[Path] = (), finds: bool = True) -> None:
+        self.plugins, self.finds = tuple(plugins), finds
         self._methods: dict[str, MethodEntry] = {}
         self._tasks: dict[str, TaskEntry] = {}
         self._recipes: dict[tuple[str, ...], tuple[Recipe, dict[str, Any]]] = {}

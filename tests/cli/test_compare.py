@@ -149,6 +149,7 @@ def test_a_wrong_word_is_one_sentence_and_nothing_is_written(
     assert not Path("results").exists()
 
 
+@pytest.mark.slow
 def test_a_failure_is_named_and_the_code_is_1(bench: CommandLine) -> None:
     finished('[[cells]]\nmethod = "prism"\nkeep = 0.5\nseed = [0, 1]\n', mine=False)
     write(Path("uniform.py"), UNIFORM.replace("return np.sort(", "raise ValueError('odd')\n        return np.sort("))

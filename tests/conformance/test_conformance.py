@@ -73,16 +73,14 @@ def failed(found: list[Result]) -> dict[str, str]:
     return {result.check: result.reason for result in found if result.status is Status.failed}
 
 
-ALIKE = {"orthdrop", "unbiased", "collective", "origdrop", "fedrolex", "federated_dropout", "pfedpara"}
-ALIKE |= {"fiarse_channels", "pfedlmt", "small_model"}
-ALIKE |= {"depthfl", "scalefl", "inclusive_kdd", "nefl", "splitmix"}
-"""On residual networks they are built as their relatives (prism, heterofl, fjord, fedpara) are, and take as long, or
-their heads make them slow."""
 HELD_IN_A_VARIANT = {("depthfl", CNN), ("scalefl", CNN), ("splitmix", CNN)}
 """A variant or another task holds them to the same in less time."""
-HELD_ELSEWHERE = {"fedavg", "fedlama", "fjord"}
-"""On residual networks two send full models, as on the CNN, and fjord is checked in the variant with a statistic a
-batch, which takes a third of its time."""
+ALWAYS = {
+    RESNET: {"prism", "heterofl", "nefl"},
+    LSTM: {"prism", "origdrop", "inclusivefl", "fedpara", "fiarse", "depthfl", "fedlmt"},
+    CNN: set(NAMES),
+}
+"""What is checked without the slow tests: all on the CNN, and one of each kind on the others."""
 
 
 @pytest.mark.parametrize(
@@ -91,8 +89,7 @@ batch, which takes a third of its time."""
         pytest.param(
             method,
             task,
-            marks=[pytest.mark.slow]
-            * ((task == RESNET and method in ALIKE | HELD_ELSEWHERE) or (method, task) in HELD_IN_A_VARIANT),
+            marks=[pytest.mark.slow] * (method not in ALWAYS[task] or (method, task) in HELD_IN_A_VARIANT),
         )
         for method in NAMES
         for task in TASKS
@@ -102,7 +99,10 @@ def test_methods_conform(method: str, task: str) -> None:
     assert failed(results(method, task)) == {}
 
 
-@pytest.mark.parametrize(("method", "task", "parameters"), VARIANTS)
+@pytest.mark.parametrize(
+    ("method", "task", "parameters"),
+    [pytest.param(*variant, marks=[pytest.mark.slow] * (variant[1] == RESNET)) for variant in VARIANTS],
+)
 def test_variants_conform(method: str, task: str, parameters: dict[str, Any]) -> None:
     assert failed(results(method, task, **parameters)) == {}
 

@@ -293,6 +293,7 @@ SCRIPT = "from bench import kernels; print(kernels.library()._name if kernels.li
 
 
 @compiled
+@pytest.mark.slow
 def test_processes_that_build_at_once_share_one_library(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

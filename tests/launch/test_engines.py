@@ -39,6 +39,7 @@ def test_local_gives_the_tables_of_inline(reference: Swept, tmp_path: Path) -> N
     assert swept.tables == reference.tables
 
 
+@pytest.mark.slow
 def test_one_cell_at_a_time_trains_its_clients_in_several_workers(
     reference: Swept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,6 +84,7 @@ def test_an_interruption_of_inline_gives_the_lease_back(reference: Swept, tmp_pa
     assert Swept(tmp_path, inline.hire).tables == reference.tables
 
 
+@pytest.mark.slow
 def test_engines_share_a_folder(reference: Swept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two sweeps at once, in two threads: each cell is run once."""
     monkeypatch.setattr(local, "cores", lambda: 1)  # no workers for training beside the process of the cells
@@ -120,6 +122,7 @@ def test_a_death_takes_one_cell(tmp_path: Path) -> None:
     assert all("\n" not in swept.reason(method) for method in ("dying", "starved", "limited"))
 
 
+@pytest.mark.slow
 def test_a_killed_training_worker_takes_its_cell(tmp_path: Path) -> None:
     """The process that trains a client is ended from outside, as the kernel does when memory is short."""
     if local.cores() < 2:

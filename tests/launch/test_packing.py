@@ -121,6 +121,7 @@ def on_fake_devices(placing: Packing) -> Any:
     return lambda store, plugins, device, jobs, cells: LocalCrew(store, plugins, device, 4, placing)
 
 
+@pytest.mark.slow
 def test_a_sweep_learns_what_a_kind_needs_and_packs_the_rest(tmp_path: Path) -> None:
     """One device: the first cell of each kind runs alone, and then all that are left run at once."""
     placing = Packing({0: 100 * GB})
@@ -136,6 +137,7 @@ def test_a_sweep_learns_what_a_kind_needs_and_packs_the_rest(tmp_path: Path) -> 
 HUNGRY = "0 if __import__('os').path.exists({0!r}) else (open({0!r}, 'w'), torch.ones(2**50))"
 
 
+@pytest.mark.slow
 def test_out_of_memory_beside_others_is_tried_again_alone(tmp_path: Path) -> None:
     hungry = plugin(tmp_path, "hungry", extract=HUNGRY.format(str(tmp_path / "was-here")))
     cell = '[[cells]]\nmethod = "hungry"\n'

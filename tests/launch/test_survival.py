@@ -264,6 +264,7 @@ def test_full_disk_ends_in_one_sentence_and_loses_nothing(file: Path, quiet: dic
     assert tables_of(file.parent / "kept" / file.stem) == quiet
 
 
+@pytest.mark.slow
 def test_read_only_folder_ends_in_one_sentence_and_can_be_looked_at(file: Path) -> None:
     said = in_a_file_system(
         file.parent, "9m", f"mount -o remount,ro results; bench sweep {file} --device cpu; bench status {file}"

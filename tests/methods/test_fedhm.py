@@ -153,6 +153,7 @@ def test_a_client_gets_the_nearest_kernel_of_its_rank_with_the_singular_values_i
         torch.testing.assert_close(factors.u.T @ factors.u, factors.v @ factors.v.T, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_cost_of_the_papers_model() -> None:
     task, method = paper_task(RESNET), method_of("fedhm")
     server = method.setup(initial(task), task)

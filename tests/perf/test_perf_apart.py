@@ -43,6 +43,7 @@ class Toy:
             self.mark.write_text("closed")
 
 
+@pytest.mark.slow
 def test_an_object_works_in_another_process(tmp_path: Path) -> None:
     toy = Apart(Toy, "ab", tmp_path / "mark")
     said, process = toy.call("say", 2)

@@ -54,7 +54,7 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("method", "parameters"), METHODS)
 def test_two_runs_are_equal_to_the_bit(method: str, parameters: dict[str, Any]) -> None:
-    task = CNN if parameters else RESNET  # the smaller one where a method has been run on the larger
+    task = CNN if parameters or method != "prism" else RESNET  # the larger one takes three times as long
     runs = [run(federation(method, task, keep=0.4, parameters=parameters)) for _ in range(2)]
     assert numbers(runs[0][0]) == numbers(runs[1][0])
     assert_equal(runs[0][1], runs[1][1])

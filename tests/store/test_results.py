@@ -116,6 +116,7 @@ def test_failed_cells_are_tried_again_or_left(bench: CommandLine) -> None:
     assert "the next sweep runs again: 1 failed (--leave-failed leaves them)\n" in shown.out
 
 
+@pytest.mark.slow
 def test_two_sweep_files_of_one_name_are_named(bench: CommandLine) -> None:
     files = []
     for folder in (Path("a"), Path("b")):

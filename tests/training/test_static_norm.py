@@ -142,6 +142,7 @@ def test_the_statistics_of_a_batch_are_its_mean_and_unbiased_variance(
     assert all(module.seen is None for module in model if isinstance(module, BatchNorm))
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_no_bit() -> None:
     built = federation("fedavg", RESNET, training=TRAINING)
     model = built.initial_model()

@@ -30,7 +30,9 @@ PRISM = "[methods.prism]\nlr = { low = 0.01, high = 0.5 }\n"
 HYPERBAND = '[sampler]\nn_startup_trials = 2\n[pruner]\nkind = "hyperband"\nmin_resource = 2\n'
 
 
-@pytest.fixture(scope="module", params=[SEARCHED, HYPERBAND], ids=["median", "hyperband"])
+@pytest.fixture(
+    scope="module", params=[SEARCHED, pytest.param(HYPERBAND, marks=pytest.mark.slow)], ids=["median", "hyperband"]
+)
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Path]:
     """A study that nothing disturbed."""
     folder = tmp_path_factory.mktemp("whole")

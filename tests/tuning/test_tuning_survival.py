@@ -148,6 +148,7 @@ def test_two_commands_share_a_study_in_a_database(tmp_path: Path) -> None:
     assert len(folders) == len(set(folders))
 
 
+@pytest.mark.slow
 def test_another_folder_runs_its_own_trials_alone(tmp_path: Path) -> None:
     """A trial that was left in one folder is not taken over from another, which takes the others."""
     study, url = study_of(tmp_path), f"sqlite:///{tmp_path / 'study.db'}"
