@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 import pandas as pd
 
-_AMOUNT = re.compile(r"([0-9.]+(?:e[+-]?[0-9]+)?)([A-Za-z]*)")
+from bench.budget.written import read_budget
 
 
 def is_budget(profile: str) -> bool:
@@ -20,17 +18,8 @@ def limits_of(profile: str) -> list[tuple[str, float, str]]:
     >>> limits_of("memory=0.2 bytes=1.5MB"), limits_of("macs=0.1:0.5,0.3:0.5 dynamic"), limits_of("0.2:0.5,0.4:0.5")
     ([('memory', 0.2, ''), ('bytes', 1.5, 'MB')], [('macs', 0.2, '')], [])
     """
-    found = []
-    for word in profile.split(" "):
-        quantity, equals, amounts = word.partition("=")
-        if equals:
-            pairs = [part.partition(":") for part in amounts.split(",")]
-            parts = [_AMOUNT.fullmatch(amount) for amount, _, _ in pairs]
-            shares = [float(share or 1) for _, _, share in pairs]
-            values = [float(part[1]) if part else 0.0 for part in parts]
-            mean = round(sum(value * share for value, share in zip(values, shares, strict=True)), 12)
-            found.append((quantity, mean, parts[0][2] if parts[0] else ""))
-    return found
+    limits = [read_budget(word).limits[0] for word in profile.split(" ") if "=" in word]  # not "dynamic" or "dealt"
+    return [(limit.quantity, limit.mean, limit.unit) for limit in limits]
 
 
 def nominal(profile: str) -> float:

@@ -12,7 +12,7 @@ from bench.api import Client, Cohort, Method, Server, Streams
 from bench.cell import Cell
 from bench.cost.cost import Cost, CostMeter, bytes_of
 from bench.models.base import Model, blank
-from bench.seeding import key_of
+from bench.models.initialise import initial_values
 from bench.tasks.base import Recipe, Task
 
 BATCHES = 64
@@ -90,7 +90,7 @@ def full_model_of(task: Task) -> Model:
     with torch.device("meta"):
         model = task.model()
     blank(model)
-    task.initialise(model, torch.Generator().manual_seed(key_of(0, "initialisation") % 2**63))
+    task.initialise(model, initial_values(0))
     return model
 
 

@@ -50,6 +50,11 @@ class Limit:
         pairs = zip(amounts, self.levels, strict=True)
         return f"{self.quantity}=" + ",".join(f"{amount}:{share:.12g}" for amount, (_, share) in pairs)
 
+    @property
+    def mean(self) -> float:
+        """The clients' mean amount, in the limit's unit."""
+        return round(math.fsum(amount * share for amount, share in self.levels), 12)
+
     def allowed(self, level: int, full: float) -> float:
         """Return the amount of a level in the quantity's own unit, given what the full model takes."""
         amount = self.levels[level][0]
@@ -75,11 +80,6 @@ class Budget:
     def shares(self) -> tuple[float, ...]:
         """The share of the clients that each level has, ascending in what the level allows."""
         return tuple(share for _, share in self.limits[0].levels)
-
-    @property
-    def nominal(self) -> float:
-        """The mean amount of the first limit: what budgets are sorted by."""
-        return math.fsum(amount * share for amount, share in self.limits[0].levels)
 
 
 def read_budget(text: str, clients: int | None = None) -> Budget:

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 from torch import nn
 
 from bench.api import Client, Cohort, Method, Server, Skip, copy_of
+from bench.budget.taken import full_model_of
 from bench.cell import Cell
 from bench.cost.cost import Cost, bytes_of, capacity, cost_of
 from bench.launch.counted import MADE_BY, Counted, Row, counted_in, made_by
-from bench.models.base import blank
 from bench.plugins import registry
-from bench.seeding import Streams, key_of
+from bench.seeding import Streams
 from bench.store.schema import FOOTPRINT, table_of
 from bench.store.table_files import write_table
 from bench.tasks.base import Task
@@ -42,13 +42,7 @@ class _Scale:
     @functools.cached_property
     def model(self) -> nn.Module:
         """The full model with its initial weights."""
-        import torch
-
-        with torch.device("meta"):
-            model = self.task.model()
-        blank(model)
-        self.task.initialise(model, torch.Generator().manual_seed(key_of(0, "initialisation") % 2**63))
-        return model
+        return full_model_of(self.task)
 
     @functools.cached_property
     def full(self) -> Cost:

@@ -102,7 +102,7 @@ def test_shares_are_of_the_full_models_cost_and_units_are_not() -> None:
 def test_tables_know_budgets_from_profiles_and_sort_them_by_their_mean_amount() -> None:
     words = ["memory=0.2", "bytes=1.5MB memory=0.4", "memory=0.1:0.25,0.5:0.75", "macs=0.3:0.5,0.5:0.5 dynamic"]
     assert [nominal(one) for one in words] == [0.2, 1.5, 0.4, 0.4]
-    assert [read_budget(one).nominal for one in words[::2]] == pytest.approx([0.2, 0.4])
+    assert [read_budget(one).limits[0].mean for one in words[::2]] == pytest.approx([0.2, 0.4])
     assert all(map(is_budget, words))
     assert not is_budget("0.2:0.6,0.4:0.4 dynamic") and not is_budget("")
 
