@@ -123,8 +123,7 @@ def series_labels(cells: Iterable[Cell]) -> dict[str, str]:
 
 
 def _settings(cell: Cell) -> dict[str, Any]:
-    diagnostics = {} if cell.diagnostics == "basic" else {"diagnostics": cell.diagnostics}
-    return {**cell.training, **cell.model, "tier": cell.tier, **diagnostics}
+    return {**cell.training, **cell.model, "tier": cell.tier}
 
 
 def _cell_columns(record: Record, label: str) -> dict[str, Any]:
