@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -171,8 +171,8 @@ class _Products(TorchDispatchMode):
         from torch.utils.flop_counter import flop_registry  # heavy, and most commands count nothing
 
         super().__init__()
-        self.formulae = flop_registry
-        self.kinds = {*flop_registry, torch.ops.aten.embedding}
+        self.formulae = {**flop_registry, **_attention(flop_registry)}
+        self.kinds = {*self.formulae, torch.ops.aten.embedding}
         self.flops = 0
         self.outputs: list[Tensor] = []
 
@@ -198,3 +198,13 @@ class _Products(TorchDispatchMode):
     def tracked(self) -> int:
         """Return the numbers in the outputs that autograd tracks: it marks them only after this mode has seen them."""
         return sum(output.numel() for output in self.outputs if output.requires_grad)
+
+
+def _attention(formulae: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return what counts the CPU's fused attention, which PyTorch's formulae leave out: as they count a GPU's."""
+    aten = torch.ops.aten
+    forward, backward = aten._scaled_dot_product_flash_attention, aten._scaled_dot_product_flash_attention_backward
+    return {
+        aten._scaled_dot_product_flash_attention_for_cpu: formulae[forward],
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: formulae[backward],
+    }

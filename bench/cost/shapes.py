@@ -201,6 +201,18 @@ def _norm_backward(weight: int) -> Callable[..., tuple[Tensor | None, ...]]:
     return backward
 
 
+def _attended(query: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+    """What the CPU's kernel returns: positions before heads in memory, and the logarithm of each row's sum."""
+    samples, heads, positions, size = query.shape
+    read = query.new_empty(samples, positions, heads, size).transpose(1, 2)
+    return read, query.new_empty((samples, positions, heads), dtype=torch.float32).transpose(1, 2)
+
+
+def _attended_backward(_: Tensor, *rest: Any, **__: Any) -> tuple[Tensor, ...]:
+    shapes = ((samples, positions, heads, size) for samples, heads, positions, size in (one.shape for one in rest[:3]))
+    return tuple(rest[0].new_empty(shape).transpose(1, 2) for shape in shapes)
+
+
 _KNOWN: dict[Any, Callable[..., Any]] = {
     aten.mm: _product,
     aten.bmm: _product,
@@ -229,4 +241,6 @@ _KNOWN: dict[Any, Callable[..., Any]] = {
     aten.native_group_norm_backward: _norm_backward(weight=4),
     aten.native_layer_norm: _layer_norm,
     aten.native_layer_norm_backward: _norm_backward(weight=5),
+    aten._scaled_dot_product_flash_attention_for_cpu: _attended,
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: _attended_backward,
 }

@@ -114,6 +114,8 @@ class Model(nn.Module, ABC):
     def hidden_states(self, inputs: Tensor) -> Iterator[Tensor]:
         """Yield the hidden state at each exit, ``[samples, channels]`` or maps ``[samples, channels, height, width]``.
 
+        Of a model with outputs at each position it is ``[samples, positions, channels]``.
+
         Raises:
             NotImplementedError: the model has no exits.
         """

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 from torch.nn import functional
 
+from bench.models.attention import Attention
 from bench.models.base import Axes, Axis, Model
 from bench.models.normalisation import BatchNorm, GroupNorm
 from bench.models.resnet import ResNet, norm_layer
@@ -49,7 +50,7 @@ class Classifier(Head):
         if hidden.ndim == 4:
             hidden = hidden.mean((2, 3)) if self.axis.inner == 1 else hidden.flatten(1)
         outputs = self.linear(hidden)
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+        return outputs[..., 0] if outputs.shape[-1] == 1 else outputs
 
     def axes(self) -> dict[str, Axes]:
         return {"linear.weight": (None, self.axis), "linear.bias": (None,)}
@@ -113,7 +114,7 @@ class Bottleneck(Head):
         for pair in self.pairs:
             hidden = pair(hidden)
         outputs = self.linear(hidden.mean((2, 3)) if hidden.ndim == 4 else hidden)
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+        return outputs[..., 0] if outputs.shape[-1] == 1 else outputs
 
     def axes(self) -> dict[str, Axes]:
         axes: dict[str, Axes] = {"linear.weight": (None, Axis(self.groups[-1])), "linear.bias": (None,)}
@@ -181,7 +182,7 @@ def stage_exits(model: Model) -> tuple[int, ...]:
 
 
 def _has_maps(model: Model) -> bool:
-    return not any(isinstance(module, nn.RNNBase) for module in model.modules())
+    return not any(isinstance(module, nn.RNNBase | Attention) for module in model.modules())
 
 
 def _norm_like(model: Model, channels: int) -> BatchNorm | GroupNorm | Unnormalised:

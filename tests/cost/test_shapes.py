@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.cost.operations import _Products
+from bench.models.attention import attend
 
 IMAGES, KERNEL = (2, 4, 7, 9), (6, 4, 3, 2)
 Works = Callable[[Callable[..., Tensor]], Tensor]
@@ -46,6 +47,7 @@ WORKED_OUT: dict[str, Works] = {
     "entries written": lambda of: of(3, 4).index_copy(1, torch.tensor([2, 0]).to(of(1).device), of(3, 2)),
     "entries taken": lambda of: of(3, 4).index_select(0, torch.tensor([2, 0, 2]).to(of(1).device)),
     "zeros": lambda of: of(3, 4) + of(2).new_zeros((3, 1)) + of(2).new_zeros(4, dtype=torch.float64),
+    "attention": lambda of: attend(*(of(2, 7, 3, 5).transpose(1, 2) for _ in range(3)), causal=True),
     "left to PyTorch": lambda of: of(3, 4).softmax(-1).cumsum(0),
 }
 
