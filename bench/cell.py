@@ -31,7 +31,8 @@ class Cell:
         capacity: "fixed" where a client has its keep ratio for the whole run; "dynamic" where capacities are drawn anew
             each round, with their shares as probabilities; "dealt" where those of a round's clients are shuffled among
             these each round.
-        partition: a kind of :data:`bench.federation.partition.CONVENTIONS`.
+        partition: a kind of :data:`bench.federation.partition.CONVENTIONS`; "pachinko:2" is "pachinko" with 2 for the
+            concentration of the fine classes.
         alpha: concentration of the Dirichlet law; inf where the partition is iid, None where it has no alpha.
         seed: seed of every stream.
         tier: which of the task's recipes is the starting point.
@@ -106,7 +107,9 @@ class Cell:
     @cached_property
     def folder(self) -> str:
         """The name of the cell's folder: readable, unique by its identity, cut in front of it where it is too long."""
-        spread = self.partition if self.alpha is None or math.isinf(self.alpha) else f"{self.partition}{self.alpha:g}"
+        kind, _, fine = self.partition.partition(":")
+        spread = kind if self.alpha is None or math.isinf(self.alpha) else f"{kind}{self.alpha:g}"
+        spread += f"x{fine}" if fine else ""
         # 0.2:0.6,0.4:0.4 reads 0.2x0.6+0.4x0.4 there: not every file system allows colons.
         keep = self.profile.replace(":", "x").replace(",", "+").replace(" ", "-") or f"{self.keep:g}"
         readable = f"{self.task}-{self.method}-{'' if self.budget else 'keep'}{keep}-{spread}-seed{self.seed}".encode()

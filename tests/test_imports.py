@@ -22,7 +22,8 @@ import bench.federation.federation, bench.training.engine, bench.simulation.simu
 import bench.store.cells
 from bench.plugins import registry
 assert all(entry.kind for entry in registry.methods().values()), registry.methods()
-assert set(registry.tasks()) == {{"cnn-femnist", "lstm-imdb", "resnet18-cifar10"}}
+from bench.revisions import TASKS
+assert set(registry.tasks()) == set(TASKS)
 """
 OPTIONAL = {"pydantic", "typer", "rich", "optuna", "scipy", "filelock", "matplotlib", "pandas", "torchvision", "PIL"}
 

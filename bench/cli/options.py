@@ -21,7 +21,10 @@ OK, SOME_FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 PATH: dict[str, Any] = {"parser": expanded, "metavar": "PATH"}
 """How an option is read that is a path: ``~`` is the user's home, also where no shell has seen it."""
 PartitionKind = Annotated[
-    str | None, typer.Option("--partition", help="iid, iid-exact, lda, lda-prior, dirichlet or natural.")
+    str | None,
+    typer.Option(
+        "--partition", help="iid, iid-exact, lda, lda-prior, pachinko (pachinko:2: fine alpha 2), dirichlet or natural."
+    ),
 ]
 Tier = Annotated[str, typer.Option(help="Settings to start from: quick, paper or another tier, see 'list tasks'.")]
 Plugin = Annotated[

@@ -24,10 +24,13 @@ def draw(cell: Cell, folder: Path, plugins: Iterable[Path] = ()) -> tuple[str, l
         task = entry.build(cell)
         dataset = task.data(cell.data)
         partition = partition_of(cell, task, dataset)
-    spread = cell.partition if partition.alpha is None else f"{cell.partition}, alpha {partition.alpha:g}"
+    kind = cell.partition.replace(":", "x")  # not every file system allows colons
+    spread, place = (
+        of if partition.alpha is None else f"{of}, alpha {partition.alpha:g}" for of in (cell.partition, kind)
+    )
     labels = np.asarray(dataset.train.labels)
     title = f"{dataset.title}, seed {cell.seed}"
-    name = f"{cell.task}-{spread.replace(', ', '-').replace(' ', '')}-seed{cell.seed}-{cell.tier}-{cell.data}"
+    name = f"{cell.task}-{place.replace(', ', '-').replace(' ', '')}-seed{cell.seed}-{cell.tier}-{cell.data}"
     with use_style():
         figure = draw_partition(partition, labels, dataset.classes, title)
         words = f"{title}, {spread}, {len(partition)} clients: {skew_of(partition, labels)}"

@@ -15,6 +15,7 @@ from bench.config.checks import Checks
 from bench.config.drawing import FULL_MODEL, colours_of, known_reference
 from bench.config.plugin_line import plugins_of
 from bench.errors import BenchError, at, choices
+from bench.federation import pachinko
 from bench.federation.capacity import Capacities, mean_keep
 from bench.federation.partition import CONCENTRATED, CONVENTIONS, LARGEST_ALPHA, LEAST_ALPHA
 from bench.federation.profiles import KEEP_RATIO, read_profile
@@ -294,6 +295,8 @@ def _partition(
     if alpha is not None and not (_is_number(alpha) and (alpha == math.inf or LEAST_ALPHA <= alpha <= LARGEST_ALPHA)):
         raise BenchError(f"{place}: alpha = {alpha!r} is not possible; allowed: {ALPHA}")
     kind = ("lda" if alpha is not None and usual == "natural" else usual) if named is None else named
+    with at(place):
+        kind, fine_alpha = pachinko.read_kind(kind, LEAST_ALPHA, LARGEST_ALPHA)
     kind = _one_of("partition", kind, tuple(CONVENTIONS), place)
     if kind not in CONCENTRATED:
         if alpha is not None and (kind == "natural" or not math.isinf(alpha)):
@@ -305,4 +308,4 @@ def _partition(
         raise BenchError(f"{place}: the partition {kind!r} needs alpha, {ALPHA}")
     if alpha is None or math.isinf(alpha):
         return "iid", math.inf
-    return kind, rounded(alpha)
+    return pachinko.written(kind, fine_alpha), rounded(alpha)

@@ -72,6 +72,7 @@ def write(
     dataset_name: str | None = None,
     class_names: tuple[str, ...] = (),
     statistics: Statistics | None = None,
+    coarse: tuple[int, ...] = (),
 ) -> Dataset:
     """Store a data set and return it memory-mapped.
 
@@ -81,7 +82,7 @@ def write(
     Args:
         name: the folder below :func:`root`, such as "cifar10" or "standin/cifar10-2000-500".
         train, test: the splits; shapes and types as :class:`Split` says.
-        title, classes, stand_in, class_names, statistics: see :class:`Dataset`.
+        title, classes, stand_in, class_names, statistics, coarse: see :class:`Dataset`.
         source: where the data came from, for people.
         dataset_name: the ``Dataset.name`` where it differs from ``name``, as it does for a stand-in.
 
@@ -101,6 +102,7 @@ def write(
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **({"class_names": class_names} if class_names else {}),
         **({"statistics": asdict(statistics)} if statistics else {}),
+        **({"coarse": coarse} if coarse else {}),
     }
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -180,6 +182,7 @@ def _read(place: Path, verify: bool) -> Dataset:
             fingerprint=str(manifest["fingerprint"]),
             class_names=tuple(manifest.get("class_names", ())),
             statistics=_statistics(manifest),
+            coarse=tuple(map(int, manifest.get("coarse", ()))),
         )
         if verify:
             _verify(dataset, arrays, manifest)
@@ -251,8 +254,9 @@ def _put_in_place(fresh: Path, name: str) -> None:
         ours = json.loads((fresh / "manifest.json").read_text(encoding="utf-8"))
         with contextlib.suppress(BenchError):
             theirs = read(name, verify=True)
-            said = theirs.fingerprint, theirs.title, theirs.class_names, theirs.statistics
-            if said == (ours["fingerprint"], ours["title"], tuple(ours.get("class_names", ())), _statistics(ours)):
+            said = theirs.fingerprint, theirs.title, theirs.class_names, theirs.coarse, theirs.statistics
+            names, coarse = (tuple(ours.get(key, ())) for key in ("class_names", "coarse"))
+            if said == (ours["fingerprint"], ours["title"], names, coarse, _statistics(ours)):
                 return
         target.rename(fresh.with_name("replaced"))
     fresh.rename(target)

@@ -53,6 +53,7 @@ class Dataset:
         fingerprint: SHA-256 of the arrays' bytes (hexadecimal), part of the identity of a result.
         class_names: what the classes are called, in the order of their numbers; empty where nobody said.
         statistics: of the training images, where they were computed when these were stored; else None.
+        coarse: the coarse class that each class belongs to, in the order of their numbers; empty where there are none.
     """
 
     name: str
@@ -64,3 +65,4 @@ class Dataset:
     fingerprint: str
     class_names: tuple[str, ...] = ()
     statistics: Statistics | None = None
+    coarse: tuple[int, ...] = ()

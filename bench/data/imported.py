@@ -16,7 +16,7 @@ class Imported:
         title: what a figure calls the data.
         classes: number of classes of the task.
         source: the layout and place it was read from, for people.
-        class_names, statistics: see :class:`bench.data.dataset.Dataset`.
+        class_names, statistics, coarse: see :class:`bench.data.dataset.Dataset`.
     """
 
     train: Split
@@ -26,3 +26,4 @@ class Imported:
     source: str
     class_names: tuple[str, ...] = ()
     statistics: Statistics | None = None
+    coarse: tuple[int, ...] = ()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.data import cache, cifar10, femnist, imdb, own, shakespeare
+from bench.data import cache, cifar10, cifar100, femnist, imdb, own, shakespeare
 from bench.data.dataset import Dataset
 from bench.data.download import download
 from bench.data.imported import Imported
@@ -72,7 +72,16 @@ SOURCES = {
             citation="A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, Toronto 2009",
             licence="No explicit licence; the publisher asks for the citation.",
             read=cifar10.read,
-            archive=(cifar10.URL, cifar10.ARCHIVE_MD5),
+            archive=(cifar10.PUBLISHED.url, cifar10.PUBLISHED.archive_md5),
+        ),
+        Source(
+            name="cifar100",
+            title="CIFAR-100",
+            page="https://www.cs.toronto.edu/~kriz/cifar.html",
+            citation="A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, Toronto 2009",
+            licence="No explicit licence; the publisher asks for the citation.",
+            read=cifar100.read,
+            archive=(cifar100.PUBLISHED.url, cifar100.PUBLISHED.archive_md5),
         ),
         Source(
             name="femnist",
@@ -250,6 +259,7 @@ def _write(name: str, data: Imported, origin: str) -> Dataset:
         source=_printable(origin),
         class_names=data.class_names,
         statistics=data.statistics,
+        coarse=data.coarse,
     )
 
 

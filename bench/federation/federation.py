@@ -195,4 +195,5 @@ def partition_of(cell: Cell, task: Task, dataset: Dataset) -> Partition:
         users=None if dataset.train.users is None else np.asarray(dataset.train.users),
         samples_per_client=samples,
         users_per_client=recipe.users_per_client if cell.partition == "natural" else None,
+        coarse=np.array(dataset.coarse, dtype=np.int64),
     )

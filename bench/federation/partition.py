@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from bench.errors import BenchError, choices
+from bench.federation import pachinko
 
 CONVENTIONS = {
     "iid": "none",
@@ -19,11 +20,12 @@ CONVENTIONS = {
         "q ~ Dir(alpha p) over the classes of each client, p being the classes' shares of the training split: "
         "concentration alpha times its share per class"
     ),
+    "pachinko": pachinko.convention(math.nan),
     "dirichlet": "p ~ Dir(alpha, ..., alpha) over the clients of each class: concentration alpha per client",
     "natural": "none",
 }
 
-CONCENTRATED = ("lda", "lda-prior", "dirichlet")
+CONCENTRATED = ("lda", "lda-prior", "pachinko", "dirichlet")
 """The kinds that have an alpha."""
 
 LEAST_ALPHA, LARGEST_ALPHA = 1e-100, 1e100
@@ -83,6 +85,7 @@ def split(
     users: np.ndarray | None = None,
     samples_per_client: int | None = None,
     users_per_client: int | None = None,
+    coarse: np.ndarray | None = None,
 ) -> Partition:
     """Share samples out to clients.
 
@@ -94,22 +97,28 @@ def split(
             - "lda": every client has its own class shares ``q ~ Dir(alpha, ..., alpha)``, equal sizes (see ``_lda``);
             - "lda-prior": the same with ``q ~ Dir(alpha p)``, p being the classes' shares of ``labels``: for K classes
               of equal size "lda" with alpha / K;
+            - "pachinko": the same with shares drawn down a hierarchy, Dir(alpha, ..., alpha) over coarse classes and
+              then Dir(10, ..., 10) over the classes of each, or Dir(b, ..., b) for "pachinko:b" (see
+              :mod:`bench.federation.pachinko`);
             - "dirichlet": every class is shared out by ``p ~ Dir(alpha, ..., alpha)``, unequal sizes (see
               ``_dirichlet``);
             - "natural": whole users, grouped in the order of their numbers.
         labels: class numbers, integers ``[samples]``.
         clients: number of clients.
         rng: the stream that all draws come from.
-        alpha: concentration, for "lda", "lda-prior" and "dirichlet" only; small values give skewed clients.
+        alpha: concentration, for the kinds of ``CONCENTRATED`` only; small values give skewed clients.
         users: the user of each sample, integers ``[samples]``; needed for "natural".
-        samples_per_client: for "iid", "lda" and "lda-prior" the size of each client (default: samples // clients, what
-            is over stays unused), for "iid-exact" too (default: as many as the rarest class allows); for "natural" a
-            cap, above which a client keeps a random subset.
+        samples_per_client: for "iid", "lda", "lda-prior" and "pachinko" the size of each client (default: samples //
+            clients, what is over stays unused), for "iid-exact" too (default: as many as the rarest class allows); for
+            "natural" a cap, above which a client keeps a random subset.
         users_per_client: for "natural" only; default: users // clients, what is over stays unused.
+        coarse: the coarse class of each class, integers ``[classes]``; needed for "pachinko".
 
     Raises:
         BenchError: the request is impossible, or an argument has no meaning for the kind.
     """
+    as_written = kind
+    kind, fine_alpha = pachinko.read_kind(kind, LEAST_ALPHA, LARGEST_ALPHA)
     _check(kind, clients, samples_per_client, users_per_client)
     concentration = _concentration(kind, alpha)
     if kind == "iid":
@@ -120,12 +129,20 @@ def split(
         counts = np.unique(labels, return_counts=True)[1]
         law = concentration * counts / len(labels) if kind == "lda-prior" else np.full(len(counts), concentration)
         members = _lda(labels, clients, samples_per_client, law, rng)
+    elif kind == "pachinko":
+        members = _pachinko(labels, clients, samples_per_client, (concentration, fine_alpha), coarse, rng)
     elif kind == "dirichlet":
         members = _dirichlet(labels, clients, concentration, rng)
     else:
         members = _natural(users, clients, users_per_client, samples_per_client, rng)
     offsets = np.concatenate([[0], np.cumsum([len(member) for member in members])]).astype(np.int64)
-    return Partition(kind, alpha, CONVENTIONS[kind], np.concatenate(members).astype(np.int64), offsets)
+    return Partition(as_written, alpha, convention_of(as_written), np.concatenate(members).astype(np.int64), offsets)
+
+
+def convention_of(kind: str) -> str:
+    """Return what alpha means in a kind of partition as it is written, in words."""
+    name, fine_alpha = pachinko.read_kind(kind, LEAST_ALPHA, LARGEST_ALPHA)
+    return pachinko.convention(fine_alpha) if name == "pachinko" else CONVENTIONS[name]
 
 
 def _check(kind: str, clients: int, samples_per_client: int | None, users_per_client: int | None) -> None:
@@ -219,14 +236,54 @@ def _lda(
     The result has the law of drawing sample by sample: draws are independent as long as no class runs out, so a whole
     run is drawn at once, kept up to the draw that empties a class, and drawn anew from there with the new shares.
     """
-    size = _equal_size(len(labels), clients, samples_per_client)
-    pools = [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+    size, pools = _equal_size(len(labels), clients, samples_per_client), _pools(labels, rng)
+    own = rng.dirichlet(law, size=clients)
+
+    def renewed(client: int, share: np.ndarray | None, left: np.ndarray) -> np.ndarray:
+        return _without_empty(own[client] if share is None else share, left)
+
+    return _by_shares(pools, clients, size, renewed, rng)
+
+
+def _pachinko(
+    labels: np.ndarray,
+    clients: int,
+    samples_per_client: int | None,
+    law: tuple[float, float],
+    coarse: np.ndarray | None,
+    rng: np.random.Generator,
+) -> list[np.ndarray]:
+    """Return the clients of Pachinko allocation, all of one size: as ``_lda``, by shares drawn down a hierarchy."""
+    of_classes = pachinko.hierarchy(labels, coarse)
+    size, pools = _equal_size(len(labels), clients, samples_per_client), _pools(labels, rng)
+    shares = pachinko.shares_of(of_classes, clients, *law, rng)
+    return _by_shares(pools, clients, size, lambda client, _, left: shares(client, left), rng)
+
+
+def _pools(labels: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return the samples of each class that there is, shuffled."""
+    return [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
+
+
+def _by_shares(
+    pools: list[np.ndarray],
+    clients: int,
+    size: int,
+    renewed: Callable[[int, np.ndarray | None, np.ndarray], np.ndarray],
+    rng: np.random.Generator,
+) -> list[np.ndarray]:
+    """Return clients that draw classes by their own shares, and a sample of each class drawn, without replacement.
+
+    Args:
+        pools: the samples of each class.
+        clients, size: how many clients, and how many samples each draws.
+        renewed: from a client, its shares so far (None at its start) and the samples left of each class to its shares.
+        rng: the stream to draw from.
+    """
     left = np.array([len(pool) for pool in pools])
-    shares = rng.dirichlet(law, size=clients)
     members = np.empty((clients, size), dtype=np.int64)
     for client in range(clients):
-        taken = 0
-        share = _without_empty(shares[client], left)
+        taken, share = 0, renewed(client, None, left)
         while taken < size:
             draws = rng.choice(len(pools), size=size - taken, p=share)
             kept = draws[: _draws_until_empty(draws, left)]
@@ -236,7 +293,7 @@ def _lda(
                 members[client, places] = pools[label][left[label] : left[label] + len(places)]
             taken += len(kept)
             if taken < size:
-                share = _without_empty(share, left)
+                share = renewed(client, share, left)
     return list(members)
 
 

@@ -36,6 +36,7 @@ PARTITION_NAMES = {
     "iid-exact": "iid, classes equal",
     "lda": "LDA",
     "lda-prior": "LDA by prior",
+    "pachinko": "Pachinko",
     "dirichlet": "Dirichlet",
 }
 
@@ -143,7 +144,8 @@ def partition_title(partition: str, alpha: float) -> str:
     """
     if partition in ("iid", "natural"):
         return partition
-    name = PARTITION_NAMES.get(partition, partition)
+    kind, _, fine = partition.partition(":")
+    name = PARTITION_NAMES.get(kind, kind) + (f" (fine {fine})" if fine else "")
     if math.isnan(alpha):
         return name
     return rf"{name}, $\alpha$ = " + (r"$\infty$" if math.isinf(alpha) else f"{alpha:g}")

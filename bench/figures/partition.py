@@ -64,11 +64,12 @@ def _described(partition: Partition, drawn: int) -> str:
         "iid-exact": "IID, equally many of each class",
         "lda": "balanced Dirichlet",
         "lda-prior": "balanced Dirichlet by the prior",
+        "pachinko": "Pachinko allocation",
         "dirichlet": "Dirichlet",
         "natural": "natural users",
     }
-    words = (
-        kind[partition.kind] if partition.alpha is None else f"{kind[partition.kind]}, $\\alpha$ = {partition.alpha:g}"
-    )
+    name, _, fine = partition.kind.partition(":")
+    words = kind[name] if partition.alpha is None else f"{kind[name]}, $\\alpha$ = {partition.alpha:g}"
+    words += f", fine {fine}" if fine else ""
     number = str(drawn) if drawn == len(partition) else f"first {drawn} of {len(partition):,}"
     return f"{words}, {number} client{'' if len(partition) == 1 else 's'}"

@@ -18,7 +18,7 @@ from bench.budget.checking import check_fits, counted_rows
 from bench.cell import Cell
 from bench.errors import BenchError, StorageError, Unfinished, one_line
 from bench.federation.federation import Federation
-from bench.federation.partition import CONVENTIONS
+from bench.federation.partition import convention_of
 from bench.federation.skew import skew_of
 from bench.numerics.runtime import is_deterministic, prepared
 from bench.plugins import registry
@@ -289,7 +289,7 @@ def facts_of(federation: Federation) -> dict[str, Any]:
         "classes": len(np.unique(dataset.train.labels)),
         "evaluated_samples": len(labels),
         "commonest_class": float(np.bincount(labels).max() / len(labels)),
-        "alpha_convention": CONVENTIONS[cell.partition],
+        "alpha_convention": convention_of(cell.partition),
         "classes_per_client": skew.classes_per_client,
         "divergence_bits": skew.divergence_bits,
         "local_training": ", ".join(federation.method.departures()),

@@ -30,6 +30,7 @@ QUICK = registry.task(CNN).kind.tiers["quick"]
         ({"alpha": math.inf, "partition": "iid-exact"}, {"partition": "iid-exact"}),
         ({"keep": "0.5:1"}, {"keep": 0.5}),
         ({}, {"diagnostics": "basic"}),
+        ({"partition": "pachinko", "alpha": 1}, {"partition": "pachinko:10.0", "alpha": 1}),
     ],
 )
 def test_what_means_the_same_has_one_identity(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -44,6 +45,7 @@ def test_what_changes_the_numbers_changes_the_identity() -> None:
         {"diagnostics": "errors"}, {"diagnostics": "all"},
         {"partition": "dirichlet", "alpha": 1.0}, {"training": {"lr": 0.2}}, {"training": {"rounds": 3}},
         {"model": {"variant": "released"}}, {"parameters": {"kappa": 1.0}}, {"data": "real"}, {"tier": "paper"},
+        {"partition": "pachinko", "alpha": 1.0}, {"partition": "pachinko:2", "alpha": 1.0},
     ]  # fmt: skip
     cells = [cell_of("prism", **change) for change in changes] + [cell_of("orthdrop")]
     assert len({cell.identity for cell in cells}) == len({cell.folder for cell in cells}) == len(changes) + 1

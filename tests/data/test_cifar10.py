@@ -7,6 +7,7 @@ import json
 import tarfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -228,9 +229,8 @@ def test_published_samples_are_told_from_others_by_content(
 ) -> None:
     """Every form is compared as binary records, here with those of the small set."""
     sha1s = [hashlib.sha1((binary / f"{name}.bin").read_bytes()).hexdigest() for name in NAMES]
-    monkeypatch.setattr(cifar10, "RECORDS_SHA1", tuple(sha1s))
-    monkeypatch.setattr(cifar10, "TRAIN_SAMPLES", 100)
-    monkeypatch.setattr(cifar10, "TEST_SAMPLES", 20)
+    small = replace(cifar10.PUBLISHED, records_sha1=tuple(sha1s), train_samples=100, test_samples=20)
+    monkeypatch.setattr(cifar10, "PUBLISHED", small)
     folder = write_pictures(binary.parent / "set", pictures, "{split}/{label}/{number}.png")
     lines: list[str] = []
     cifar10.read(folder, lines.append)

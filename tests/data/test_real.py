@@ -18,7 +18,7 @@ from bench.data import (
     archives,
     cache,
     cifar10,
-    cifar10_binary,
+    cifar_binary,
     femnist,
     images,
     imdb_reviews,
@@ -135,8 +135,8 @@ def test_cifar10_in_all_its_forms(tmp_path: Path) -> None:
     binary = tmp_path / "cifar-10-batches-bin"
     binary.mkdir()
     for number, batch in enumerate(batches, start=1):
-        (binary / f"data_batch_{number}.bin").write_bytes(cifar10_binary.records(batch))
-    (binary / "test_batch.bin").write_bytes(cifar10_binary.records(data.test))
+        (binary / f"data_batch_{number}.bin").write_bytes(cifar_binary.records(cifar10.PUBLISHED, batch))
+    (binary / "test_batch.bin").write_bytes(cifar_binary.records(cifar10.PUBLISHED, data.test))
     with tarfile.open(tmp_path / "cifar-10-binary.tar.gz", "w:gz", compresslevel=1) as tar:
         tar.add(binary, binary.name)
     expected = cache.fingerprint(data.train, data.test)

@@ -108,7 +108,7 @@ def test_without_a_writable_cache_the_arrays_stay_in_memory(
 @pytest.mark.parametrize(
     ("name", "options", "sentence"),
     [
-        ("cifar", {}, "none for 'cifar'; allowed: 'cifar10', 'femnist', 'imdb'; did you mean 'cifar10'"),
+        ("cifar", {}, "none for 'cifar'; allowed: 'cifar10', 'cifar100', 'femnist', 'imdb'; did you mean 'cifar10'"),
         ("cifar10", {"train": 0}, "standin_train = 0 is not possible; allowed: a whole number from 1$"),
         ("cifar10", {"test": 0}, "standin_test = 0 is not possible"),
         ("cifar10", {"length": 5}, "unknown shape parameter 'length'; none is allowed"),

@@ -198,7 +198,7 @@ def test_clients_are_disjoint_and_depend_on_the_stream_alone(
     assert len(np.unique(partition.indices)) == len(partition.indices) == partition.sizes.sum()
     assert np.all((partition.indices >= 0) & (partition.indices < len(labels)))
     assert partition.sizes.min() >= 1
-    if kind in ("iid", "lda", "lda-prior"):
+    if kind in ("iid", "lda", "lda-prior", "pachinko"):
         assert set(partition.sizes) == {len(labels) // clients}
     counts = partition.counts(labels, len(sizes))
     assert [Counter(labels[partition.client(number)]) for number in range(clients)] == [
@@ -211,7 +211,7 @@ def test_clients_are_disjoint_and_depend_on_the_stream_alone(
 
 def test_another_seed_gives_another_partition() -> None:
     labels = np.repeat(np.arange(5), 40)
-    for kind in ("iid", "lda", "lda-prior", "dirichlet"):
+    for kind in ("iid", "lda", "lda-prior", "pachinko", "dirichlet"):
         assert not np.array_equal(made(kind, labels, 4, seed=0).indices, made(kind, labels, 4, seed=1).indices)
 
 
@@ -236,7 +236,7 @@ def test_the_work_grows_with_the_clients_and_not_with_their_samples(
     options: dict[str, Any] = dict.fromkeys(KINDS[kind], alpha)
     partition = made(kind, labels, 1000, **options)
     assert len(partition) == 1000 and partition.sizes.min() >= 1
-    by_class = kind in ("lda", "lda-prior")
+    by_class = kind in ("lda", "lda-prior", "pachinko")
     assert 1000 * by_class <= runs["_draws_until_empty"] <= (1000 + 10) * by_class
     assert runs["heapreplace"] <= 1000 * (kind == "dirichlet")
 
@@ -251,7 +251,8 @@ def test_the_smallest_and_largest_alpha_have_their_limits(kind: str, alpha: floa
         draws = [split(kind, labels, clients=5, rng=rng, alpha=alpha).counts(labels, 5).T for _ in range(100)]
         counts = np.concatenate(draws)
     else:
-        partition = split(kind, labels, clients=1000, rng=rng, alpha=alpha, samples_per_client=20)
+        each = np.arange(5)  # where a coarse class has one class, its concentration is that of the class
+        partition = split(kind, labels, clients=1000, rng=rng, alpha=alpha, samples_per_client=20, coarse=each)
         counts = partition.counts(labels, 5)
     if alpha == LARGEST_ALPHA:
         np.testing.assert_allclose(counts.sum(axis=0) / counts.sum(), 0.2, atol=0.02)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bench.data import cache
+from bench.data.cifar100_classes import COARSE
 from bench.data.dataset import Dataset, Split
 from bench.data.image_shape import Images
 from bench.errors import BenchError, choices
@@ -22,15 +23,24 @@ GENERATOR = 1
 
 @dataclass(frozen=True)
 class StandIn:
-    """What is fixed for one stand-in; ``shape`` holds what may be chosen besides the sizes, with the usual values."""
+    """What is fixed for one stand-in.
+
+    Attributes:
+        title: what figures call the data.
+        classes: number of classes.
+        shape: what may be chosen besides the sizes, with the usual values.
+        coarse: the coarse class of each class; empty where there are none.
+    """
 
     title: str
     classes: int
     shape: Mapping[str, int]
+    coarse: tuple[int, ...] = ()
 
 
 STAND_INS = {
     "cifar10": StandIn("CIFAR-10-like stand-in data", 10, {}),
+    "cifar100": StandIn("CIFAR-100-like stand-in data", 100, {}, COARSE),
     "femnist": StandIn("FEMNIST-like stand-in data", 62, {"writers": 300}),
     "imdb": StandIn("IMDB-like stand-in data", 2, {"length": 500}),
 }
@@ -45,8 +55,8 @@ def load_standin(name: str, train: int, test: int, seed: int = 0, **shape: int) 
     arrays stay in memory.
 
     Args:
-        name: "cifar10" (uint8 ``[n, 3, 32, 32]``, 10 classes), "femnist" (uint8 ``[n, 1, 28, 28]``, 62 classes, users)
-            or "imdb" (int16 ``[n, length]``, 2 classes).
+        name: "cifar10" (uint8 ``[n, 3, 32, 32]``, 10 classes), "cifar100" (100 classes of 20 kinds), "femnist" (uint8
+            ``[n, 1, 28, 28]``, 62 classes, users) or "imdb" (int16 ``[n, length]``, 2 classes).
         train, test: number of samples of each split.
         seed: another seed gives other samples of the same kind.
         shape: ``writers`` (default 300) for "femnist", ``length`` in tokens (default 500) for "imdb".
@@ -116,15 +126,18 @@ def _kept(key: str, name: str, standin: StandIn, seed: int, generate: Callable[[
             stand_in=True,
             source=f"generated from seed {seed} by generator version {GENERATOR}",
             dataset_name=name,
+            coarse=standin.coarse,
         )
     except BenchError as error:
         logger.warning("%s: kept in memory (%s)", standin.title, error)
-        return Dataset(name, standin.title, *splits, standin.classes, True, cache.fingerprint(*splits))
+        of = standin.title, *splits, standin.classes, True, cache.fingerprint(*splits)
+        return Dataset(name, *of, coarse=standin.coarse)
 
 
 def _sample_bytes(name: str, sizes: Mapping[str, int]) -> int:
     """Return the bytes of a sample and its label."""
-    return {"cifar10": 3 * 32 * 32, "femnist": 28 * 28, "imdb": 2 * sizes.get("length", 0)}[name] + 8
+    pixels = {"cifar10": 3 * 32 * 32, "cifar100": 3 * 32 * 32, "femnist": 28 * 28}
+    return pixels.get(name, 2 * sizes.get("length", 0)) + 8
 
 
 def _complete_shape(name: str, train: int, test: int, shape: Mapping[str, int]) -> dict[str, int]:
@@ -163,6 +176,11 @@ def _generate(name: str, train: int, test: int, seed: int, sizes: Mapping[str, i
         from bench.data.standin.glyphs import glyphs
 
         return glyphs(train, seed, "train", **sizes), glyphs(test, seed, "test", **sizes)
+    if name == "cifar100":
+        from bench.data.standin.textures import families
+
+        kind = Images(100, 3, 32, 32)
+        return families(kind, COARSE, train, seed, "train"), families(kind, COARSE, test, seed, "test")
     from bench.data.standin.images import images
 
     return images(train, seed, "train"), images(test, seed, "test")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from bench.data.dataset import Split
@@ -10,6 +13,8 @@ from bench.seeding import stream
 
 CHUNK = 250
 """Images drawn at once, so that intermediate arrays stay small."""
+HUE = 0.25
+"""How far a class's hue is from grey, where hues tell the classes of a coarse class apart."""
 LABEL_NOISE = 0.06
 """Share of the samples of both splits whose label is drawn anew: no network reaches 100 %, as on real data."""
 
@@ -40,6 +45,33 @@ def textures(images: Images, samples: int, seed: int, part: str) -> Split:
     return Split(inputs, labels.astype(np.int64), users)
 
 
+def families(images: Images, coarse: Sequence[int], samples: int, seed: int, part: str) -> Split:
+    """Return ``samples`` images of classes with coarse classes, as :func:`textures` does.
+
+    The coarse class is the weave, and which of its classes an image is of is its hue.
+
+    Args:
+        images: their size, channels and classes.
+        coarse: the coarse class of each class.
+        samples, seed, part: see :func:`textures`.
+    """
+    rng = stream(seed, f"stand-in families {part}")
+    labels = rng.permutation(np.arange(samples) % images.classes)
+    inputs = np.empty((samples, images.channels, *images.size), dtype=np.uint8)
+    group = np.asarray(coarse)
+    members = np.bincount(group)[group]
+    place = np.array([np.sum(group[:number] == of) for number, of in enumerate(group)])
+    angles = 2 * np.pi * (place / members)[:, None] + np.linspace(0, 2 * np.pi, images.channels, endpoint=False)
+    hues = (HUE * np.cos(angles))[:, :, None, None]
+    weave = _Weave(replace(images, classes=int(group.max()) + 1))
+    for start in range(0, samples, CHUNK):
+        chosen = labels[start : start + CHUNK]
+        inputs[start : start + CHUNK] = weave.drawn(group[chosen], rng, hues[chosen])
+    noisy = rng.random(samples) < LABEL_NOISE
+    labels[noisy] = rng.integers(images.classes, size=noisy.sum())
+    return Split(inputs, labels.astype(np.int64))
+
+
 class _Weave:
     """The classes of one kind of images: the same for every seed and split."""
 
@@ -54,13 +86,13 @@ class _Weave:
         self.places = np.stack(np.meshgrid(rows, columns, indexing="ij")).astype(np.float32)
         self.faint = self._waves(np.arange(images.classes), rng.uniform(0, 2 * np.pi, (2, images.classes)))
 
-    def drawn(self, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draw one image per label, uint8 ``[n, channels, height, width]``."""
+    def drawn(self, labels: np.ndarray, rng: np.random.Generator, hues: np.ndarray | float = 0.0) -> np.ndarray:
+        """Draw one image per label, uint8 ``[n, channels, height, width]``, with hues ``[n, channels, 1, 1]``."""
         n, channels = len(labels), self.images.channels
         woven = self._waves(labels, rng.uniform(0, 2 * np.pi, (2, n)))
         contrast, light = rng.uniform(0.15, 0.3, (n, 1, 1)), rng.uniform(0.35, 0.65, (n, 1, 1))
         grey = light + contrast * woven + 0.05 * self.faint[labels]
-        colour = 0.06 * self.tint[labels] + 0.1 * rng.standard_normal((n, channels, 1, 1))
+        colour = 0.06 * self.tint[labels] + 0.1 * rng.standard_normal((n, channels, 1, 1)) + hues
         noise = 0.05 * rng.standard_normal((n, channels, *self.images.size), dtype=np.float32)
         return (np.clip(grey[:, None] + colour + noise, 0, 1) * 255).astype(np.uint8)
 

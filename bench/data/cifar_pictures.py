@@ -1,4 +1,4 @@
-"""CIFAR-10 as single picture files: ``train/frog/1.png``, or ``train/0_frog.png`` as in the copies for Darknet."""
+"""CIFAR-10 and CIFAR-100 as pictures: ``train/frog/1.png``, or ``train/0_frog.png`` as in the copies for Darknet."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from bench.data import images
-from bench.data.cifar10_classes import OBJECTS
+from bench.data.cifar_set import CifarSet
 from bench.data.dataset import Split
 from bench.data.tree import Tree
 from bench.errors import BenchError, choices
 
 _LOSSLESS, _LOSSY = (".png", ".bmp", ".ppm", ".webp"), (".jpg", ".jpeg")
 _NUMBER = re.compile(r"[0-9]{1,9}(?![0-9])")
-_FLAT = re.compile(r"[0-9]{1,9}_([a-z]+)", re.IGNORECASE)
+_FLAT = re.compile(r"[0-9]{1,9}_([a-z][a-z_]*)", re.IGNORECASE)
 
 
-def files(tree: Tree) -> list[str]:
+def files(of: CifarSet, tree: Tree) -> list[str]:
     """Return the names of the pictures of both splits; none where there is no picture of a split.
 
     Raises:
@@ -32,7 +32,7 @@ def files(tree: Tree) -> list[str]:
     for name in names:
         split, root = _split_of(name) or ("", "")
         roots[split].add(root)
-        _class_of(name, tree)
+        _class_of(of, name, tree)
     for split, places in roots.items():
         if len(places) > 1:
             raise BenchError(f"{tree.path}: pictures of {split} are in {tree.few(places)}, name the folder of one set")
@@ -41,7 +41,7 @@ def files(tree: Tree) -> list[str]:
     return names
 
 
-def read(tree: Tree, names: list[str], report: Callable[[str], None]) -> tuple[Split, Split]:
+def read(of: CifarSet, tree: Tree, names: list[str], report: Callable[[str], None]) -> tuple[Split, Split]:
     """Decode the pictures; the label is the class that the file's own folder or name says, not the folder's place.
 
     The numbers in the names are the official order where they count a whole split from 0 or 1. Where they do not,
@@ -54,7 +54,10 @@ def read(tree: Tree, names: list[str], report: Callable[[str], None]) -> tuple[S
     for name, content in tree.read(names):
         split, _ = _split_of(name) or ("", "")
         found[split].append((name, images.decode(content, "RGB", 32, tree.place(name))))
-    train, test = (_ordered(tree, found[split], split, report) for split in ("train", "test"))
+    train, test = (
+        _ordered(of, tree, found[split], split, copies, report)
+        for split, copies in (("train", of.train_copies), ("test", of.test_copies))
+    )
     return train, test
 
 
@@ -69,30 +72,41 @@ def _split_of(name: str) -> tuple[str, str] | None:
     return None
 
 
-def _class_of(name: str, tree: Tree) -> int:
+def _class_of(of: CifarSet, name: str, tree: Tree) -> int:
     path = PurePosixPath(name)
     flat = _FLAT.fullmatch(path.stem)
     own = flat[1] if path.parent.name.lower() in ("train", "test") and flat else path.parent.name
-    if not OBJECTS.knows(own):
-        raise BenchError(f"{tree.place(name)}: class {own!r} is unknown, {choices(own, OBJECTS.names)}")
+    if not of.objects.knows(own):
+        raise BenchError(f"{tree.place(name)}: class {own!r} is unknown, {choices(own, of.objects.names)}")
     if path.suffix.lower() in _LOSSY:
         raise BenchError(f"{tree.place(name)}: JPEG changes the pixels, lossless pictures (PNG) expected")
-    return OBJECTS.number(own)
+    return of.objects.number(own)
 
 
-def _ordered(tree: Tree, pictures: list[tuple[str, np.ndarray]], split: str, report: Callable[[str], None]) -> Split:
+def _ordered(
+    of: CifarSet,
+    tree: Tree,
+    pictures: list[tuple[str, np.ndarray]],
+    split: str,
+    copies: int,
+    report: Callable[[str], None],
+) -> Split:
     digests = [hashlib.sha256(pixels.tobytes()).hexdigest() for _, pixels in pictures]
-    if len(set(digests)) < len(digests):
+    if len(set(digests)) < len(digests) - copies:
         first_of: dict[str, str] = {}
         for (name, _), digest in zip(pictures, digests, strict=True):
             if (first := first_of.setdefault(digest, name)) != name:
-                raise BenchError(f"{tree.path}: {first!r} and {name!r} are the same picture, each one once expected")
+                few = f"{len(digests) - len(set(digests))} pictures are there again, {copies} expected, such as "
+                raise BenchError(
+                    f"{tree.path}: {few if copies else ''}{first!r} and {name!r} are the same picture, each one once"
+                    " expected"
+                )
+    labels = np.array([_class_of(of, name, tree) for name, _ in pictures], dtype=np.int64)
     numbers = [_NUMBER.match(PurePosixPath(name).stem) for name, _ in pictures]
     official = sorted(int(number[0]) for number in numbers if number is not None)
     if len(official) == len(pictures) and official == list(range(official[0], official[0] + len(official))):
         order = np.argsort([int(number[0]) for number in numbers if number is not None])
     else:
         report(f"{split}: the files' names do not number the whole split, so the pictures are ordered by their SHA-256")
-        order = np.argsort(digests)
-    labels = np.array([_class_of(name, tree) for name, _ in pictures], dtype=np.int64)
+        order = np.lexsort((labels, np.array(digests)))
     return Split(np.stack([pictures[row][1] for row in order]), labels[order])
