@@ -127,5 +127,5 @@ class ScaleFL(EarlyExits):
 
     def _divergence(self, outputs: Tensor, teacher: Tensor) -> Tensor:
         apart = divergence(outputs, teacher, self.params.temperature)
-        classes = 2 if outputs.ndim == 1 else outputs.shape[1]
+        classes = 2 if outputs.ndim == 1 else outputs.shape[-1]
         return apart / classes if self.params.divergence_mean == "entries" else apart

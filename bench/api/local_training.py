@@ -36,7 +36,7 @@ class LocalTraining:
         Args:
             submodel: in training mode; may be changed between calls of ``forward``.
             forward: returns the sub-model's outputs for the batch, each time it is called.
-            targets: the labels, int64 ``[batch]``.
+            targets: the labels, int64 ``[batch]``, or ``[batch, length]`` of sequences.
         """
         return None
 

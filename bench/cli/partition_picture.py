@@ -32,6 +32,6 @@ def draw(cell: Cell, folder: Path, plugins: Iterable[Path] = ()) -> tuple[str, l
     title = f"{dataset.title}, seed {cell.seed}"
     name = f"{cell.task}-{place.replace(', ', '-').replace(' ', '')}-seed{cell.seed}-{cell.tier}-{cell.data}"
     with use_style():
-        figure = draw_partition(partition, labels, dataset.classes, title)
-        words = f"{title}, {spread}, {len(partition)} clients: {skew_of(partition, labels)}"
+        figure = draw_partition(partition, labels, dataset.classes, title, task.padding)
+        words = f"{title}, {spread}, {len(partition)} clients: {skew_of(partition, labels, task.padding)}"
         return words, list(save_figure(figure, folder, name))

@@ -26,7 +26,7 @@ def shapes_fit(subject: TaskSubject) -> None:
     """Labels, augmented and prepared samples, the example, outputs, loss and correctness have the forms they should."""
     federation = subject.federation()
     task, dataset = federation.task, federation.dataset
-    _labels_fit(dataset)
+    _labels_fit(dataset, task.padding)
     stored = torch.from_numpy(np.array(dataset.test.inputs[:SAMPLES]))
     labels = torch.from_numpy(np.array(dataset.test.labels[:SAMPLES]))
     samples = len(labels)
@@ -39,7 +39,8 @@ def shapes_fit(subject: TaskSubject) -> None:
     if prepared.is_floating_point() and not bool(prepared.isfinite().all()):
         raise Failure("prepare returns numbers that are not finite", "finite ones", "a division by zero, or no dtype")
     outputs = federation.initial_model()(prepared)
-    expected = (samples,) if outputs.ndim == 1 and dataset.classes == 2 else (samples, dataset.classes)
+    form = tuple(labels.shape)
+    expected = form if outputs.ndim == 1 and dataset.classes == 2 else (*form, dataset.classes)
     if tuple(outputs.shape) != expected:
         raise Failure(
             f"the model's outputs for {samples} samples have the shape {tuple(outputs.shape)}",
@@ -49,20 +50,22 @@ def shapes_fit(subject: TaskSubject) -> None:
     loss, correct = task.loss(outputs, labels), task.correct(outputs, labels)
     if loss.ndim or not bool(loss.isfinite()):
         raise Failure(f"loss returns {_form(loss)}", "one finite number, the mean over the batch", "reduce by the mean")
-    if correct.dtype != torch.bool or tuple(correct.shape) != (samples,):
+    if correct.dtype != torch.bool or tuple(correct.shape) != form:
         raise Failure(
-            f"correct returns {_form(correct)}", f"bool [{samples}], one for each sample", "compare with labels"
+            f"correct returns {_form(correct)}", f"bool {list(form)}, one for each label", "compare with labels"
         )
+    if task.padding is not None and bool(correct[labels == task.padding].any()):
+        raise Failure("correct counts padding", "no label that is padding", "and with labels != padding")
 
 
-def _labels_fit(dataset: Dataset) -> None:
+def _labels_fit(dataset: Dataset, padding: int | None) -> None:
     for half, split in (("training", dataset.train), ("test", dataset.test)):
         labels = np.asarray(split.labels)
-        if len(labels) != len(split.inputs) or labels.dtype != np.int64 or labels.ndim != 1:
+        if len(labels) != len(split.inputs) or labels.dtype != np.int64 or labels.ndim != (1 if padding is None else 2):
             raise Failure(
                 f"{half} labels are {labels.dtype} {list(labels.shape)} for {len(split.inputs)} samples",
-                f"int64 [{len(split.inputs)}]",
-                "labels are class numbers, one for each sample",
+                f"int64 [{len(split.inputs)}{'' if padding is None else ', length'}]",
+                "labels are class numbers, one for each sample, or for each place where the task names a padding",
             )
         if labels.min() < 0 or labels.max() >= dataset.classes:
             raise Failure(

@@ -13,7 +13,7 @@ class Split:
 
     Attributes:
         inputs: images as uint8 ``[samples, channels, height, width]`` or token ids as int16 ``[samples, length]``.
-        labels: class numbers as int64 ``[samples]``.
+        labels: class numbers as int64 ``[samples]``, or ``[samples, length]`` where each place of a sample has one.
         users: index of the natural user of each sample as int32 ``[samples]``; None where the set has none.
     """
 
@@ -23,6 +23,17 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+def answers(labels: np.ndarray, padding: int | None) -> np.ndarray:
+    """Return the labels that count, int64 ``[answers]``.
+
+    Args:
+        labels: of some samples.
+        padding: the label that is no answer; None where each sample has one that counts.
+    """
+    counted: np.ndarray = labels if padding is None else labels[labels != padding]
+    return counted
 
 
 @dataclass(frozen=True)

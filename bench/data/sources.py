@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.data import cache, cifar10, cifar100, femnist, imdb, own, shakespeare
+from bench.data import cache, cifar10, cifar100, femnist, imdb, own, shakespeare, shakespeare_tff
 from bench.data.dataset import Dataset
 from bench.data.download import download
 from bench.data.imported import Imported
@@ -111,6 +111,18 @@ SOURCES = {
             by_hand=(
                 f"turn the XML edition at {shakespeare.PAGE} into a parquet file with one speech a row in the columns"
                 f" {', '.join(shakespeare.COLUMNS)}"
+            ),
+        ),
+        Source(
+            name="shakespeare-tff",
+            title="Shakespeare (TFF)",
+            page=shakespeare_tff.PAGE,
+            citation="S. Caldas et al., LEAF: A Benchmark for Federated Settings, arXiv:1812.01097",
+            licence="The text is in the public domain; LEAF is under the BSD 2-clause licence, TFF under Apache 2.0.",
+            read=shakespeare_tff.read,
+            by_hand=(
+                "get TensorFlow Federated's shakespeare.tar.bz2 and write its HDF5 files as parquet by the lines of"
+                " docs/tasks-and-data.md"
             ),
         ),
     )

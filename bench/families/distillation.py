@@ -12,14 +12,16 @@ def distillation_loss(outputs: Tensor, teacher: Tensor, temperature: float = 1.0
     Its gradient is that of the paper's Kullback-Leibler divergence, which is smaller by the teacher's entropy.
 
     Args:
-        outputs: ``[samples, classes]``, or ``[samples]`` where one logit tells two classes apart.
+        outputs: ``[samples, classes]``, or ``[samples]`` where one logit tells two classes apart; of sequences
+            ``[samples, length, classes]``, whose padding counts too, as no teacher says where it is.
         teacher: the same shape.
         temperature: what both are divided by.
     """
     outputs, teacher = outputs / temperature, teacher / temperature
     if outputs.ndim == 1:
         return functional.binary_cross_entropy_with_logits(outputs, teacher.sigmoid())
-    return functional.cross_entropy(outputs, teacher.softmax(1))
+    classes = outputs.shape[-1]
+    return functional.cross_entropy(outputs.reshape(-1, classes), teacher.reshape(-1, classes).softmax(1))
 
 
 def divergence(outputs: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bench.api import Client, Cohort, Method
 from bench.cell import Cell
-from bench.data.dataset import Dataset, Split
+from bench.data.dataset import Dataset, Split, answers
 from bench.data.transfer import Samples
 from bench.errors import BenchError
 from bench.federation.capacity import capacities_of, capacity_of_round, dealt_to
@@ -130,10 +130,11 @@ class Federation:
         return rounds_of_a_cohort(self.task, self.method)
 
     def label_counts(self, number: int) -> np.ndarray:
-        """Return how many training samples of each class a client holds, int64 ``[classes]``."""
+        """Return how many training samples (of sequences, answers) of each class a client holds, ``[classes]``."""
         if number not in self._label_counts:
             labels = np.asarray(self.dataset.train.labels)[self.partition.client(number)]
-            self._label_counts[number] = np.bincount(labels, minlength=self.dataset.classes)
+            held = answers(labels, self.task.padding)
+            self._label_counts[number] = np.bincount(held, minlength=self.dataset.classes)
         return self._label_counts[number]
 
     @cached_property

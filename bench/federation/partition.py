@@ -28,6 +28,9 @@ CONVENTIONS = {
 CONCENTRATED = ("lda", "lda-prior", "pachinko", "dirichlet")
 """The kinds that have an alpha."""
 
+WITHOUT_CLASSES = ("iid", "natural")
+"""The kinds that do not ask for the samples' classes."""
+
 LEAST_ALPHA, LARGEST_ALPHA = 1e-100, 1e100
 """Beyond these a draw from a Dirichlet law under- or overflows: its shares no longer have the law."""
 
@@ -68,10 +71,12 @@ class Partition:
         """The number of samples of each client, int64 ``[clients]``."""
         return np.diff(self.offsets)
 
-    def counts(self, labels: np.ndarray, classes: int) -> np.ndarray:
-        """Return how many samples of each class each client holds, int64 ``[clients, classes]``."""
+    def counts(self, labels: np.ndarray, classes: int, padding: int | None = None) -> np.ndarray:
+        """Return how many samples (of sequences, answers) of each class each client holds, ``[clients, classes]``."""
         owner = np.repeat(np.arange(len(self)), self.sizes)
-        cell = owner * classes + labels[self.indices]
+        held = labels[self.indices]
+        cell = owner.reshape(-1, *(1,) * (labels.ndim - 1)) * classes + held
+        cell = cell.ravel() if padding is None else cell[held != padding]
         return np.bincount(cell, minlength=len(self) * classes).reshape(len(self), classes)
 
 
@@ -103,7 +108,8 @@ def split(
             - "dirichlet": every class is shared out by ``p ~ Dir(alpha, ..., alpha)``, unequal sizes (see
               ``_dirichlet``);
             - "natural": whole users, grouped in the order of their numbers.
-        labels: class numbers, integers ``[samples]``.
+        labels: class numbers, integers ``[samples]``; where they are sequences, ``[samples, length]``, samples have no
+            class, and only "iid" and "natural" are defined.
         clients: number of clients.
         rng: the stream that all draws come from.
         alpha: concentration, for the kinds of ``CONCENTRATED`` only; small values give skewed clients.
@@ -121,6 +127,11 @@ def split(
     kind, fine_alpha = pachinko.read_kind(kind, LEAST_ALPHA, LARGEST_ALPHA)
     _check(kind, clients, samples_per_client, users_per_client)
     concentration = _concentration(kind, alpha)
+    if labels.ndim > 1 and kind not in WITHOUT_CLASSES:
+        raise BenchError(
+            f"partition: {kind!r} goes by the class of a sample, and these samples are sequences with a label at each"
+            f" place; allowed: {_quoted(WITHOUT_CLASSES)}"
+        )
     if kind == "iid":
         members = _iid(len(labels), clients, samples_per_client, rng)
     elif kind == "iid-exact":

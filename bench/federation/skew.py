@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.data.dataset import answers
 from bench.federation.partition import Partition
 
 
@@ -35,15 +36,18 @@ class Skew:
         )
 
 
-def skew_of(partition: Partition, labels: np.ndarray) -> Skew:
+def skew_of(partition: Partition, labels: np.ndarray, padding: int | None = None) -> Skew:
     """Return the realised skew of a partition.
 
     Args:
         partition: the clients' samples.
-        labels: class numbers of the training split that was partitioned, integers ``[samples]``.
+        labels: class numbers of the training split that was partitioned, integers ``[samples]`` or, of sequences,
+            ``[samples, length]``, whose every place counts alike.
+        padding: the label that is no answer, see :attr:`bench.tasks.base.Task.padding`.
     """
-    prior = np.bincount(labels) / len(labels)
-    counts = partition.counts(labels, len(prior))
+    held_labels = answers(labels, padding)
+    prior = np.bincount(held_labels) / len(held_labels)
+    counts = partition.counts(labels, len(prior), padding)
     held = (counts > 0).sum(axis=1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     # A class that a client holds is in the training split: no logarithm of a ratio is infinite.

@@ -14,7 +14,9 @@ from bench.federation.skew import skew_of
 MOST_CLIENTS = 100
 
 
-def draw_partition(partition: Partition, labels: np.ndarray, classes: int, title: str) -> Figure:
+def draw_partition(
+    partition: Partition, labels: np.ndarray, classes: int, title: str, padding: int | None = None
+) -> Figure:
     """Return a heat map of samples per client and class, with the clients' sizes as bars above.
 
     Colours run from white (no sample) to dark on a scale that also keeps small counts visible; they can be told
@@ -22,16 +24,17 @@ def draw_partition(partition: Partition, labels: np.ndarray, classes: int, title
 
     Args:
         partition: the clients' samples.
-        labels: class numbers of the split that was partitioned, integers ``[samples]``.
+        labels: class numbers of the split that was partitioned, integers ``[samples]`` or ``[samples, length]``.
         classes: number of classes of the task.
             Those that no client holds have no row, which the title then says.
         title: what the data are, such as ``Dataset.title``, which speaks of "stand-in data" where they are. Below it
             stands the skew that all clients have, drawn or not.
+        padding: the label that is no answer, where labels are sequences.
     """
     clients = min(len(partition), MOST_CLIENTS)
-    counts, sizes = partition.counts(labels, classes)[:clients], partition.sizes[:clients]
-    held = np.flatnonzero(partition.counts(labels, classes).sum(axis=0))
-    empty, counts, classes = classes - len(held), counts[:, held], len(held)
+    counts, sizes = partition.counts(labels, classes, padding), partition.sizes[:clients]
+    held = np.flatnonzero(counts.sum(axis=0))
+    empty, counts, classes = classes - len(held), counts[:clients, held], len(held)
     figure = Figure(figsize=(7.0, 3.4 if classes <= 20 else 6.0), layout="constrained")
     bars, heat = figure.subplots(2, 1, sharex=True, height_ratios=[1, 3 if classes <= 20 else 6])
 
@@ -52,7 +55,7 @@ def draw_partition(partition: Partition, labels: np.ndarray, classes: int, title
     figure.colorbar(image, ax=heat, label="samples of the class", ticks=MaxNLocator(5, integer=True), pad=0.01)
     noun = "class that nobody holds is" if empty == 1 else "classes that nobody holds are"
     gone = f"; {empty} {noun} left out" if empty else ""
-    words = f"{title}: {_described(partition, clients)}\n{skew_of(partition, labels)}{gone}"
+    words = f"{title}: {_described(partition, clients)}\n{skew_of(partition, labels, padding)}{gone}"
     figure.suptitle(words, fontsize="medium")
     return figure
 

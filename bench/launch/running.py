@@ -16,6 +16,7 @@ from bench import kernels
 from bench.api import Skip
 from bench.budget.checking import check_fits, counted_rows
 from bench.cell import Cell
+from bench.data.dataset import answers
 from bench.errors import BenchError, StorageError, Unfinished, one_line
 from bench.federation.federation import Federation
 from bench.federation.partition import convention_of
@@ -280,13 +281,15 @@ def describe(this: Round, federation: Federation) -> str:
 
 def facts_of(federation: Federation) -> dict[str, Any]:
     """Return what is written down with a result of its data, partition and method."""
-    skew = skew_of(federation.partition, np.asarray(federation.dataset.train.labels))
-    dataset, cell, labels = federation.dataset, federation.cell, np.asarray(federation.evaluated.labels)
+    padding, trained = federation.task.padding, np.asarray(federation.dataset.train.labels)
+    skew = skew_of(federation.partition, trained, padding)
+    dataset, cell = federation.dataset, federation.cell
+    labels = answers(np.asarray(federation.evaluated.labels), padding)
     return {
         "data": dataset.fingerprint,
         "data_title": dataset.title,
         "stand_in": dataset.stand_in,
-        "classes": len(np.unique(dataset.train.labels)),
+        "classes": len(np.unique(answers(trained, padding))),
         "evaluated_samples": len(labels),
         "commonest_class": float(np.bincount(labels).max() / len(labels)),
         "alpha_convention": convention_of(cell.partition),

@@ -78,6 +78,8 @@ class Task(ABC):
         Params: a frozen dataclass of the task's own parameters.
         stand_in: True where generated data can take the place of the data set.
         shared_samples: how many test samples of the data set, as it is published, are training samples too.
+        padding: the label that is no answer, where labels are sequences ``[samples, length]``, one for each place of a
+            sample; None where each sample has one label.
         reads_steps: True where the model reads ``[samples, steps]`` step by step, each at the same cost.
     """
 
@@ -92,6 +94,7 @@ class Task(ABC):
     Params: ClassVar[type] = NoParams
     stand_in: ClassVar[bool] = True
     shared_samples: ClassVar[int] = 0
+    padding: ClassVar[int | None] = None
     reads_steps: ClassVar[bool] = False
 
     def __init__(self, recipe: Recipe, params: Any = None) -> None:
@@ -133,11 +136,11 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss of a batch, a scalar."""
+        """Return the mean loss of a batch, a scalar: over its samples, or over the places that are no padding."""
 
     @abstractmethod
     def correct(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Return which samples of a batch are classified correctly, boolean ``[samples]``."""
+        """Return which answers of a batch are right, boolean in the form of the labels; padding never is."""
 
     @abstractmethod
     def example(self, samples: int, device: str) -> Tensor:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BatchScore:
-    """Sum of the losses, correct answers and size of one batch; where asked for, (correct, size) of each class."""
+    """Sum of the losses, correct answers and size of one batch; where asked for, (correct, size) of each class.
+
+    The size is the number of samples, or of the answers that count where labels are sequences.
+    """
 
     loss: float
     correct: int
@@ -49,7 +52,7 @@ def score_batches(
     """
     task, size = federation.task, federation.task.recipe.evaluation_batch
     model.eval()
-    losses, correct, sizes, classes = [], [], [], []
+    losses, correct, counted, classes = [], [], [], []
     for number in batches:
         inputs, labels = federation.evaluated_samples[number * size : (number + 1) * size]
         with products_in(task.recipe.precision):
@@ -57,10 +60,13 @@ def score_batches(
         losses.append(task.loss(outputs, labels))
         right = task.correct(outputs, labels)
         correct.append(right.sum())
-        sizes.append(len(labels))
+        answers = None if task.padding is None else labels != task.padding
+        counted.append(len(labels) if answers is None else answers.sum())
         if by_class:
-            classes.append(_by_class(right, labels, federation.dataset.classes))
+            asked = labels if answers is None else labels[answers]
+            classes.append(_by_class(labels[right], asked, federation.dataset.classes))
     # Read all at once: a GPU would be waited for at every batch.
+    sizes = [number if isinstance(number, int) else int(number) for number in counted]
     return [
         BatchScore(loss * samples, int(right), samples, of_classes)
         for loss, right, samples, of_classes in zip(
@@ -69,8 +75,8 @@ def score_batches(
     ]
 
 
-def _by_class(right: Tensor, labels: Tensor, classes: int) -> tuple[tuple[int, int], ...]:
-    counts = [torch.bincount(some, minlength=classes).tolist() for some in (labels[right], labels)]
+def _by_class(right: Tensor, asked: Tensor, classes: int) -> tuple[tuple[int, int], ...]:
+    counts = [torch.bincount(some, minlength=classes).tolist() for some in (right, asked)]
     return tuple(zip(*counts, strict=True))
 
 

@@ -13,6 +13,8 @@ import torch
 from torch import nn
 
 from bench.data import cache
+from bench.data.characters import BEGIN, PADDING
+from bench.data.cifar100_classes import COARSE
 from bench.data.dataset import Dataset
 from bench.data.standin import STAND_INS, load_standin
 from bench.data.standin import glyphs as glyph_module
@@ -21,7 +23,13 @@ from bench.data.standin.reviews import texts
 from bench.data.text import STOP_WORDS, tokens, vocabulary
 from bench.errors import BenchError
 
-SHAPES: dict[str, dict[str, int]] = {"cifar10": {}, "femnist": {"writers": 12}, "imdb": {"length": 120}}
+SHAPES: dict[str, dict[str, int]] = {
+    "cifar10": {},
+    "cifar100": {},
+    "femnist": {"writers": 12},
+    "imdb": {"length": 120},
+    "shakespeare-tff": {"roles": 12},
+}
 NAMES = sorted(SHAPES)
 
 
@@ -108,7 +116,7 @@ def test_without_a_writable_cache_the_arrays_stay_in_memory(
 @pytest.mark.parametrize(
     ("name", "options", "sentence"),
     [
-        ("cifar", {}, "none for 'cifar'; allowed: 'cifar10', 'cifar100', 'femnist', 'imdb'; did you mean 'cifar10'"),
+        ("cifar", {}, r"none for 'cifar'; allowed: 'cifar10', 'cifar100', .*; did you mean 'cifar10'"),
         ("cifar10", {"train": 0}, "standin_train = 0 is not possible; allowed: a whole number from 1$"),
         ("cifar10", {"test": 0}, "standin_test = 0 is not possible"),
         ("cifar10", {"length": 5}, "unknown shape parameter 'length'; none is allowed"),
@@ -294,3 +302,39 @@ def test_an_lstm_learns_the_reviews_and_a_bag_of_words_does_not() -> None:
 
 def test_every_stand_in_is_covered_here() -> None:
     assert set(STAND_INS) == set(SHAPES)
+
+
+def test_the_classes_of_cifar100_are_weaves_in_hues() -> None:
+    """The nearest mean colour tells which of its coarse class's five an image is of, and nothing of the coarse class."""
+    dataset = load_standin("cifar100", 2000, 1000)
+    assert dataset.coarse == COARSE
+    colours = [split.inputs.mean(axis=(2, 3)) for split in (dataset.train, dataset.test)]
+    colours = [colour - colour.mean(axis=1, keepdims=True) for colour in colours]
+    place = np.array([sum(COARSE[:number].count(of) for of in [COARSE[number]]) for number in range(100)])
+    fine = [place[split.labels] for split in (dataset.train, dataset.test)]
+    means = np.stack([colours[0][fine[0] == own].mean(axis=0) for own in range(5)])
+    guessed = np.square(colours[1][:, None] - means).sum(axis=2).argmin(axis=1)
+    assert np.mean(guessed == fine[1]) > 0.6
+    coarse = [np.array(COARSE)[split.labels] for split in (dataset.train, dataset.test)]
+    means = np.stack([colours[0][coarse[0] == own].mean(axis=0) for own in range(20)])
+    assert np.mean(np.square(colours[1][:, None] - means).sum(axis=2).argmin(axis=1) == coarse[1]) < 0.25
+
+
+def test_dialogue_is_told_by_two_characters_better_than_by_one() -> None:
+    dataset = load_standin("shakespeare-tff", 800, 300, roles=20)
+    assert dataset.train.users is not None and np.bincount(dataset.train.users).tolist() == [40] * 20
+    assert set(dataset.train.inputs[:, 0]) > {BEGIN} and np.any(dataset.train.labels[:, -1] == PADDING)
+    inputs, labels = (
+        np.asarray(array, dtype=np.int64)[:, 1:] for array in (dataset.train.inputs, dataset.train.labels)
+    )
+    before = np.asarray(dataset.train.inputs, dtype=np.int64)[:, :-1]
+
+    def right(context: np.ndarray) -> float:
+        counts = np.zeros((context.max() + 1, 90))
+        np.add.at(counts, (context, labels), 1)
+        counts[:, PADDING] = 0
+        counted = labels != PADDING
+        return float(np.mean(counts.argmax(axis=1)[context][counted] == labels[counted]))
+
+    alone, by_one, by_two = right(np.zeros_like(inputs)), right(inputs), right(before * 90 + inputs)
+    assert alone < 0.1 < 0.3 < by_one < by_two - 0.1 < 0.6

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bench.data import cache
+from bench.data.characters import LENGTH, VOCABULARY
 from bench.data.cifar100_classes import COARSE
 from bench.data.dataset import Dataset, Split
 from bench.data.image_shape import Images
@@ -43,6 +44,7 @@ STAND_INS = {
     "cifar100": StandIn("CIFAR-100-like stand-in data", 100, {}, COARSE),
     "femnist": StandIn("FEMNIST-like stand-in data", 62, {"writers": 300}),
     "imdb": StandIn("IMDB-like stand-in data", 2, {"length": 500}),
+    "shakespeare-tff": StandIn("Shakespeare-like stand-in data", VOCABULARY, {"roles": 100}),
 }
 
 logger = logging.getLogger(__name__)
@@ -56,10 +58,12 @@ def load_standin(name: str, train: int, test: int, seed: int = 0, **shape: int) 
 
     Args:
         name: "cifar10" (uint8 ``[n, 3, 32, 32]``, 10 classes), "cifar100" (100 classes of 20 kinds), "femnist" (uint8
-            ``[n, 1, 28, 28]``, 62 classes, users) or "imdb" (int16 ``[n, length]``, 2 classes).
+            ``[n, 1, 28, 28]``, 62 classes, users), "imdb" (int16 ``[n, length]``, 2 classes) or "shakespeare-tff"
+            (int16 ``[n, 80]`` with labels ``[n, 80]``, 90 classes, users).
         train, test: number of samples of each split.
         seed: another seed gives other samples of the same kind.
-        shape: ``writers`` (default 300) for "femnist", ``length`` in tokens (default 500) for "imdb".
+        shape: ``writers`` (default 300) for "femnist", ``length`` in tokens (default 500) for "imdb",
+            ``roles`` (default 100) for "shakespeare-tff".
 
     Raises:
         BenchError: an unknown name or shape, a size below 1, more writers than training samples, or more samples than
@@ -136,6 +140,8 @@ def _kept(key: str, name: str, standin: StandIn, seed: int, generate: Callable[[
 
 def _sample_bytes(name: str, sizes: Mapping[str, int]) -> int:
     """Return the bytes of a sample and its label."""
+    if name == "shakespeare-tff":
+        return (2 + 8 + 8) * LENGTH  # and the chain
     pixels = {"cifar10": 3 * 32 * 32, "cifar100": 3 * 32 * 32, "femnist": 28 * 28}
     return pixels.get(name, 2 * sizes.get("length", 0)) + 8
 
@@ -153,7 +159,8 @@ def _complete_shape(name: str, train: int, test: int, shape: Mapping[str, int]) 
     for key, value in sizes.items():
         if value < 1:
             raise BenchError(f"stand-in data {name!r}: {key} = {value} is not possible; allowed: a whole number from 1")
-    _check_sizes(name, train, test, sizes.get("writers", 0), "writers")
+    people = next((noun for noun in ("writers", "roles") if noun in sizes), "users")
+    _check_sizes(name, train, test, sizes.get(people, 0), people)
     return sizes
 
 
@@ -176,6 +183,10 @@ def _generate(name: str, train: int, test: int, seed: int, sizes: Mapping[str, i
         from bench.data.standin.glyphs import glyphs
 
         return glyphs(train, seed, "train", **sizes), glyphs(test, seed, "test", **sizes)
+    if name == "shakespeare-tff":
+        from bench.data.standin.dialogue import dialogue
+
+        return dialogue(train, seed, "train", **sizes), dialogue(test, seed, "test", **sizes)
     if name == "cifar100":
         from bench.data.standin.textures import families
 
