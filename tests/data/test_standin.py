@@ -305,7 +305,7 @@ def test_every_stand_in_is_covered_here() -> None:
 
 
 def test_the_classes_of_cifar100_are_weaves_in_hues() -> None:
-    """The nearest mean colour tells which of its coarse class's five an image is of, and nothing of the coarse class."""
+    """The nearest mean colour tells which of its coarse class's five an image is of, and not the coarse class."""
     dataset = load_standin("cifar100", 2000, 1000)
     assert dataset.coarse == COARSE
     colours = [split.inputs.mean(axis=(2, 3)) for split in (dataset.train, dataset.test)]
