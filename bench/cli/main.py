@@ -17,6 +17,7 @@ from bench.agg import use_agg
 from bench.budget.told import telling
 from bench.cli.compare import compare
 from bench.cli.data import data_app
+from bench.cli.estimate import estimate
 from bench.cli.kit import check, new
 from bench.cli.options import (
     INTERRUPTED,
@@ -153,6 +154,7 @@ app.command()(plot)
 app.command()(report)
 app.command()(table)
 app.command()(compare)
+app.command()(estimate)
 app.command()(power)
 app.command()(gc)
 

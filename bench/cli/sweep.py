@@ -120,7 +120,10 @@ def sweep(
     _say_counts(whole.title, sweeps.counts(known))
     say(*shared_by(store.folder, file=file))
     if dry_run:
+        from bench.cli.estimate import at_hand_line
+
         say(*(f"would run {cell.folder}" for cell in cells))
+        say(*([at_hand_line(file, known, store, plugins, place, jobs)] if cells else []))
         return
     from bench import kernels
     from bench.config.duration import long_waits

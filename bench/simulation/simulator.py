@@ -28,7 +28,6 @@ from bench.training.evaluation import Score, expected_acc
 from bench.training.handing_out import Jobs
 from bench.training.local import Diverged, Job
 
-LAST_EVALUATIONS = 3
 OPERATIONS = {
     "forward_macs": "macs",
     "train_macs": "train_macs",
@@ -90,7 +89,7 @@ class Simulation:
                     self.server = self._round(self.server, this)
                 except NotFinite as error:
                     raise Diverged(f"round {number}: {error}") from error
-                if self._evaluates(number):
+                if self.recipe.evaluates(number):
                     self._evaluate(self.server, this)
                     self._evaluate_personal(self.server, this)
             this.peak_memory_bytes = self.engine.peak_memory_bytes()
@@ -124,7 +123,7 @@ class Simulation:
                 f"{len(cohort.clients)} clients; allowed: one for each, in the cohort's order"
             )
         with _timed(this, "diagnose"):
-            self.observer.before_training(server, cohort, selections, this, self._evaluates(this.number))
+            self.observer.before_training(server, cohort, selections, this, self.recipe.evaluates(this.number))
         this.seconds |= {"train": 0.0, "extract": 0.0, "count": 0.0}
         before = server
         with _timed(this, "aggregate"):
@@ -217,10 +216,6 @@ class Simulation:
                     f"method {self.method.name!r}: extract returned a sub-model whose {name!r} is the server's own "
                     "memory; allowed: copies, for example bench.api.copy_of"
                 )
-
-    def _evaluates(self, number: int) -> bool:
-        """Return whether a round is evaluated: every so often, and the last ones, whose mean is the headline."""
-        return number % self.recipe.evaluate_every == 0 or number > self.recipe.rounds - LAST_EVALUATIONS
 
     def _evaluate(self, server: Server, this: Round) -> None:
         with _timed(this, "evaluate"):

@@ -15,6 +15,9 @@ from bench.data.dataset import Dataset
 from bench.models.base import Model
 from bench.parameters import parameter
 
+LAST_EVALUATIONS = 3
+"""Rounds at a run's end that are always evaluated."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -48,6 +51,10 @@ class Recipe:
         """Return the number of steps that a client of so many samples makes in a round."""
         whole, rest = divmod(samples, self.batch_size)
         return self.local_epochs * (whole + (rest > 0 and not (self.drop_last and whole > 0)))
+
+    def evaluates(self, round_number: int) -> bool:
+        """Return whether a round (from 1) is evaluated: every so often, and the last, whose mean is the headline."""
+        return round_number % self.evaluate_every == 0 or round_number > self.rounds - LAST_EVALUATIONS
 
     def lr_of(self, round_number: int) -> float:
         """Return the learning rate of a round (from 1): cosine annealing from ``lr`` to ``lr_end``.

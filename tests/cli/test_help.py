@@ -32,6 +32,7 @@ COMMANDS = {
                "--data", "--diagnostics", "--set", "--plugin", "--device", "--workers", "--results"],
     ("sweep",): ["FILE", "--jobs", "--only", "--dry-run", "--stale", "--retry-failed", "--leave-failed",
                  "--stop-after", "--plugin", "--device", "--results"],
+    ("estimate",): ["FILE", "--jobs", "--only", "--plugin", "--device", "--results"],
     ("status",): ["FILE", "--plugin", "--results"],
     ("gc",): ["FILE", "--yes", "--plugin", "--results"],
     ("results", "merge"): ["A", "B"],
