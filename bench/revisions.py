@@ -15,9 +15,16 @@ MEASURES = 1
 """What is measured beside training: costs, diagnostics and columns. Raising it makes no cell stale."""
 FAMILIES = {"exits": 1, "hadamard": 1, "low-rank": 1, "spectral": 1, "width": 1}
 """What methods of a family share, by :attr:`bench.api.Method.family`."""
-TASKS = {"cnn-femnist": 1, "lstm-imdb": 1, "lstm-shakespeare": 1, "resnet18-cifar10": 1, "resnet18-cifar100": 1}
+TASKS = {
+    "cct-cifar100": 1,
+    "cnn-femnist": 1,
+    "lstm-imdb": 1,
+    "lstm-shakespeare": 1,
+    "resnet18-cifar10": 1,
+    "resnet18-cifar100": 1,
+}
 """Data, model, loss and recipes of each task that is built in."""
-TASK_PARTS = ("base", "characters", "images", "own_images", "resnet_images")
+TASK_PARTS = ("base", "cct_images", "characters", "images", "own_images", "resnet_images")
 """Modules of ``bench/tasks`` that hold what tasks share, and count as the harness."""
 METHODS = {
     "collective": 1,

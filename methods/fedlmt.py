@@ -65,9 +65,7 @@ class FedLMT(Prefactored):
     def setup(self, model: nn.Module, task: Any) -> Server:
         server = super().setup(model, task)
         if self.params.init == "kaiming" and not all(self.factored.values()):
-            raise Skip(
-                f"init = kaiming is He's law for convolutions, and {type(model).__name__} has matrices of an LSTM"
-            )
+            raise Skip(f"init = kaiming is He's law for convolutions, and {type(model).__name__} has other matrices")
         begin = self.drawn if self.params.init == "kaiming" else self.decomposed
         server.memory |= begin(model, min(self.levels))
         self.compose(server)

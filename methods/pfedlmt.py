@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from bench.api import Client, Selection, Server, Streams, Update, parameter
+from bench.api import Client, Selection, Server, Skip, Streams, Update, parameter
 from bench.families.averaging import means_of
 from bench.families.prefactored import Prefactored, factors_of
 from bench.families.product_decay import factor_names, product_decay
@@ -67,6 +67,11 @@ class PFedLMT(Prefactored):
         first = next(number for number, part in enumerate(parts) if any(map(_begins_with(part), self.factored)))
         self.front = tuple(prefix for part in parts[:first] for prefix in part)
         """What the names of the common parameters begin with."""
+        if not self.front:
+            raise Skip(
+                "in pfedlmt clients have in common what lies before the first factored layer, and "
+                f"{type(model).__name__} begins with it"
+            )
         server.memory |= self.decomposed(model, 1.0)
         self.compose(server)
         return server

@@ -75,8 +75,8 @@ class Checks:
         """Return the parameters of a task that differ from its tier's."""
         key = "model", task.name, tier, _written(given)
         if key not in self._tables:
-            right = checked(task.kind.Params, given, f"{place}, model of {task.name}")
             usual = task.kind.tier_params.get(tier, {})
+            right = checked(task.kind.Params, given, f"{place}, model of {task.name}", usual)
             self._tables[key] = without_defaults(task.kind.Params, right, usual)
         return self._tables[key]
 

@@ -17,13 +17,16 @@ from bench.parameters import about
 from bench.written import rounded
 
 
-def checked(kind: type, values: Mapping[str, Any], place: str) -> dict[str, Any]:
+def checked(
+    kind: type, values: Mapping[str, Any], place: str, usual: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Return the values with their types put right (``1`` where a float is wanted becomes ``1.0``).
 
     Args:
         kind: the dataclass whose fields say what is allowed.
         values: what the user gave, by field name or alias.
         place: where it stands, for the error ("sweeps/my.toml, cells 2, training").
+        usual: values beside which they stand, where those are not the dataclass's defaults.
 
     Raises:
         BenchError: an unknown name, a value of the wrong type or out of its bounds, or values that do not go together.
@@ -35,7 +38,7 @@ def checked(kind: type, values: Mapping[str, Any], place: str) -> dict[str, Any]
         raise BenchError(_sentence(kind, named, error, place)) from None
     right = {name: _rounded(getattr(model, name)) for name in named}
     try:
-        kind(**right)
+        kind(**{**(usual or {}), **right})
     except ValueError as error:  # of the dataclass's own __post_init__
         raise BenchError(f"{place}: {error}") from None
     return right

@@ -193,6 +193,9 @@ class Multiplications(TorchDispatchMode):
         elif name == "convolution":
             weight = args[1]
             self.macs += result.numel() * weight[0].numel()
+        elif name == "_scaled_dot_product_flash_attention_for_cpu":
+            query, key, value = args[:3]
+            self.macs += (query.shape[:3].numel() * key.shape[2]) * (key.shape[3] + value.shape[3])
         elif name == "mkldnn_rnn_layer":
             sequence, into, recurrent = args[:3]
             self.macs += sequence.shape[0] * sequence.shape[1] * (into.numel() + recurrent.numel())

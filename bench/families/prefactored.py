@@ -21,6 +21,7 @@ from bench.models.factorise import low_rank, with_layers
 from bench.models.low_rank import Factors
 from bench.models.resnet import Block
 from bench.models.split_convolution import SplitConv2d, joined_kernel, split_matrix
+from bench.models.transformer import is_hidden_linear
 from bench.seeding import stream
 from bench.spectral.decompose import Spectrum, decompose_all, split_rank
 
@@ -48,12 +49,12 @@ class Prefactored(Method):
         if not self.factored:
             raise Skip(
                 f"{self.name} factors k x k convolutions behind the first one and the first {blocks} residual blocks, "
-                f"and LSTMs; {type(model).__name__} has none of them"
+                f"LSTMs and the linear layers of transformers; {type(model).__name__} has none of them"
             )
         return server
 
     def rank(self, model: nn.Module, name: str, keep: float) -> int:
-        """Return a weight's rank at a keep ratio: of a kernel's outputs, of the smaller side of an LSTM's matrix."""
+        """Return a weight's rank at a keep ratio: of a kernel's outputs, of the smaller side of a matrix."""
         weight = model.get_parameter(name)
         most = min(self.as_matrix(name, weight).shape)
         return min(split_rank(keep, len(weight) if self.factored[name] else most), most)
@@ -138,13 +139,15 @@ def factors_of(server: Server) -> dict[str, Tensor]:
 def factorable(model: nn.Module, whole_blocks: int) -> Iterator[str]:
     """Yield the weights that are factored: k x k convolutions and LSTM matrices behind so many residual blocks.
 
+    Of a transformer the hidden linear layers too.
     Stem, 1 x 1 shortcuts, normalisation, embedding and classifier stay whole.
     """
     blocks = [f"{name}." for name, module in model.named_modules() if isinstance(module, Block)]
     for name in model.factorable if isinstance(model, Model) else ():
         layer = _layer_of(model, name)
         is_kernel = isinstance(layer, nn.Conv2d) and layer.weight.shape[2:].numel() > 1
-        if (is_kernel or isinstance(layer, nn.LSTM)) and not name.startswith(tuple(blocks[:whole_blocks])):
+        is_matrix = isinstance(layer, nn.LSTM) or is_hidden_linear(model, layer)
+        if (is_kernel or is_matrix) and not name.startswith(tuple(blocks[:whole_blocks])):
             yield name
 
 

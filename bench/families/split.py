@@ -1,4 +1,7 @@
-"""Sub-models that hold convolutions by the leading vectors of their decomposition, as a 1 x k and a k x 1 one."""
+"""Sub-models that hold convolutions by the leading vectors of their decomposition, as a 1 x k and a k x 1 one.
+
+The hidden linear layers of transformers are two thinner ones.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from torch import Tensor, nn
 
 from bench.api import Cohort, Method, Selection, Server, Skip, Streams, Update, copy_of
 from bench.models.base import Model
-from bench.models.factorise import with_layers
+from bench.models.factorise import low_rank, with_layers
 from bench.models.low_rank import Factors
 from bench.models.resnet import Block
 from bench.models.split_convolution import SplitConv2d, joined_kernel, split_matrix
+from bench.models.transformer import is_hidden_linear
 from bench.spectral.decompose import Spectrum, decompose_all, split_rank
 from bench.spectral.designs import Design, Leading
 
@@ -40,7 +44,8 @@ class SplitServer(Server):
 class Split(Method):
     """Base of methods whose client of keep ratio p holds each kernel by ``max(round(p N), 1)`` singular vectors.
 
-    N is the number of the kernel's outputs. A client of keep ratio 1 trains the dense model.
+    N is the number of the kernel's outputs, or the smaller side of a matrix. A client of keep ratio 1 trains the dense
+    model.
     """
 
     family: ClassVar[str] = "spectral"
@@ -53,6 +58,8 @@ class Split(Method):
                 f"{self.name} factors convolutions behind the first one and the first residual block, and "
                 f"{type(model).__name__} has none"
             )
+        # Of a matrix this rank is no share: at a half two factors may hold as many numbers as the matrix.
+        self.keep_is_share = all(model.get_parameter(name).ndim > 2 for name in factored)
         return SplitServer(model, factored=factored)
 
     def select(self, server: Server, cohort: Cohort, streams: Streams) -> list[Selection]:
@@ -67,8 +74,9 @@ class Split(Method):
         """Return the singular vectors that a client holds of each kernel; all of a kernel's if it is full."""
         kept = {}
         for name, spectrum in server.spectra.items():
-            outputs = len(server.model.get_parameter(name))
-            rank = spectrum.kernels if keep == 1 else min(split_rank(keep, outputs), spectrum.kernels)
+            weight = server.model.get_parameter(name)
+            most = len(weight) if weight.ndim > 2 else spectrum.kernels
+            rank = spectrum.kernels if keep == 1 else min(split_rank(keep, most), spectrum.kernels)
             kept[name] = torch.arange(rank, device=spectrum.s.device)
         return kept
 
@@ -80,8 +88,11 @@ class Split(Method):
         for name, kept in self._kept(server, keep).items():
             layer = name.rpartition(".")[0]
             dense = server.model.get_submodule(layer)
-            assert isinstance(dense, nn.Conv2d)
-            layers[layer] = SplitConv2d(dense, absorbed(server.spectra[name].take(kept)))
+            factors = absorbed(server.spectra[name].take(kept))
+            if isinstance(dense, nn.Conv2d):
+                layers[layer] = SplitConv2d(dense, factors)
+            else:
+                layers[layer] = low_rank(dense, {"weight": factors})
         return with_layers(server.model, layers)
 
     def dense(self, server: SplitServer, update: Update, but: Collection[str] = ()) -> Iterator[tuple[str, Tensor]]:
@@ -124,11 +135,15 @@ def absorbed(spectrum: Spectrum) -> Factors:
 
 
 def _factored(model: Model) -> Iterator[str]:
-    """Yield the factored weights: factorable k x k convolutions, but for those of the first residual block."""
+    """Yield the factored weights: factorable k x k convolutions, but for those of the first residual block.
+
+    Of a transformer the matrices too.
+    """
     blocks = (name for name, module in model.named_modules() if isinstance(module, Block))
     first = next(blocks, None)
     for name in model.factorable:
         layer = model.get_submodule(name.rpartition(".")[0])
         exempt = first is not None and name.startswith(f"{first}.")
-        if isinstance(layer, nn.Conv2d) and layer.weight.shape[2:].numel() > 1 and not exempt:
+        is_kernel = isinstance(layer, nn.Conv2d) and layer.weight.shape[2:].numel() > 1
+        if (is_kernel or is_hidden_linear(model, layer)) and not exempt:
             yield name

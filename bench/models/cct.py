@@ -83,6 +83,9 @@ class CCT(Transformer):
         """Return the channels of each group; between the convolutions a quarter of the residual stream's."""
         return {TOKENS: max(embedding // 4, 1)} | cls.block_channels(embedding, heads, layers, ratio)
 
+    def parts(self) -> list[tuple[str, ...]]:
+        return [("tokeniser.conv1.",), ("tokeniser.conv2.", "positions."), *super().parts()[1:]]
+
     def _factored_before(self) -> tuple[str, ...]:
         return ("tokeniser.conv2.weight",)
 

@@ -18,12 +18,17 @@ from bench.models.low_rank import Factors, LowRankLayer
 
 
 def split_matrix(weight: Tensor) -> Tensor:
-    """Return a kernel ``[N, M, k1, k2]`` as the matrix that FedHM decomposes, ``[N * k1, M * k2]``."""
-    return weight.permute(0, 2, 1, 3).flatten(2).flatten(0, 1)
+    """Return a kernel ``[N, M, k1, k2]`` as the matrix that FedHM decomposes, ``[N * k1, M * k2]``.
+
+    The matrix of a linear layer is returned as it is.
+    """
+    return weight if weight.ndim == 2 else weight.permute(0, 2, 1, 3).flatten(2).flatten(0, 1)
 
 
 def joined_kernel(matrix: Tensor, shape: torch.Size) -> Tensor:
-    """Return the kernel of a shape ``[N, M, k1, k2]`` whose :func:`split_matrix` is the given one."""
+    """Return the weight of a shape, ``[N, M, k1, k2]`` or a matrix's, whose :func:`split_matrix` is the given one."""
+    if len(shape) == 2:
+        return matrix
     outputs, inputs, height, width = shape
     return matrix.reshape(outputs, height, inputs, width).permute(0, 2, 1, 3)
 

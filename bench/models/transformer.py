@@ -226,6 +226,11 @@ class Transformer(Model, Scaled):
                 module.hidden_scale = rate
 
 
+def is_hidden_linear(model: nn.Module, layer: nn.Module) -> bool:
+    """Return whether a layer is a linear one of a transformer's blocks, given one of those that are factored."""
+    return isinstance(model, Transformer) and isinstance(layer, nn.Linear)
+
+
 def _linear_axes(name: str, outputs: Axis | None, inputs: Axis | None, bias: bool = True) -> dict[str, Axes]:
     axes: dict[str, Axes] = {f"{name}.weight": (outputs, inputs)}
     return axes | {f"{name}.bias": (outputs,)} if bias else axes

@@ -280,3 +280,11 @@ def test_settings_go_to_their_owner() -> None:
         "model": {"variant": "released"},
         "training": {"lr": 0.01, "momentum": 0, "drop_last": True},
     }
+
+
+def test_values_that_go_together_are_judged_beside_the_tiers() -> None:
+    """Six channels are shared by the two heads of the quick tier, though not by the four that are the default."""
+    cell = make_cell({"task": "cct-cifar100", "method": "fedavg", "model": {"embedding": 6}}, "here")
+    assert cell.model == {"embedding": 6}
+    with pytest.raises(BenchError, match="heads = 3 do not share an embedding of 32 channels evenly"):
+        make_cell({"task": "cct-cifar100", "method": "fedavg", "model": {"heads": 3}}, "here")
