@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.data import cache, cifar10, cifar100, femnist, imdb, own, shakespeare, shakespeare_tff
+from bench.data import cache, cifar10, cifar100, femnist, imdb, own, shakespeare, shakespeare_tff, tiny_imagenet
 from bench.data.dataset import Dataset
 from bench.data.download import download
 from bench.data.imported import Imported
@@ -124,6 +124,15 @@ SOURCES = {
                 "get TensorFlow Federated's shakespeare.tar.bz2 and write its HDF5 files as parquet by the lines of"
                 " docs/tasks-and-data.md"
             ),
+        ),
+        Source(
+            name="tinyimagenet",
+            title="Tiny-ImageNet",
+            page=tiny_imagenet.PAGE,
+            citation="Y. Le and X. Yang, Tiny ImageNet Visual Recognition Challenge, Stanford CS231n, 2015",
+            licence="No explicit licence; the pictures are ImageNet's, for research and teaching.",
+            read=tiny_imagenet.read,
+            archive=(tiny_imagenet.URL, tiny_imagenet.ARCHIVE_MD5),
         ),
     )
 }

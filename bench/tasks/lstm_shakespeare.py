@@ -57,7 +57,7 @@ class LSTMShakespeare(CharacterTask):
             cohort=5,
             samples_per_client=60,
             batch_size=10,
-            lr=0.5,
+            lr=1.0,
             weight_decay=1e-4,
             evaluate_every=5,
             standin_train=1500,

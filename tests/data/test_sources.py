@@ -62,9 +62,17 @@ def state(name: str) -> sources.Availability:
 
 def test_the_sources_of_the_benchmark() -> None:
     rows = sources.available()
-    assert [row.name for row in rows] == ["cifar10", "cifar100", "femnist", "imdb", "shakespeare", "shakespeare-tff"]
+    assert [row.name for row in rows] == [
+        "cifar10",
+        "cifar100",
+        "femnist",
+        "imdb",
+        "shakespeare",
+        "shakespeare-tff",
+        "tinyimagenet",
+    ]
     assert {row.state for row in rows} == {"not here"}
-    assert all(row.origin.startswith("https://") for row in rows)
+    assert all(row.origin.startswith(("https://", "http://cs231n.stanford.edu/")) for row in rows)
     for source in sources.SOURCES.values():
         assert source.citation
         assert source.licence.endswith(".")

@@ -29,6 +29,7 @@ SHAPES: dict[str, dict[str, int]] = {
     "femnist": {"writers": 12},
     "imdb": {"length": 120},
     "shakespeare-tff": {"roles": 12},
+    "tinyimagenet": {},
 }
 NAMES = sorted(SHAPES)
 

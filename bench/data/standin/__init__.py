@@ -44,8 +44,14 @@ STAND_INS = {
     "cifar100": StandIn("CIFAR-100-like stand-in data", 100, {}, COARSE),
     "femnist": StandIn("FEMNIST-like stand-in data", 62, {"writers": 300}),
     "imdb": StandIn("IMDB-like stand-in data", 2, {"length": 500}),
+    "tinyimagenet": StandIn("Tiny-ImageNet-like stand-in data", 200, {}),
     "shakespeare-tff": StandIn("Shakespeare-like stand-in data", VOCABULARY, {"roles": 100}),
 }
+FAMILIES = {
+    "cifar100": (Images(100, 3, 32, 32), COARSE),
+    "tinyimagenet": (Images(200, 3, 64, 64), tuple(number // 5 for number in range(200))),
+}
+"""The images of those whose classes are weaves in hues, and the weave of each class."""
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +63,10 @@ def load_standin(name: str, train: int, test: int, seed: int = 0, **shape: int) 
     arrays stay in memory.
 
     Args:
-        name: "cifar10" (uint8 ``[n, 3, 32, 32]``, 10 classes), "cifar100" (100 classes of 20 kinds), "femnist" (uint8
-            ``[n, 1, 28, 28]``, 62 classes, users), "imdb" (int16 ``[n, length]``, 2 classes) or "shakespeare-tff"
-            (int16 ``[n, 80]`` with labels ``[n, 80]``, 90 classes, users).
+        name: "cifar10" (uint8 ``[n, 3, 32, 32]``, 10 classes), "cifar100" (100 classes of 20 kinds), "tinyimagenet"
+            (uint8 ``[n, 3, 64, 64]``, 200 classes), "femnist" (uint8 ``[n, 1, 28, 28]``, 62 classes, users), "imdb"
+            (int16 ``[n, length]``, 2 classes) or "shakespeare-tff" (int16 ``[n, 80]`` with labels ``[n, 80]``, 90
+            classes, users).
         train, test: number of samples of each split.
         seed: another seed gives other samples of the same kind.
         shape: ``writers`` (default 300) for "femnist", ``length`` in tokens (default 500) for "imdb",
@@ -142,7 +149,7 @@ def _sample_bytes(name: str, sizes: Mapping[str, int]) -> int:
     """Return the bytes of a sample and its label."""
     if name == "shakespeare-tff":
         return (2 + 8 + 8) * LENGTH  # and the chain
-    pixels = {"cifar10": 3 * 32 * 32, "cifar100": 3 * 32 * 32, "femnist": 28 * 28}
+    pixels = {"cifar10": 3 * 32 * 32, "cifar100": 3 * 32 * 32, "tinyimagenet": 3 * 64 * 64, "femnist": 28 * 28}
     return pixels.get(name, 2 * sizes.get("length", 0)) + 8
 
 
@@ -187,11 +194,11 @@ def _generate(name: str, train: int, test: int, seed: int, sizes: Mapping[str, i
         from bench.data.standin.dialogue import dialogue
 
         return dialogue(train, seed, "train", **sizes), dialogue(test, seed, "test", **sizes)
-    if name == "cifar100":
+    if name in FAMILIES:
         from bench.data.standin.textures import families
 
-        kind = Images(100, 3, 32, 32)
-        return families(kind, COARSE, train, seed, "train"), families(kind, COARSE, test, seed, "test")
+        of = FAMILIES[name]
+        return families(*of, train, seed, "train"), families(*of, test, seed, "test")
     from bench.data.standin.images import images
 
     return images(train, seed, "train"), images(test, seed, "test")
