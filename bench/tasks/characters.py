@@ -39,6 +39,7 @@ class CharacterTask(Task):
     dataset = "shakespeare-tff"
     partition = "natural"
     padding = PADDING
+    shared_samples = 130
     Params = CharacterParams
 
     def data(self, source: str) -> Dataset:

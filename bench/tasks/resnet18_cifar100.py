@@ -13,6 +13,7 @@ class ResNet18Cifar100(ResNetImages):
     dataset = "cifar100"
     partition = "lda"
     classes = 100
+    shared_samples = 10
     tiers = {
         "paper": Recipe(rounds=1000, samples_per_client=500, evaluate_every=20),
         "spectral-paper": Recipe(
