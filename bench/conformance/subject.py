@@ -33,9 +33,16 @@ TASKS: dict[str, dict[str, Any]] = {
     "lstm-imdb": {"hidden": 8, "embedding": 6, "length": 7},
 }
 """One task of each kind, with a small model."""
+FURTHER: dict[str, dict[str, Any]] = {
+    "lstm-shakespeare": {"hidden": 8, "embedding": 4},
+    "resnet18-cifar100": {"width": 4},
+}
+"""Small models of tasks that methods are checked on where they are named."""
 COUNTED: dict[str, dict[str, Any]] = {
     "resnet18-cifar10": {"width": 16},
     "lstm-imdb": {"hidden": 32, "embedding": 16, "length": 7},
+    "lstm-shakespeare": {"hidden": 32, "embedding": 16},
+    "resnet18-cifar100": {"width": 16},
 }
 """Models that are counted and not trained: the least rank that a method gives a layer must not be all that fits it."""
 TRAINING = {
@@ -159,7 +166,7 @@ class Subject:
             "keep": keep,
             "diagnostics": diagnostics,
             "parameters": self.parameters,
-            "model": models.get(self.task, {}),
+            "model": models.get(self.task, FURTHER.get(self.task, {})),
         }
         cell = make_cell(_cell_values(self.task, self.plugins) | values, "check", self.plugins)
         return Federation.build(cell, self.plugins, device)
@@ -234,7 +241,7 @@ def tier_of(kind: type[Task]) -> str:
 def _cell_values(task: str, plugins: tuple[Path, ...]) -> dict[str, Any]:
     kind = registry.task(task, plugins).kind
     tiny = {"tier": tier_of(kind), "data": "stand-in" if kind.stand_in else "real"}
-    return {"task": task, "partition": "iid", "model": TASKS.get(task, {}), "training": TRAINING, **tiny}
+    return {"task": task, "partition": "iid", "model": (TASKS | FURTHER).get(task, {}), "training": TRAINING, **tiny}
 
 
 def _normal(like: Tensor, rng: np.random.Generator) -> Tensor:

@@ -18,11 +18,13 @@ from bench.data import (
     archives,
     cache,
     cifar10,
+    cifar100,
     cifar_binary,
     femnist,
     images,
     imdb_reviews,
     imdb_tables,
+    shakespeare_tff,
     sources,
     text,
 )
@@ -67,6 +69,41 @@ def test_cifar10() -> None:
     np.testing.assert_allclose(means, [0.4914, 0.4822, 0.4465], atol=5e-5)
     np.testing.assert_allclose(deviations, [0.2470, 0.2435, 0.2616], atol=5e-5)
     assert sources.verify("cifar10").fingerprint == data.fingerprint
+
+
+@pytest.mark.slow
+def test_cifar100_in_two_forms(tmp_path: Path) -> None:
+    """Every sample, both labels and the order are the publisher's, and binary files made of them are the same."""
+    lines: list[str] = []
+    data = cifar100.read(real("cifar100"), lines.append)
+    assert lines[-1] == "all samples are the published ones in the official order"
+    assert np.bincount(data.train.labels).tolist() == [500] * 100
+    assert data.train.labels[:10].tolist() == [19, 29, 0, 11, 1, 86, 90, 28, 23, 31]
+    per_picture = data.train.inputs.reshape(50_000, 3, -1)
+    np.testing.assert_allclose(per_picture.mean(axis=(0, 2)) / 255, [0.5071, 0.4865, 0.4409], atol=5e-5)
+    expected = cache.fingerprint(data.train, data.test)
+    halves = {"train": data.train, "test": data.test}
+    for half, split in halves.items():
+        (tmp_path / f"{half}.bin").write_bytes(cifar_binary.records(cifar100.PUBLISHED, split))
+    read = cifar100.read(tmp_path)
+    assert cache.fingerprint(read.train, read.test) == expected
+
+
+def test_shakespeare_of_tensorflow_federated() -> None:
+    lines: list[str] = []
+    data = shakespeare_tff.read(real("shakespeare_tff"), lines.append)
+    assert "all snippets are the published ones" in lines
+    assert data.train.inputs.shape == (37_784, 80) and data.test.inputs.shape == (5_490, 80)
+    assert data.train.users is not None and data.test.users is not None
+    assert set(data.train.users) == set(data.test.users) == set(range(715))
+    known = data.train.labels[(data.train.labels > 0) & (data.train.labels < 87)]
+    # All characters but the first of each piece of 81, which is never to be told, and two unknown ones.
+    assert (data.train.labels == 87).sum() == 2 and len(known) < 2_359_315 - 2
+    assert (
+        (data.train.inputs[:, 0] == 88).sum()
+        == 16_068
+        == (data.train.labels == 89).sum() + (data.train.inputs[:, 0] == 89).sum()
+    )
 
 
 @pytest.mark.slow

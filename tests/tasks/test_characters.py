@@ -16,10 +16,12 @@ from bench.data.characters import CHARACTERS, PADDING, VOCABULARY, encode
 from bench.data.dataset import Split
 from bench.data.shakespeare import CHARACTERS as PLAYS
 from bench.errors import BenchError
+from bench.families.distillation import distillation_loss
 from bench.federation.federation import Federation
 from bench.federation.partition import split
 from bench.federation.skew import skew_of
 from bench.launch.running import facts_of
+from bench.models.heads import Classifier
 from bench.models.initialise import initialise
 from bench.models.lstm import CharacterLSTM
 from bench.plugins import registry
@@ -135,3 +137,19 @@ def test_the_network_is_that_of_the_paper_and_its_layers_are_its_exits() -> None
     one = torch.nn.LSTM(3, 6, 1, batch_first=True)
     one.load_state_dict({name: dict(small.lstm.named_parameters())[name] for name, _ in one.named_parameters()})
     torch.testing.assert_close(one(small.embedding(tokens))[0], first)
+
+
+def test_distillation_and_heads_go_place_by_place() -> None:
+    """What is learnt from a teacher is the mean over all places, and a head's outputs have the task's form."""
+    generator = torch.Generator().manual_seed(3)
+    outputs, teacher = torch.randn(2, 2, 5, 7, generator=generator)
+    places = [
+        functional.cross_entropy(own[None] / 2, (other / 2).softmax(0)[None])
+        for own, other in zip(outputs.flatten(0, 1), teacher.flatten(0, 1), strict=True)
+    ]
+    torch.testing.assert_close(distillation_loss(outputs, teacher, 2.0), torch.stack(places).mean())
+    model = CharacterLSTM(6, 10, 3)
+    initialise(model, generator)
+    head = Classifier(model, 0)
+    first, _ = model.hidden_states(torch.randint(10, (4, 7), generator=generator))
+    assert head(first).shape == (4, 7, 10)
