@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from bench.errors import BenchError, choices
-from bench.federation import pachinko
+from bench.federation import by_shares, pachinko
 
 CONVENTIONS = {
     "iid": "none",
@@ -33,9 +33,6 @@ WITHOUT_CLASSES = ("iid", "natural")
 
 LEAST_ALPHA, LARGEST_ALPHA = 1e-100, 1e100
 """Beyond these a draw from a Dirichlet law under- or overflows: its shares no longer have the law."""
-
-# Added to the share of every class that is left, so that a client whose classes have all run out can go on drawing.
-SMALLEST_SHARE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,8 @@ def split(
 
             - "iid": uniform draws without replacement, equal sizes;
             - "iid-exact": every client holds equally many random samples of each class (see ``_iid_exact``);
-            - "lda": every client has its own class shares ``q ~ Dir(alpha, ..., alpha)``, equal sizes (see ``_lda``);
+            - "lda": every client has its own class shares ``q ~ Dir(alpha, ..., alpha)``, equal sizes (see
+              :func:`bench.federation.by_shares.lda`);
             - "lda-prior": the same with ``q ~ Dir(alpha p)``, p being the classes' shares of ``labels``: for K classes
               of equal size "lda" with alpha / K;
             - "pachinko": the same with shares drawn down a hierarchy, Dir(alpha, ..., alpha) over coarse classes and
@@ -139,9 +137,10 @@ def split(
     elif kind in ("lda", "lda-prior"):
         counts = np.unique(labels, return_counts=True)[1]
         law = concentration * counts / len(labels) if kind == "lda-prior" else np.full(len(counts), concentration)
-        members = _lda(labels, clients, samples_per_client, law, rng)
+        members = by_shares.lda(labels, clients, _equal_size(len(labels), clients, samples_per_client), law, rng)
     elif kind == "pachinko":
-        members = _pachinko(labels, clients, samples_per_client, (concentration, fine_alpha), coarse, rng)
+        size = _equal_size(len(labels), clients, samples_per_client)
+        members = by_shares.allocate(labels, clients, size, (concentration, fine_alpha), coarse, rng)
     elif kind == "dirichlet":
         members = _dirichlet(labels, clients, concentration, rng)
     else:
@@ -231,94 +230,6 @@ def _iid_exact(
     dealt = clients * size // len(classes)
     pools = [rng.permutation(np.flatnonzero(labels == label))[:dealt] for label in classes]
     return list(np.stack(pools, axis=1).reshape(clients, size))
-
-
-def _lda(
-    labels: np.ndarray, clients: int, samples_per_client: int | None, law: np.ndarray, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """Return the clients of the balanced Dirichlet split, all of one size.
-
-    Source: Hsu, Qi, Brown, "Measuring the effects of non-identical data distribution for federated visual
-    classification" (2019), in the variant that PriSM's experiments use. Client after client draws ``size`` classes
-    from its own ``q ~ Dir(law)`` and takes one sample of the class drawn. When a class runs out its share becomes 0,
-    every class that is left gains 1e-5, and the shares are normalised; the same is done once at the start of each
-    client. Late clients get what is left, so that their shares stray from ``q``.
-
-    The result has the law of drawing sample by sample: draws are independent as long as no class runs out, so a whole
-    run is drawn at once, kept up to the draw that empties a class, and drawn anew from there with the new shares.
-    """
-    size, pools = _equal_size(len(labels), clients, samples_per_client), _pools(labels, rng)
-    own = rng.dirichlet(law, size=clients)
-
-    def renewed(client: int, share: np.ndarray | None, left: np.ndarray) -> np.ndarray:
-        return _without_empty(own[client] if share is None else share, left)
-
-    return _by_shares(pools, clients, size, renewed, rng)
-
-
-def _pachinko(
-    labels: np.ndarray,
-    clients: int,
-    samples_per_client: int | None,
-    law: tuple[float, float],
-    coarse: np.ndarray | None,
-    rng: np.random.Generator,
-) -> list[np.ndarray]:
-    """Return the clients of Pachinko allocation, all of one size: as ``_lda``, by shares drawn down a hierarchy."""
-    of_classes = pachinko.hierarchy(labels, coarse)
-    size, pools = _equal_size(len(labels), clients, samples_per_client), _pools(labels, rng)
-    shares = pachinko.shares_of(of_classes, clients, *law, rng)
-    return _by_shares(pools, clients, size, lambda client, _, left: shares(client, left), rng)
-
-
-def _pools(labels: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
-    """Return the samples of each class that there is, shuffled."""
-    return [rng.permutation(np.flatnonzero(labels == label)) for label in np.unique(labels)]
-
-
-def _by_shares(
-    pools: list[np.ndarray],
-    clients: int,
-    size: int,
-    renewed: Callable[[int, np.ndarray | None, np.ndarray], np.ndarray],
-    rng: np.random.Generator,
-) -> list[np.ndarray]:
-    """Return clients that draw classes by their own shares, and a sample of each class drawn, without replacement.
-
-    Args:
-        pools: the samples of each class.
-        clients, size: how many clients, and how many samples each draws.
-        renewed: from a client, its shares so far (None at its start) and the samples left of each class to its shares.
-        rng: the stream to draw from.
-    """
-    left = np.array([len(pool) for pool in pools])
-    members = np.empty((clients, size), dtype=np.int64)
-    for client in range(clients):
-        taken, share = 0, renewed(client, None, left)
-        while taken < size:
-            draws = rng.choice(len(pools), size=size - taken, p=share)
-            kept = draws[: _draws_until_empty(draws, left)]
-            for label in np.unique(kept):
-                places = taken + np.flatnonzero(kept == label)
-                left[label] -= len(places)
-                members[client, places] = pools[label][left[label] : left[label] + len(places)]
-            taken += len(kept)
-            if taken < size:
-                share = renewed(client, share, left)
-    return list(members)
-
-
-def _without_empty(share: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """Return the class shares with those of empty classes set to 0."""
-    share = np.where(left > 0, share + SMALLEST_SHARE, 0.0)
-    return share / share.sum()
-
-
-def _draws_until_empty(draws: np.ndarray, left: np.ndarray) -> int:
-    """Return the length of the prefix of ``draws`` that ends with the first draw to empty a class."""
-    drawn = np.bincount(draws, minlength=len(left))
-    emptied = np.flatnonzero((drawn >= left) & (left > 0))
-    return min((np.flatnonzero(draws == label)[left[label] - 1] + 1 for label in emptied), default=len(draws))
 
 
 def _dirichlet(labels: np.ndarray, clients: int, alpha: float, rng: np.random.Generator) -> list[np.ndarray]:

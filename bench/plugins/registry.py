@@ -12,6 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import bench.tasks
+from bench import revisions
 from bench.errors import BenchError, choices
 from bench.plugins import beside, within
 from bench.plugins.entries import HARNESS, Broken, FigureEntry, MethodEntry, TaskEntry
@@ -243,6 +244,7 @@ def _installed_methods() -> tuple[Found, ...]:
 @functools.cache
 def _installed_tasks() -> tuple[Found, ...]:
     files = [path for folder in bench.tasks.__path__ for path in sorted(Path(folder).glob("[!_]*.py"))]
+    files = [path for path in files if path.stem not in revisions.TASK_PARTS]  # they hold bases, whole ones too
     found = (_in_folder(f"bench.tasks.{path.stem}", path) for path in files)
     return (*found, *_of_packages("task"))
 

@@ -14,6 +14,7 @@ from partitions import KINDS, made
 from scipy import stats
 
 from bench.errors import BenchError
+from bench.federation import by_shares
 from bench.federation import partition as module
 from bench.federation.partition import CONCENTRATED, LARGEST_ALPHA, LEAST_ALPHA, split
 from bench.seeding import stream
@@ -230,7 +231,7 @@ def test_the_work_grows_with_the_clients_and_not_with_their_samples(
 
         return called
 
-    for owner, name in ((module, "_draws_until_empty"), (module.heapq, "heapreplace")):
+    for owner, name in ((by_shares, "_draws_until_empty"), (module.heapq, "heapreplace")):
         monkeypatch.setattr(owner, name, counted(name, getattr(owner, name)))
     labels = np.repeat(np.arange(10), 5000)
     options: dict[str, Any] = dict.fromkeys(KINDS[kind], alpha)
