@@ -18,6 +18,7 @@ FAMILIES = {"exits": 1, "hadamard": 1, "low-rank": 1, "spectral": 1, "width": 1}
 TASKS = {
     "cct-cifar100": 1,
     "cnn-femnist": 1,
+    "gpt-shakespeare": 1,
     "lstm-imdb": 1,
     "lstm-shakespeare": 1,
     "resnet18-cifar10": 1,

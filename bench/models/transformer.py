@@ -243,3 +243,18 @@ def _norm_axes(name: str, axis: Axis) -> dict[str, Axes]:
 def rows_of(count: int, size: int) -> nn.Embedding:
     """Return a table of vectors; its own constructor draws numbers, see :class:`bench.models.lstm.SentimentLSTM`."""
     return nn.Embedding.from_pretrained(torch.empty(count, size), freeze=False)
+
+
+def check_heads(embedding: int, heads: int) -> None:
+    """Refuse heads that cannot share an embedding evenly.
+
+    Raises:
+        ValueError: in one sentence.
+    """
+    if embedding % heads:
+        fitting = [number for number in range(1, embedding + 1) if embedding % number == 0]
+        nearest = min(fitting, key=lambda number: abs(number - heads))
+        raise ValueError(
+            f"heads = {heads} do not share an embedding of {embedding} channels evenly; allowed: divisors of "
+            f"{embedding}, the nearest is {nearest}"
+        )

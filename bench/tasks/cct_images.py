@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bench.models.cct import CCT, initialise_cct
+from bench.models.transformer import check_heads
 from bench.parameters import parameter
 from bench.tasks.images import ImageTask, crop_and_flip, standardise
 
@@ -32,21 +33,6 @@ class CCTParams:
             ValueError: in one sentence.
         """
         check_heads(self.embedding, self.heads)
-
-
-def check_heads(embedding: int, heads: int) -> None:
-    """Refuse heads that cannot share an embedding evenly.
-
-    Raises:
-        ValueError: in one sentence.
-    """
-    if embedding % heads:
-        fitting = [number for number in range(1, embedding + 1) if embedding % number == 0]
-        nearest = min(fitting, key=lambda number: abs(number - heads))
-        raise ValueError(
-            f"heads = {heads} do not share an embedding of {embedding} channels evenly; allowed: divisors of "
-            f"{embedding}, the nearest is {nearest}"
-        )
 
 
 class CCTImages(ImageTask):
