@@ -17,6 +17,7 @@ FAMILIES = {"exits": 1, "hadamard": 1, "low-rank": 1, "spectral": 1, "width": 1}
 """What methods of a family share, by :attr:`bench.api.Method.family`."""
 TASKS = {
     "cct-cifar100": 1,
+    "cct-tinyimagenet": 1,
     "cnn-femnist": 1,
     "gpt-shakespeare": 1,
     "lstm-imdb": 1,

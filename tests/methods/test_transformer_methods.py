@@ -7,7 +7,19 @@ from typing import Any
 import pytest
 import torch
 from aggregation import STREAMS
-from helpers import CCT, batch_of, cohort_of, federation, initial, method_of, run, selections_of, small_task, update_of
+from helpers import (
+    CCT,
+    GPT,
+    batch_of,
+    cohort_of,
+    federation,
+    initial,
+    method_of,
+    run,
+    selections_of,
+    small_task,
+    update_of,
+)
 
 from bench.api import Method, Server, Skip
 from bench.models.factorise import low_rank_layers
@@ -17,8 +29,13 @@ from bench.plugins import registry
 
 MATRICES = 12
 """Of the small model: four projections and two linear layers in each of two blocks."""
-ALWAYS = ("fedavg", "unbiased", "fedlmt", "fedpara", "fedrolex", "fiarse")
-"""One of each family is tried without the slow tests; all are in them."""
+ALWAYS = {CCT: ("fedavg", "unbiased", "fedpara", "fedrolex"), GPT: ("fedlmt", "prism", "fiarse", "nefl", "flanc")}
+"""Some of each family are tried without the slow tests; all are in them."""
+UNDEFINED = {
+    (CCT, "nefl"): "nefl scales residual networks in depth, and a CCT is none",
+    (GPT, "nefl"): "nefl scales residual networks in depth, and a GPT is none",
+    (GPT, "flanc"): "flanc composes k x k convolutions behind the first one, and GPT has none",
+}
 
 
 def set_up(name: str, **parameters: Any) -> tuple[Method, Server]:
@@ -64,12 +81,17 @@ def test_pfedlmt_has_what_lies_before_the_first_factored_layer_in_common() -> No
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in ALWAYS)) for name in registry.methods()]
+    ("task", "name"),
+    [
+        pytest.param(task, name, marks=[pytest.mark.slow] * (name not in ALWAYS[task]))
+        for task in ALWAYS
+        for name in registry.methods()
+    ],
 )
-def test_a_method_trains_a_transformer_or_says_why_not(name: str) -> None:
-    built = federation(name, CCT, keep=1.0 if name == "fedavg" else "0.5:0.5,1:0.5")
-    if name == "nefl":
-        with pytest.raises(Skip, match="a CCT is none"):
+def test_a_method_trains_a_transformer_or_says_why_not(task: str, name: str) -> None:
+    built = federation(name, task, keep=1.0 if name == "fedavg" else "0.5:0.5,1:0.5")
+    if (task, name) in UNDEFINED:
+        with pytest.raises(Skip, match=UNDEFINED[task, name]):
             run(built)
         return
     rounds, values = run(built)

@@ -31,12 +31,13 @@ from bench.training.local import Job, Trained, train_client
 
 RESNET, CNN, LSTM = "resnet18-cifar10", "cnn-femnist", "lstm-imdb"
 TASKS = (RESNET, CNN, LSTM)
-CCT = "cct-cifar100"
+CCT, GPT = "cct-cifar100", "gpt-shakespeare"
 SMALL_MODEL: dict[str, dict[str, Any]] = {
     RESNET: {"width": 4},
     CNN: {},
     LSTM: {"hidden": 8, "embedding": 6, "length": 7},
     CCT: {"embedding": 8, "heads": 2, "layers": 2},
+    GPT: {"embedding": 8, "heads": 2, "layers": 2},
 }
 SMALL_TRAINING: dict[str, Any] = {**TRAINING, "evaluate_every": 1}
 
