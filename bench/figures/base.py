@@ -141,6 +141,8 @@ def partition_title(partition: str, alpha: float) -> str:
 
     >>> partition_title("lda", 0.1)
     'LDA, $\\\\alpha$ = 0.1'
+    >>> partition_title("pachinko:2", 1.0)
+    'Pachinko (fine 2), $\\\\alpha$ = 1'
     """
     if partition in ("iid", "natural"):
         return partition
