@@ -36,7 +36,8 @@ class Tokeniser(Scaled):
         for conv in (self.conv1, self.conv2):
             # The ReLU of the largest is the largest ReLU: after the pool it has a quarter of the work.
             hidden = torch.relu_(functional.max_pool2d(self.scaled(conv(hidden)), 3, 2, 1))
-        return hidden.flatten(2).transpose(1, 2)
+        # Of channels-last maps this is no copy; of others every layer behind would make one.
+        return hidden.flatten(2).transpose(1, 2).contiguous()
 
 
 class CCT(Transformer):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench.perf.workloads import CNN, LSTM, RESNET
+from bench.perf.workloads import CCT, CNN, GPT, LSTM, RESNET
 
 TIME_RATIOS: dict[tuple[str, str], float] = {
     (RESNET, "fp32"): 0.95,
@@ -17,6 +17,8 @@ TIME_RATIOS: dict[tuple[str, str], float] = {
     (CNN, "bf16"): 0.42,
     (LSTM, "fp32"): 0.70,
     (LSTM, "bf16"): 0.42,
+    (CCT, "fp32"): 1.0,
+    (GPT, "fp32"): 1.0,
 }
 """At most: seconds of the harness, all cores and full models, over those of the bare fp32 loop with all threads."""
 

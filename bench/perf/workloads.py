@@ -10,6 +10,7 @@ from bench.cell import Cell
 from bench.config.cells import make_cell
 
 RESNET, CNN, LSTM = "resnet18-cifar10", "cnn-femnist", "lstm-imdb"
+CCT, GPT = "cct-cifar100", "gpt-shakespeare"
 SUBMODEL_KEEP = 0.2
 """The keep ratio of the paper's headline, for PriSM's sub-models."""
 KEEPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -35,18 +36,24 @@ class Workload:
         epochs: a client's passes over them.
         note: model and input in words, with whatever differs from the paper.
         model: the task's parameters where they differ from the paper's.
+        tier: of the task, that with the paper's model.
+        batch: samples of a batch in that tier.
     """
 
     samples: int
     epochs: int
     note: str
     model: Mapping[str, Any] = field(default_factory=dict)
+    tier: str = "paper"
+    batch: int = 32
 
 
 WORKLOADS: dict[str, Workload] = {
     CNN: Workload(400, 2, "paper's size"),
     RESNET: Workload(256, 1, "paper's size (width 64)"),
     LSTM: Workload(192, 1, "paper's size, reviews of 100 tokens instead of 500", {"length": 100}),
+    CCT: Workload(128, 1, "paper's size (CCT-6/3x2)", tier="spectral-paper", batch=64),
+    GPT: Workload(100, 1, "three blocks of 256 channels", tier="spectral-paper", batch=10),
 }
 
 
@@ -128,7 +135,8 @@ def memory_cell(task: str, method: str, keep: float, precision: str) -> Cell:
 
     Clients of another method than FedAvg have keep ratio ``keep``, some the full model, which InclusiveFL needs.
     """
-    training = {"clients": 2, "cohort": 1, "samples_per_client": 64, "local_epochs": 1, "standin_train": 1000}
+    samples = 2 * WORKLOADS[task].batch
+    training = {"clients": 2, "cohort": 1, "samples_per_client": samples, "local_epochs": 1, "standin_train": 1000}
     mixed = 1.0 if keep == 1 else f"{keep:g}:0.5,1:0.5"
     return _cell(task, method, mixed, training | {"precision": precision}, WORKLOADS[task].model)
 
@@ -136,5 +144,6 @@ def memory_cell(task: str, method: str, keep: float, precision: str) -> Cell:
 def _cell(
     task: str, method: str, keep: float | str, training: Mapping[str, Any], model: Mapping[str, Any] | None = None
 ) -> Cell:
-    values = {"task": task, "method": method, "keep": keep, "tier": "paper", "data": "stand-in", "partition": "iid"}
+    tier = WORKLOADS[task].tier
+    values = {"task": task, "method": method, "keep": keep, "tier": tier, "data": "stand-in", "partition": "iid"}
     return make_cell({**values, "training": training, "model": model or {}}, "perf")

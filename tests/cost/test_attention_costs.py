@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 from attentive import CONTEXT, HEADS, KINDS, SIDE, VOCABULARY, inputs_of, small
+from helpers import CCT as CCT_TASK
+from helpers import batch_of, initial, small_task
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -96,6 +98,30 @@ def test_factors_cost_their_ranks(kind: str) -> None:
         saved += positions * (rows * columns - rank * (rows + columns))
     full, less = counted(model, kind), counted(factorised(model, factors), kind)
     assert (full.macs - less.macs, full.train_macs - less.train_macs) == (saved, 3 * saved)
+
+
+def test_an_image_of_a_task_costs_what_is_kept_of_it_whatever_its_order_in_memory() -> None:
+    """Costs are counted on an example in PyTorch's own order, and images are trained channels last."""
+    task = small_task(CCT_TASK)
+    model = initial(task).train()
+
+    def kept(samples: int) -> int:
+        own = {tensor.untyped_storage().data_ptr() for tensor in model.parameters()}
+        found: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in own:
+                found[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        images = batch_of(task, samples).contiguous(memory_format=torch.channels_last)
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
+            model(images)
+        return sum(found.values())
+
+    shared = operations(model, task).saved_bytes - (kept(2) - kept(1))
+    assert 0 <= shared < 1000  # what a batch keeps once
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,6 +10,7 @@ from aggregation import STREAMS
 from helpers import (
     CCT,
     GPT,
+    assert_equal,
     batch_of,
     cohort_of,
     federation,
@@ -25,7 +26,9 @@ from bench.api import Method, Server, Skip
 from bench.models.factorise import low_rank_layers
 from bench.models.low_rank import LowRankLinear
 from bench.models.split_convolution import SplitConv2d
+from bench.numerics.precision import outputs_of
 from bench.plugins import registry
+from bench.training.shape import shape_of
 
 MATRICES = 12
 """Of the small model: four projections and two linear layers in each of two blocks."""
@@ -98,3 +101,38 @@ def test_a_method_trains_a_transformer_or_says_why_not(task: str, name: str) -> 
     first, last = (this.train_loss for this in rounds[1:])
     assert first is not None and last is not None and 0 < last < 1.1 * first
     assert all(bool(value.isfinite().all()) for value in values.values())
+
+
+@pytest.mark.parametrize("task", [CCT, GPT])
+def test_bfloat16_computes_the_same_but_for_its_rounding(task: str) -> None:
+    model, inputs = (
+        initial(small_task(task)),
+        batch_of(small_task(task), 4) if task == CCT else torch.arange(80).view(1, 80),
+    )
+    found = {}
+    for precision in ("fp32", "bf16"):
+        outputs = outputs_of(model, inputs, precision)
+        assert outputs.dtype == torch.float32
+        gradients = torch.autograd.grad(outputs.square().mean(), list(model.parameters()))
+        found[precision] = [outputs, torch.cat([gradient.flatten() for gradient in gradients])]
+    for exact, narrow in zip(*found.values(), strict=True):
+        assert 0 < (exact - narrow).norm() / exact.norm() < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", [CCT, GPT])
+def test_blocks_computed_anew_train_the_same_model(task: str) -> None:
+    plain, again = (run(federation("prism", task, keep=0.5, training={"recompute": on}))[1] for on in (False, True))
+    assert_equal(plain, again)
+
+
+@pytest.mark.parametrize("task", [CCT, GPT])
+def test_two_sub_models_of_a_kind_are_told_alike_so_that_a_step_can_be_recorded(task: str) -> None:
+    method = method_of("unbiased")
+    server = method.setup(initial(small_task(task)), small_task(task))
+    shapes = [
+        shape_of(method.extract(server, selection).train())
+        for keep in (0.5, 0.5, 1.0)
+        for selection in selections_of(method, server, cohort_of(keep))
+    ]
+    assert shapes[0] == shapes[1] != shapes[2]

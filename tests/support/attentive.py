@@ -42,7 +42,7 @@ def inputs_of(kind: str, samples: int = 3) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     if kind == "gpt":
         return torch.randint(VOCABULARY, (samples, CONTEXT), generator=generator)
-    return torch.randn(samples, 3, SIDE, SIDE, generator=generator)
+    return torch.randn(samples, 3, SIDE, SIDE, generator=generator).contiguous(memory_format=torch.channels_last)
 
 
 def attention_like(block: Block, embedding: int) -> nn.MultiheadAttention:
