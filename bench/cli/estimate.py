@@ -77,7 +77,10 @@ def at_hand_line(
         estimates = Estimates(known, store, where)
     except BenchError:  # data that is not here: running the sweep will say so
         return hint
-    line = summary(estimates.each(), where.jobs)
+    each = estimates.each()
+    if all(one.seconds is None for one in each):
+        return hint
+    line = summary(each, where.jobs)
     return f"{line}; {hint}" if estimates.to_measure else line
 
 

@@ -122,8 +122,8 @@ def sweep(
     if dry_run:
         from bench.cli.estimate import at_hand_line
 
-        say(*(f"would run {cell.folder}" for cell in cells))
-        say(*([at_hand_line(file, known, store, plugins, place, jobs)] if cells else []))
+        line = [at_hand_line(file, known, store, plugins, place, jobs)] if cells else []
+        say(*(f"would run {cell.folder}" for cell in cells), *line)
         return
     from bench import kernels
     from bench.config.duration import long_waits
