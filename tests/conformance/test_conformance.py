@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from broken_bases import FULL, HEAD, Case
 from broken_methods import CASES
+from thinned import every, thinned
 from tiny import CNN, LSTM, RESNET, CommandLine, check_here, write
 
 from bench.conformance import CHECKS, TASKS, Result, Status, Subject, check_method, run_check
@@ -101,7 +102,7 @@ def test_methods_conform(method: str, task: str) -> None:
 
 @pytest.mark.parametrize(
     ("method", "task", "parameters"),
-    [pytest.param(*variant, marks=[pytest.mark.slow] * (variant[1] == RESNET)) for variant in VARIANTS],
+    thinned(VARIANTS, every(4)),
 )
 def test_variants_conform(method: str, task: str, parameters: dict[str, Any]) -> None:
     assert failed(results(method, task, **parameters)) == {}

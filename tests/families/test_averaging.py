@@ -16,6 +16,7 @@ from helpers import (
     small_task,
     values_of,
 )
+from thinned import every, thinned
 
 from bench.api import Client
 from bench.families.averaging import CoverageMean, RowMean
@@ -189,8 +190,11 @@ NOT_FOR_LSTMS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(
     ("name", "method_name", "parameters"),
-    [(name, *case) for name in TASKS for case in METHODS]
-    + [(name, *case) for name in TASKS if name != LSTM for case in NOT_FOR_LSTMS],
+    thinned(
+        [(name, *case) for name in TASKS for case in METHODS]
+        + [(name, *case) for name in TASKS if name != LSTM for case in NOT_FOR_LSTMS],
+        every(2),
+    ),
 )
 def test_clients_that_do_nothing_change_nothing(name: str, method_name: str, parameters: dict[str, Any]) -> None:
     large = {"hidden": 40} if name == LSTM and "fedpara" in method_name else {}
@@ -216,7 +220,7 @@ def test_origdrop_released_changes_only_what_was_dropped_when_clients_do_nothing
 
 @pytest.mark.parametrize(
     ("method_name", "parameters"),
-    [*METHODS, *NOT_FOR_LSTMS, ("origdrop", {"variant": "released"}), ("fedhm", {})],
+    thinned([*METHODS, *NOT_FOR_LSTMS, ("origdrop", {"variant": "released"}), ("fedhm", {})], every(3)),
 )
 def test_the_order_of_the_clients_does_not_matter(method_name: str, parameters: dict[str, Any]) -> None:
     results = []

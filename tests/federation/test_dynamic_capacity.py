@@ -12,6 +12,7 @@ import pytest
 import torch
 from helpers import CNN, LSTM, federation
 from scipy import stats
+from thinned import every, thinned
 from tiny import cell_of
 
 from bench.cell import Cell, from_canonical
@@ -143,7 +144,7 @@ DYNAMIC = [
 ]
 
 
-@pytest.mark.parametrize(("method", "task"), DYNAMIC)
+@pytest.mark.parametrize(("method", "task"), thinned(DYNAMIC, every(4)))
 def test_dynamic_rounds_train_and_repeat(method: str, task: str) -> None:
     results = []
     for _ in range(2):

@@ -21,6 +21,7 @@ from figure_tables import (
     words,
 )
 from matplotlib.figure import Figure
+from thinned import every, thinned
 
 from bench.figures import FIGURES, Options, draw_all
 from bench.figures.accuracy_cost import size_of
@@ -287,7 +288,9 @@ def test_personal_models_lie_beside_the_servers() -> None:
             figures_of("personal", {"rounds": without})
 
 
-@pytest.mark.parametrize("name", ["accuracy-keep", "accuracy-cost", "gap", "training-curves", "levels", "personal"])
+@pytest.mark.parametrize(
+    "name", thinned(["accuracy-cost", "accuracy-keep", "gap", "training-curves", "levels", "personal"], every(3))
+)
 def test_words_of_all_methods_at_once_do_not_overlap(name: str) -> None:
     labels = [(method, method) for method in METHODS]
     tables = equal(labels=labels, stand_in=True, partitions=(*IID, ("lda-prior", 0.1)), seeds=(0,))
@@ -296,7 +299,9 @@ def test_words_of_all_methods_at_once_do_not_overlap(name: str) -> None:
         check_words(figure)
 
 
-@pytest.mark.parametrize("name", ["accuracy-cost", "training-curves", "exploration", "levels", "profiles"])
+@pytest.mark.parametrize(
+    "name", thinned(["training-curves", "accuracy-cost", "exploration", "levels", "profiles"], every(3))
+)
 def test_words_of_many_profiles_do_not_overlap(name: str) -> None:
     tables = mixed(MANY, stand_in=True, partitions=(*IID, ("lda-prior", 0.1)), seeds=(0,))
     for figure in figures_of(name, tables).values():

@@ -31,6 +31,7 @@ from helpers import (
     values_of,
 )
 from reference import SIZE, assert_same, batches, exact, prepared, reference_training, train
+from thinned import every, thinned
 from torch import Tensor
 from torch.nn import functional
 from trained import assert_trained_alike, build, jobs_of
@@ -249,7 +250,7 @@ def test_distillation_adds_what_is_learned_from_the_widest_network(
 
 
 @pytest.mark.parametrize(("name", "model"), ALL)
-@pytest.mark.parametrize("weights", ["samples", "uniform"])
+@pytest.mark.parametrize("weights", thinned(["samples", "uniform"], every(2)))
 def test_with_one_width_and_all_channels_it_is_fedavg(name: str, model: dict[str, Any], weights: str) -> None:
     # Products with the numbers of samples are rounded otherwise, which further rounds would magnify.
     rounds, tolerance = (1, 1e-6) if weights == "samples" else (2, 0.0)

@@ -24,6 +24,7 @@ from helpers import (
     values_of,
 )
 from scipy import stats
+from thinned import every, thinned
 from torch import nn
 from torch.nn import functional
 from torchvision.models import resnet18
@@ -234,7 +235,7 @@ def test_a_resnet_with_factored_shortcuts_is_the_same_function() -> None:
     torch.testing.assert_close(projections[0](hidden), model.get_submodule("stages.1.0.project")(hidden))
 
 
-@pytest.mark.parametrize("method", ["prism", "orthdrop", "origdrop"])
+@pytest.mark.parametrize("method", thinned(["prism", "orthdrop", "origdrop"], every(3)))
 def test_methods_train_a_resnet_with_factored_shortcuts(method: str) -> None:
     model = {"width": 4, "norm": "group", "inputs": "spectral", "factored": "all"}
     built = federation(method, RESNET, model=model, keep="0.3:0.5,0.6:0.5")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import CNN, LSTM, RESNET, federation, numbers, run, small_cell
+from thinned import every, thinned
 from torch import Tensor, nn
 
 from bench.config.cells import make_cell
@@ -60,7 +61,7 @@ def test_the_server_works_in_single_precision(monkeypatch: pytest.MonkeyPatch) -
     assert seen == {"passes": {(True, True), before}, "server": {before}} and flags() == before
 
 
-@pytest.mark.parametrize("task", [CNN, LSTM, RESNET])
+@pytest.mark.parametrize("task", thinned([CNN, LSTM, RESNET], every(3)))
 def test_a_cpu_has_no_units_for_tf32(task: str) -> None:
     """There it gives the numbers of fp32, and bf16 gives others."""
     ends = [

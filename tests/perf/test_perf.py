@@ -14,6 +14,7 @@ import torch
 from helpers import federation
 from perf_rows import clients_rows, keep_rows, memory_rows, mixed_rows, plan, round_rows, training_rows
 from rich.console import Console
+from thinned import every, thinned
 
 from bench import kernels
 from bench.cell import Cell
@@ -310,7 +311,7 @@ def test_those_who_are_compared_take_turns_after_a_warm_up() -> None:
     assert turns.spread_of([3.0, 1.0, 8.0]) == {"seconds": 3.0, "seconds_min": 1.0, "seconds_max": 8.0}
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", thinned(PARTS, every(2)))
 def test_a_part_is_written_drawn_and_printed(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     made = replace(command.PARTS[part], measure=lambda plan, say: asked.append(plan) or ROWS[part]())

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from thinned import every, thinned
 
 from bench.cell import Cell
 from bench.config.cells import make_cell
@@ -61,7 +62,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("task", "method", "share", "model"), CASES)
+@pytest.mark.parametrize(("task", "method", "share", "model"), thinned(CASES, every(5)))
 def test_the_bare_loop_and_the_harness_train_the_same_models(
     task: str, method: str, share: float, model: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,8 +32,8 @@ def bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
     ("family", "tasks"),
     [
         ("spectral", FEW),
-        ("width", ()),
-        ("plain", FEW),
+        pytest.param("width", (), marks=pytest.mark.slow),
+        pytest.param("plain", FEW, marks=pytest.mark.slow),
         pytest.param("spectral", (), marks=pytest.mark.slow),
         pytest.param("plain", (), marks=pytest.mark.slow),
     ],

@@ -44,6 +44,7 @@ def kept(keeper: Path, task: str = CNN, rounds: int = 4) -> Federation:
     return Federation.build(make_cell(values, "test", [keeper]), [keeper])
 
 
+@pytest.mark.slow
 def test_a_method_with_local_state_conforms(keeper: Path) -> None:
     # Among the checks: the same bytes by another count, two workers, a resumed run.
     assert check_method("keeper", [keeper], tasks=[CNN]).failures == []

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import CNN, LSTM, RESNET, assert_equal, federation, numbers
+from thinned import every, thinned
 from torch import Tensor
 
 from bench.numerics.runtime import prepared
@@ -39,7 +40,7 @@ def simulation(method: str, parameters: dict[str, Any], task: str) -> Simulation
     return Simulation(built, InlineEngine(built))
 
 
-@pytest.mark.parametrize(("method", "parameters", "task"), CASES)
+@pytest.mark.parametrize(("method", "parameters", "task"), thinned(CASES, every(2)))
 def test_a_resumed_run_is_the_whole_run(method: str, parameters: dict[str, Any], task: str, tmp_path: Path) -> None:
     whole = simulation(method, parameters, task)
     rounds, files = [], []

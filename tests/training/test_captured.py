@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import assert_equal, numbers, run, values_of
+from thinned import every, thinned
 from torch import Tensor, nn
 from trained import CASES, assert_trained_alike, build, jobs_of
 
@@ -33,7 +34,7 @@ def simulated(built: Federation, engine: Any) -> tuple[list[Any], dict[str, Tens
     return rounds, values_of(simulation.server.model)
 
 
-@pytest.mark.parametrize(("method", "task", "values"), CASES, ids=str)
+@pytest.mark.parametrize(("method", "task", "values"), thinned(CASES, every(3)), ids=str)
 def test_runs_are_those_of_plain_training(method: str, task: str, values: dict[str, Any]) -> None:
     built = build(method, task, **values)
     engine = CapturedEngine(built, clients_at_once=2)

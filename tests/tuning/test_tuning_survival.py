@@ -226,6 +226,7 @@ def test_a_process_that_dies_while_all_stop_fails_no_trial(stopping: bool, tmp_p
     assert [type(event).__name__ for event in events] == ["Note" if stopping else "Done"]
 
 
+@pytest.mark.slow
 def test_a_torn_line_and_the_lock_of_a_killed_process_do_no_harm(
     quiet: tuple[Study, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
