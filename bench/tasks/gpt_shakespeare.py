@@ -56,6 +56,7 @@ class GPTShakespeare(CharacterTask):
             cohort=5,
             samples_per_client=40,
             batch_size=10,
+            lr=0.3,
             weight_decay=1e-4,
             evaluate_every=5,
             standin_train=1000,
