@@ -11,6 +11,8 @@ from bench.analysis.budgets import heading, nominal_keeps
 from bench.analysis.profiles import PLACE, split_rows
 from bench.analysis.series import distinct_cells
 
+DEALT = " dealt"
+"""Behind the profile of capacities that are shuffled among a round's clients."""
 WORDS = ["task", "label", "method", "partition", "data_title", "status"]
 _AT = ["keep", "profile"]
 PLACED = ("setting", "place", "at", "whole", "profile")
@@ -34,9 +36,10 @@ def with_settings(cells: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The rows in the order of the settings (task, data, partition, alpha, keep ratio), labels and seeds. ``label`` is
-        without its profile, and there are five more columns: ``setting`` (a readable word for all below), ``place``
-        (task, partition, alpha, and the data where the table has several for the task), ``at`` (the keep ratio, "0.2",
-        or the profile, empty where a place has full models only), ``whole`` and ``profile`` (of the cell itself).
+        without its profile, with "dealt" among its parameters where it stands beside the same with fixed capacities, and
+        there are five more columns: ``setting`` (a readable word for all below), ``place`` (task, partition, alpha, and
+        the data where the table has several for the task), ``at`` (the keep ratio, "0.2", or the profile, empty where a
+        place has full models only), ``whole`` and ``profile`` (of the cell itself).
 
     Raises:
         BenchError: two cells share the series and the seed.
@@ -48,7 +51,7 @@ def with_settings(cells: pd.DataFrame) -> pd.DataFrame:
     if not several_rows:  # tables that were put together may have a cell twice: it is one run all the same
         cells = cells.drop_duplicates("cell")
     cells = cells.reset_index(drop=True).astype(dict.fromkeys(WORDS, str))
-    split = split_rows(cells)
+    split = _with_controls(split_rows(cells))
     keeps = nominal_keeps(cells, split["profile"])
     cells = cells.assign(label=split["base"], profile=split["profile"], keep=keeps)
     whole = cells["whole"].astype(bool) if "whole" in cells else _are_whole(cells)
@@ -62,6 +65,31 @@ def with_settings(cells: pd.DataFrame) -> pd.DataFrame:
     ]
     rows = rows.sort_values([*_ORDER, "line"], kind="stable")
     return rows.drop(columns=["order", "line"]).reset_index(drop=True)
+
+
+def _with_controls(split: pd.DataFrame) -> pd.DataFrame:
+    """Return labels and profiles with the control of a mixture as a rival in the setting that it is a control of.
+
+    Capacities that are dealt anew in each round are the same in number as those that stay with their clients: where a
+    table has both, the dealt ones are another label ("heterofl (dealt)") at the same profile.
+    """
+    fixed = set(split.itertuples(index=False, name=None))
+    dealt = [
+        profile.endswith(DEALT) and (base, profile.removesuffix(DEALT)) in fixed
+        for base, profile in zip(split["base"], split["profile"], strict=True)
+    ]
+    labels = split["base"].where(~pd.Series(dealt, split.index), split["base"].map(_dealt_label))
+    profiles = split["profile"].where(~pd.Series(dealt, split.index), split["profile"].str.removesuffix(DEALT))
+    return split.assign(base=labels, profile=profiles)
+
+
+def _dealt_label(label: str) -> str:
+    """Return the label of a control.
+
+    >>> _dealt_label("heterofl"), _dealt_label("prism (kappa=3)")
+    ('heterofl (dealt)', 'prism (kappa=3, dealt)')
+    """
+    return f"{label[:-1]},{DEALT})" if label.endswith(")") else f"{label} ({DEALT.strip()})"
 
 
 def _are_whole(cells: pd.DataFrame) -> pd.Series[bool]:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from many_cells import joined, series
 
+from bench.analysis.comparisons import comparisons
 from bench.analysis.settings import with_settings
 from bench.errors import BenchError
 
@@ -89,3 +90,20 @@ def test_a_cell_that_is_there_twice_is_one_run() -> None:
     """Tables of a sweep and of a comparison with it, put together, have the others' cells twice."""
     cells = joined(series("prism", [0.5, 0.6]), series("fedavg", [0.7, 0.8]))
     assert with_settings(pd.concat([cells, cells])).equals(with_settings(cells))
+
+
+def test_dealt_capacities_are_a_rival_of_fixed_ones_in_their_setting() -> None:
+    mixture = "keep 0.2:0.5,1:0.5"
+    cells = joined(
+        series(f"prism, {mixture}", [0.5, 0.6], keep=0.6),
+        series(f"prism, {mixture} dealt", [0.7, 0.65], keep=0.6),
+        series(f"fjord (momentum=0), {mixture}", [0.4, 0.4], keep=0.6),
+        series(f"fjord (momentum=0), {mixture} dealt", [0.3, 0.5], keep=0.6),
+        series(f"fedhm, {mixture} dealt", [0.3], keep=0.6),
+    )
+    rows = with_settings(cells)
+    together = rows[rows["setting"] == f"cnn-femnist, natural, {mixture}"]
+    assert set(together["label"]) == {"prism", "prism (dealt)", "fjord (momentum=0)", "fjord (momentum=0, dealt)"}
+    assert rows.loc[rows["setting"].str.endswith("dealt"), "label"].tolist() == ["fedhm"], "it has nothing beside it"
+    pairs = comparisons(cells, "prism").set_index("label")
+    assert pairs.loc["prism (dealt)", "difference"] == pytest.approx(0.125)

@@ -32,12 +32,16 @@ from bench.training.local import Job, Trained, train_client
 RESNET, CNN, LSTM = "resnet18-cifar10", "cnn-femnist", "lstm-imdb"
 TASKS = (RESNET, CNN, LSTM)
 CCT, GPT = "cct-cifar100", "gpt-shakespeare"
+CIFAR100, TINY_IMAGENET, CHARACTERS = "resnet18-cifar100", "cct-tinyimagenet", "lstm-shakespeare"
 SMALL_MODEL: dict[str, dict[str, Any]] = {
     RESNET: {"width": 4},
     CNN: {},
     LSTM: {"hidden": 8, "embedding": 6, "length": 7},
     CCT: {"embedding": 8, "heads": 2, "layers": 2},
     GPT: {"embedding": 8, "heads": 2, "layers": 2},
+    CIFAR100: {"width": 4},
+    TINY_IMAGENET: {"embedding": 8, "heads": 2, "layers": 1},
+    CHARACTERS: {"hidden": 8},
 }
 SMALL_TRAINING: dict[str, Any] = {**TRAINING, "evaluate_every": 1}
 
