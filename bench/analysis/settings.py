@@ -36,10 +36,10 @@ def with_settings(cells: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         The rows in the order of the settings (task, data, partition, alpha, keep ratio), labels and seeds. ``label`` is
-        without its profile, with "dealt" among its parameters where it stands beside the same with fixed capacities;
-        and there are five more columns: ``setting`` (a readable word for all below), ``place`` (task, partition, alpha, and
-        the data where the table has several for the task), ``at`` (the keep ratio, "0.2", or the profile, empty where a
-        place has full models only), ``whole`` and ``profile`` (of the cell itself).
+        without its profile, and there are five more columns: ``setting`` (a readable word for all below), ``place``
+        (task, partition, alpha, and the data where the table has several for the task), ``at`` (the keep ratio, "0.2",
+        or the profile, empty where a place has full models only), ``whole`` and ``profile`` (of the cell itself). Dealt
+        capacities that stand beside the same fixed ones have their profile, and "dealt" in their label.
 
     Raises:
         BenchError: two cells share the series and the seed.
