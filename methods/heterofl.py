@@ -22,6 +22,8 @@ class HeteroFL(Nested, Heterogeneous):
         "clients keep their keep ratios (the paper's fix mode) unless the cell says capacity=dynamic",
         "the ResNet normalises after each convolution; the authors' before it (pre-activation). The CNN has no "
         "normalisation; theirs has. The scaler stands before whatever follows the convolution",
+        "of a transformer all clients count in the rows of its embedding; in the released code those that have the "
+        "token, as in the classifier's. Its blocks normalise before each half, the authors' behind it",
         "optimiser, learning rate, batch size and local epochs are the task's; gradients are not clipped "
         "(gradient_clip=1: as in the released code)",
         "evaluated are the channels that some client has held so far; in the released code the largest level's width "

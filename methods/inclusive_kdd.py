@@ -183,14 +183,16 @@ class InclusiveKDD(Ending):
 
 
 def _last_block(model: Model, names: Sequence[str]) -> dict[str, str]:
-    """Return the parameters of the last of a model's parts that a sub-model has, by their names within that part.
+    """Return the parameters of the last block that a sub-model has, by their names within that block.
+
+    The model's last part is none: it holds the classifier, and of a transformer the last normalisation.
 
     Args:
         model: the whole model.
         names: of the sub-model's parameters.
     """
     found: dict[str, str] = {}
-    for prefixes in model.parts():
+    for prefixes in model.parts()[:-1]:
         inner = {
             f"{number}/{name.removeprefix(f'net.{prefix}')}": name
             for number, prefix in enumerate(prefixes)

@@ -49,7 +49,8 @@ class SplitMix(Method):
     paper = "Hong et al., Efficient split-mix federated learning for on-demand and in-situ customization, ICLR 2022"
     deviations = (
         "initial values are the task's, in layers behind the first one times sqrt(base_width), which is what the "
-        "authors' rescaled law comes to; theirs are PyTorch's own laws for every layer",
+        "authors' rescaled law comes to; theirs are PyTorch's own laws for every layer. Linear layers and embeddings of "
+        "transformers begin alike at every width and stay as they are",
         "norms are evaluated by the statistics of the test batch, as all models here; the authors' track statistics",
         "with rescale=true networks without normalisation (the CNN) do not learn at the task's learning rate; those of "
         "the authors are normalised",
@@ -144,11 +145,12 @@ class SplitMix(Method):
 def rescale(model: Model, width: float) -> None:
     """Make initial weights of a narrow model as large as those of a full one, whose layers have more inputs.
 
-    Weights with narrow inputs, and the biases beside them, are multiplied by ``sqrt(width)``.
+    Weights with narrow inputs whose law knows how many these are, and the biases beside them, are multiplied by
+    ``sqrt(width)``.
     """
     axes, named = model.axes(), dict(model.named_parameters())
     for name, tensor in named.items():
-        if len(axes[name]) > 1 and axes[name][1] is not None:
+        if len(axes[name]) > 1 and axes[name][1] is not None and model.drawn_by_inputs(name):
             tensor.mul_(math.sqrt(width))
             bias = named.get(f"{name.rpartition('.')[0]}.bias")
             if bias is not None:

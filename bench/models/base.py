@@ -129,6 +129,10 @@ class Model(nn.Module, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} does not say where it can end")
 
+    def drawn_by_inputs(self, name: str) -> bool:
+        """Return whether a weight's initial values are the smaller the more inputs its layer has, as laws of fans say."""
+        return True
+
     def scale_hidden(self, rate: float) -> None:
         """Divide the outputs of the hidden layers by a rate from now on, in training only and before normalisation.
 

@@ -219,6 +219,10 @@ class Transformer(Model, Scaled):
         left_out = tuple(f"block{number}." for number in range(blocks, self.depth))
         return self.narrow({group: size for group, size in self._channels.items() if not group.startswith(left_out)})
 
+    def drawn_by_inputs(self, name: str) -> bool:
+        """Of convolutions: linear layers and embeddings begin alike at every width."""
+        return isinstance(self.get_submodule(name.rpartition(".")[0]), nn.Conv2d)
+
     def scale_hidden(self, rate: float) -> None:
         """Divide embeddings and the outputs of convolutions, projections and linear layers, as HeteroFL's code does."""
         for module in self.modules():

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from aggregation import entry_means
-from helpers import CNN, LSTM, RESNET
+from helpers import CCT, CNN, GPT, LSTM, RESNET
 from torch import Tensor
 
 from bench.api import Client, Cohort, Update
@@ -16,6 +16,9 @@ SIZES = {
     CNN: {"conv1": 64, "conv2": 64},
     RESNET: {f"stage{stage}{block}": size for stage, size in enumerate((4, 8, 16, 32)) for block in ("", ".0", ".1")},
     LSTM: {"hidden": 8},
+    CCT: {"tokeniser": 2, "embedding": 8}
+    | {f"block{i}.{kind}": n for i in (0, 1) for kind, n in (("head", 4), ("mlp", 16))},
+    GPT: {"embedding": 8} | {f"block{i}.{kind}": n for i in (0, 1) for kind, n in (("head", 4), ("mlp", 32))},
 }
 """Channels of each group of the tests' small models."""
 
@@ -28,7 +31,7 @@ def first(task: str, keep: float) -> dict[str, list[int]]:
 def places(task: str, parameter: str, shape: Sequence[int], channels: Channels) -> tuple[list[int], ...]:
     """Return the positions that a client with these channels holds along each dimension of a parameter."""
     held = [list(range(length)) for length in shape]
-    {CNN: _cnn, RESNET: _resnet, LSTM: _lstm}[task](parameter, held, channels)
+    {CNN: _cnn, RESNET: _resnet, LSTM: _lstm, CCT: _transformer, GPT: _transformer}[task](parameter, held, channels)
     return tuple(held)
 
 
@@ -61,6 +64,33 @@ def _resnet(parameter: str, held: list[list[int]], channels: Channels) -> None:
         held[0] = list(channels[hidden if layer in ("conv1", "norm1") else after])
         if layer in ("conv1", "conv2", "project"):
             held[1] = list(channels[hidden if layer == "conv2" else before])
+
+
+def _transformer(parameter: str, held: list[list[int]], channels: Channels) -> None:
+    stream, layer = list(channels["embedding"]), parameter.split(".")[-2]
+    if parameter.startswith("blocks."):
+        block = f"block{parameter.split('.')[1]}"
+        of_both_heads = [head * 4 + channel for head in range(2) for channel in channels[f"{block}.head"]]
+        hidden = list(channels[f"{block}.mlp"])
+        outputs, inputs = {
+            "query": (of_both_heads, stream),
+            "key": (of_both_heads, stream),
+            "value": (of_both_heads, stream),
+            "output": (stream, of_both_heads),
+            "expand": (hidden, stream),
+            "contract": (stream, hidden),
+        }.get(layer, (stream, None))
+        held[0] = outputs
+        if len(held) == 2 and inputs is not None:
+            held[1] = inputs
+    elif layer == "norm":
+        held[0] = stream
+    elif layer in ("embedding", "positions", "pool", "classifier") and len(held) == 2:
+        held[1] = stream
+    elif layer == "conv1":
+        held[0] = list(channels["tokeniser"])
+    elif layer == "conv2":
+        held[:2] = [stream, list(channels["tokeniser"])]
 
 
 def means(
