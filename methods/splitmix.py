@@ -49,8 +49,8 @@ class SplitMix(Method):
     paper = "Hong et al., Efficient split-mix federated learning for on-demand and in-situ customization, ICLR 2022"
     deviations = (
         "initial values are the task's, in layers behind the first one times sqrt(base_width), which is what the "
-        "authors' rescaled law comes to; theirs are PyTorch's own laws for every layer. Linear layers and embeddings of "
-        "transformers begin alike at every width and stay as they are",
+        "authors' rescaled law comes to; theirs are PyTorch's own laws for every layer. Linear layers and embeddings "
+        "of transformers begin alike at every width and stay as they are",
         "norms are evaluated by the statistics of the test batch, as all models here; the authors' track statistics",
         "with rescale=true networks without normalisation (the CNN) do not learn at the task's learning rate; those of "
         "the authors are normalised",

@@ -130,7 +130,7 @@ class Model(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} does not say where it can end")
 
     def drawn_by_inputs(self, name: str) -> bool:
-        """Return whether a weight's initial values are the smaller the more inputs its layer has, as laws of fans say."""
+        """Return whether a weight's initial values are the smaller the more inputs its layer has."""
         return True
 
     def scale_hidden(self, rate: float) -> None:
