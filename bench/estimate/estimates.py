@@ -12,13 +12,12 @@ from statistics import fmean
 
 from bench.cell import Cell
 from bench.estimate.pace import Pace
-from bench.estimate.short_runs import SKIPPED, Where, filled, known, measured
+from bench.estimate.short_runs import SKIPPED, Where, filled, here, known, measured
 from bench.estimate.shortened import shortened
 from bench.estimate.workload import Workload, Workloads
 from bench.launch.events import Event
 from bench.numerics.runtime import cores
 from bench.store.cells import FINISHED, Record, Store
-from bench.store.provenance import environment
 
 
 @dataclass(frozen=True)
@@ -102,12 +101,12 @@ class Estimates:
 def _finished(records: Iterable[Record], store: Store, where: Where) -> dict[str, list[float]]:
     """Return the seconds of cells that were finished on such a processor, by what differs in its seed alone."""
     found: dict[str, list[float]] = defaultdict(list)
-    here = environment(where.device)
+    ours = here(where.device)
     for record in records:
         with suppress(OSError, ValueError, KeyError, TypeError):  # a bundle's cell, or one without its environment
             if record.state in FINISHED:
                 there = json.loads((store.path(record.cell) / "environment.json").read_bytes())
-                if all(there[name] == here[name] for name in ("processor", "accelerator", "cores")):
+                if all(there[name] == ours[name] for name in ("processor", "accelerator", "cores")):
                     found[_key(record.cell)].append(float(record.facts["seconds"]))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import tempfile
@@ -152,10 +153,15 @@ def _keep(cell: Cell, pace: Measured | None, where: Where) -> None:
 
 
 def _file(cell: Cell, where: Where) -> Path:
-    here = environment(where.device)
-    names = ("processor", "cores", "accelerator", "kernels")
-    parts = cell.identity, made(cell, where.plugins).facts()["code"], where.jobs, [here[name] for name in names]
+    parts = cell.identity, made(cell, where.plugins).facts()["code"], where.jobs, here(where.device)
     return _folder() / f"{hashlib.sha256(repr(parts).encode()).hexdigest()[:20]}.json"
+
+
+@functools.cache
+def here(device: str) -> dict[str, Any]:
+    """Return what the time of a cell depends on beside its code: processor, cores, accelerator and compiled loops."""
+    found = environment(device)
+    return {name: found[name] for name in ("processor", "cores", "accelerator", "kernels")}
 
 
 def _folder() -> Path:

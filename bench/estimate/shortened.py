@@ -17,6 +17,8 @@ BATCHES = 3
 QUIET_ROUNDS = 2
 """Rounds without an evaluation; those behind them are evaluated. Nothing is read off the first, which warms up."""
 ROUNDS = QUIET_ROUNDS + LAST_EVALUATIONS
+TINY_LR = 1e-6
+"""A learning rate at which nothing diverges that is to be timed."""
 LARGEST_COHORT = 10
 """Clients of a short run whose capacities differ: shares that are tenths are met exactly."""
 
@@ -47,6 +49,8 @@ def shortened(cell: Cell, steps: int, plugins: Iterable[Path] = ()) -> Cell:
         "local_epochs": 1,
         "drop_last": False,
         "validation": 0.0,
+        "lr": TINY_LR,
+        "lr_end": 0.0,
         "standin_train": max(recipe.standin_train, cohort * samples),
         "standin_test": BATCHES * recipe.evaluation_batch,
     }

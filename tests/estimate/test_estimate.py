@@ -10,13 +10,25 @@ from typing import Any
 import pytest
 from tiny import COMMON, CommandLine, cell_of, write
 
+from bench.config.cells import read_sweep
+from bench.estimate import short_runs
 from bench.estimate.short_runs import Where, known, measured
 from bench.estimate.shortened import STEPS, shortened
 from bench.estimate.workload import Workloads
 from bench.federation.federation import Federation
+from bench.launch import inline, local
+from bench.launch import sweep as sweeps
 from bench.launch.events import Ended, Event
+from bench.store.cells import Store
 
-TWO = COMMON + '[[cells]]\nmethod = ["orthdrop", "nefl"]\nkeep = 0.5\nseed = [0, 1, 2]\n'
+TWO = COMMON + "batch_size = 4\n" + '[[cells]]\nmethod = ["orthdrop", "nefl"]\nkeep = 0.5\nseed = [0, 1, 2]\n'
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run cells here, since processes take seconds to start, and keep what they took where no other test looks."""
+    monkeypatch.setattr(local, "hire", inline.hire)
+    monkeypatch.setattr(short_runs, "_folder", lambda: tmp_path / "estimates")
 
 
 @pytest.mark.parametrize(
@@ -59,9 +71,8 @@ def test_what_changes_no_shape_is_the_same_short_run() -> None:
     assert same.training["samples_per_client"] == STEPS * 32 and same.data == "stand-in"
 
 
-def test_short_runs_are_kept_until_the_code_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    where, short = Where((), "cpu", 1), shortened(cell_of(), 1)
+def test_short_runs_are_kept_until_the_code_changes(tmp_path: Path) -> None:
+    where, short = Where((), "cpu", 1), shortened(cell_of(training={"batch_size": 4}), 1)
     heard: list[Event] = []
     assert known([short], where) == {}
     found = measured([short], where, heard.append)
@@ -82,7 +93,8 @@ def test_a_sweep_is_estimated_then_run_and_then_there_is_nothing_left(command: C
     assert "started" not in command("estimate", file, "--jobs", 2).out
     assert "would run" in before and "this sweep: 6 cells, " in command("sweep", file, "--dry-run", "--jobs", 2).out
     assert not Path("results").exists()
-    command("sweep", file, "--only", "seed=0", "--jobs", 1)
+    first = [cell for cell in read_sweep(file).cells if cell.seed == 0]
+    sweeps.run(first, Store(Path("results/two")), plugins=(), device="cpu", jobs=1, on_event=lambda event: None)
     after = command("estimate", file, "--jobs", 2).out
     assert "this sweep: 4 cells left of 6, " in after and "finished" in after and "itself" in after
     assert "cells are done" not in after
@@ -91,7 +103,7 @@ def test_a_sweep_is_estimated_then_run_and_then_there_is_nothing_left(command: C
 def test_what_cannot_be_estimated_says_why(command: CommandLine) -> None:
     write(Path("odd.py"), UNFINISHED)
     file = write(Path("odd.toml"), f"plugins = ['odd.py']\n{COMMON}[[cells]]\nmethod = 'odd'\n")
-    said = command("estimate", file)
+    said = command("estimate", file, "--jobs", 1)
     assert said.code == 0 and "cnn-femnist, odd (1 cell): failed: " in said.out and "it is not finished yet" in said.out
     assert "no estimate for 1" in said.out
     real = write(Path("real.toml"), f"{COMMON}[[cells]]\nmethod = 'fedavg'\ndata = 'real'\n")
