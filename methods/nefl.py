@@ -17,6 +17,7 @@ from bench.models.factorise import block_index
 from bench.models.normalisation import BatchNorm, GroupNorm
 from bench.models.resnet import ResNet
 from bench.models.stepped import Stepped, scaled, step_names
+from bench.models.transformer import Transformer
 from bench.spectral.decompose import rank_of
 
 OWN, HELD = "own/", "held"
@@ -47,7 +48,8 @@ class NeFL(Method):
     of its n blocks, at least one, and of each layer the first ``ceil(p^(1/4) * channels)`` channels, so that depth and
     width each cut the parameters to ``sqrt(p)``.
 
-    A block computes ``relu(x + s F(x))``, a step of an ordinary differential equation, whose size s is learned. Step
+    A block computes ``relu(x + s F(x))``, a step of an ordinary differential equation, whose size s is learned; that of
+    a transformer, which is one stage, takes two steps, attention's ``x + s F(x)`` and the linear layers'. Step
     sizes and the gains and biases of normalisation are *inconsistent*: each sub-model has its own, which are averaged
     over the clients of that sub-model. All other entries become the mean over the clients that hold them (NeFedAvg).
     Evaluated are the largest sub-model that some client has held so far, and that of each keep ratio.
@@ -61,6 +63,8 @@ class NeFL(Method):
         "keep ratio, width and depth taking the same share, and neither falls where it rises",
         "the blocks that are dropped are the last ones of each stage, as for the authors' ResNet-56 and 110; their "
         "lists for ResNet-18 and 34 drop others too",
+        "transformers are cut in all groups of channels, of each head the same; the released code narrows the ViT's "
+        "residual stream alone and takes the leading rows of stacked queries, keys and values",
         "a client trains the sub-model of its keep ratio; in the released code one of five that is drawn within two "
         "levels of its own, which may be larger than it affords (flexibility=2)",
         "norms are evaluated by the statistics of the test batch, as all models here; the released code tracks "
@@ -72,11 +76,13 @@ class NeFL(Method):
     cuts_parts = True
 
     def setup(self, model: nn.Module, task: Any) -> Server:
-        if not isinstance(model, ResNet):
-            raise Skip(f"{self.name} scales residual networks in depth, and a {type(model).__name__} is none")
+        if not isinstance(model, ResNet | Transformer):
+            kind = type(model).__name__
+            raise Skip(f"{self.name} scales residual networks and transformers in depth, and a {kind} is neither")
         server = super().setup(model, task)
-        server.model = Stepped(model, model.block_count, self.params.steps == "learned")
-        self.shape = server.model.shaped(model.block_count, model.channels())
+        blocks = model.depth if isinstance(model, Transformer) else model.block_count
+        server.model = Stepped(model, blocks, self.params.steps == "learned")
+        self.shape = server.model.shaped(blocks, model.channels())
         # Each sub-model begins with the norms and steps that the full one begins with.
         for keep in self.levels:
             server.memory |= self._named(keep, dict(self.part(server, keep).named_parameters()))
@@ -154,7 +160,7 @@ class NeFL(Method):
         """The leading channels of a client, none within blocks that it does not have."""
         keep, device = _keep_in(selection), next(server.model.parameters()).device
         counts, blocks = self.counts(keep), self.blocks(keep)
-        lacking = {group for group in counts if "." in group and int(group.rpartition(".")[2]) >= blocks}
+        lacking = {group for group in counts if (self.shape.block_of(group) or 0) >= blocks}
         return {
             group: (torch.arange(0 if group in lacking else counts[group], device=device), size)
             for group, size in self.shape.channels().items()
@@ -166,7 +172,11 @@ class NeFL(Method):
             return {}
         own = step_names(self.shape)
         if self.params.inconsistent == "steps+norms":
-            norms = (n for n, module in self.shape.named_modules() if isinstance(module, BatchNorm | GroupNorm))
+            norms = (
+                n
+                for n, module in self.shape.named_modules()
+                if isinstance(module, BatchNorm | GroupNorm | nn.LayerNorm)
+            )
             own |= {f"{norm}.{kind}" for norm in norms for kind in ("weight", "bias")}
         return {name: tensor.detach() for name, tensor in named.items() if name in own}
 

@@ -57,8 +57,12 @@ class Block(Scaled):
     def forward(self, inputs: Tensor) -> Tensor:
         hidden = inputs + self.attention(self.norm1(inputs))
         normed = self.norm2(hidden)
+        return (normed if self.normed_shortcut else hidden) + self.widened(normed)
+
+    def widened(self, normed: Tensor) -> Tensor:
+        """Return what the two linear layers add."""
         wide = functional.gelu(self.scaled(self.expand(normed)), approximate=self.gelu)
-        return (normed if self.normed_shortcut else hidden) + self.scaled(self.contract(wide))
+        return self.scaled(self.contract(wide))
 
 
 class Transformer(Model, Scaled):

@@ -196,5 +196,5 @@ def test_what_no_client_has_held_is_not_evaluated() -> None:
 
 def test_models_without_residual_blocks_are_skipped() -> None:
     for name, kind in ((CNN, "CNN"), (LSTM, "SentimentLSTM")):
-        with pytest.raises(Skip, match=f"scales residual networks in depth, and a {kind} is none"):
+        with pytest.raises(Skip, match=f"scales residual networks and transformers in depth, and a {kind} is neither"):
             method_of("nefl").setup(initial(small_task(name)), small_task(name))

@@ -35,8 +35,6 @@ MATRICES = 12
 ALWAYS = {CCT: ("fedavg", "unbiased", "fedpara", "fedrolex"), GPT: ("fedlmt", "prism", "fiarse", "nefl", "flanc")}
 """Some of each family are tried without the slow tests; all are in them."""
 UNDEFINED = {
-    (CCT, "nefl"): "nefl scales residual networks in depth, and a CCT is none",
-    (GPT, "nefl"): "nefl scales residual networks in depth, and a GPT is none",
     (GPT, "flanc"): "flanc composes k x k convolutions behind the first one, and GPT has none",
 }
 

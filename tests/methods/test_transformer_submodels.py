@@ -35,6 +35,7 @@ from bench.models.ensemble import Ensemble
 from bench.models.factorise import narrowed
 from bench.models.heads import Bottleneck, Classifier, ConvolvedHead
 from bench.models.multi_exit import with_heads
+from bench.models.stepped import Stepped
 from bench.models.transformer import Block, Transformer
 
 TASKS = (GPT, CCT)
@@ -201,6 +202,7 @@ REDUCED: list[tuple[str, dict[str, Any]]] = [
     ("inclusivefl", {}),
     ("depthfl", {}),
     ("scalefl", {}),
+    ("nefl", {"steps": "none"}),
 ]
 
 
@@ -300,3 +302,53 @@ def test_the_scaler_divides_by_what_a_client_keeps(task: str) -> None:
         if hasattr(module, "hidden_scale")
     }
     assert scales == {0.5}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_sub_models_of_nefl_are_first_blocks_with_steps(task: str) -> None:
+    """Written down with the outputs' layers multiplied by the steps; at first the steps are 1."""
+    method = method_of("nefl")
+    method.levels = (0.2, 1.0)
+    server = method.setup(initial(small_task(task)), small_task(task))
+    assert isinstance(server.model, Stepped)
+    plain, inputs = initial(small_task(task)), batch_of(small_task(task), 2) % 90
+    torch.testing.assert_close(server.model.eval()(inputs), plain.eval()(inputs))
+    part = method.part(server, 0.2).eval()
+    names, both = values_of(part), values_of(server.model)
+    channels = first(task, 0.67)  # the fourth root of 0.2 is 0.669
+    assert not any("blocks.1." in name for name in names) and "net.norm.weight" in names
+    for name, value in names.items():
+        if name.endswith("_step"):
+            assert value == 1
+        else:
+            where = np.ix_(*places(task, name.removeprefix("net."), both[name].shape, channels))
+            np.testing.assert_array_equal(value.numpy(), both[name].numpy()[where])
+    stepped, block = copy.deepcopy(part), part.net.blocks[0]
+    with torch.no_grad():
+        block.attention_step.fill_(0.5)
+        block.mlp_step.fill_(3.0)
+        for layer, size in ((stepped.net.blocks[0].attention.output, 0.5), (stepped.net.blocks[0].contract, 3.0)):
+            for tensor in layer.parameters():
+                tensor.mul_(size)
+    torch.testing.assert_close(part(inputs), stepped(inputs), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_sub_models_of_nefl_have_for_themselves_is_averaged_among_them(task: str) -> None:
+    method = method_of("nefl")
+    method.levels = (0.2, 1.0)
+    server = method.setup(initial(small_task(task)), small_task(task))
+    selections = selections_of(method, server, cohort_of(0.2, 1.0, 0.2))
+    updates = [update_of(method, server, selection, 0.1) for selection in selections]
+    small_one, whole, other = (update.parameters for update in updates)
+    server = method.aggregate(server, updates, STREAMS)
+    part, full = values_of(method.part(server, 0.2)), values_of(server.model)
+    for name in ("net.blocks.0.norm1.weight", "net.blocks.0.mlp_step", "net.norm.bias"):
+        torch.testing.assert_close(part[name], (small_one[name] + other[name]) / 2)
+        torch.testing.assert_close(full[name], whole[name])
+    name = "net.blocks.0.contract.bias"
+    mean = (small_one[name] + whole[name][:6] + other[name]) / 3
+    torch.testing.assert_close(full[name], torch.cat([mean, whole[name][6:]]))
+    torch.testing.assert_close(full["net.blocks.1.contract.bias"], whole["net.blocks.1.contract.bias"])
+    lacking = {group for group, (kept, _) in method.coverage(server, selections[0]).items() if not len(kept)}
+    assert lacking == {"block1.head", "block1.mlp"}
