@@ -31,7 +31,7 @@ def read_kind(text: str, least: float, largest: float) -> tuple[str, float]:
     Raises:
         BenchError: what stands behind the colon of "pachinko:" is no concentration.
     """
-    kind, colon, number = text.partition(":") if isinstance(text, str) else (text, "", "")
+    kind, colon, number = text.partition(":") if isinstance(text, str) else ("", "", "")
     if kind != NAME or not colon:
         return text, FINE_ALPHA
     fine = number_in(number)
