@@ -92,7 +92,19 @@ UNDEFINED = {
     (LSTM, "heterofl"),
 }
 FEW = {
-    GPT: ("fedavg", "prism", "collective", "heterofl", "fedhm", "fedlmt", "inclusivefl"),
+    GPT: (
+        "fedavg",
+        "prism",
+        "collective",
+        "heterofl",
+        "fjord",
+        "fedhm",
+        "fedlmt",
+        "inclusivefl",
+        "depthfl",
+        "nefl",
+        "splitmix",
+    ),
     CCT: ("fedavg", "prism", "unbiased", "heterofl"),
     TINY_IMAGENET: ("fedavg",),
     CIFAR100: ("fedavg", "prism"),
