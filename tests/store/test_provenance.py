@@ -115,13 +115,14 @@ print(*(module for module in sys.modules if module.split(".")[0] == "bench"))
 CANNOT_CHANGE_NUMBERS = {
     "colours.py",
     # What reads real data in: its fingerprint is part of a result.
-    *(f"data/{name}.py" for name in ("archives", "cache", "cifar10", "download", "femnist", "images", "imdb")),
-    *(f"data/cifar10_{form}.py" for form in ("batches", "binary", "classes", "pictures")),
+    *(f"data/{name}.py" for name in ("archives", "cache", "download", "femnist", "images", "imdb", "tiny_imagenet")),
+    *(f"data/cifar{part}.py" for part in ("", "10", "10_classes", "100", "100_classes")),
+    *(f"data/cifar_{part}.py" for part in ("batches", "binary", "pictures", "set")),
     *(
         f"data/{name}.py"
         for name in ("femnist_leaf", "imdb_reviews", "imdb_tables", "labels", "shards", "tables", "tree")
     ),
-    *(f"data/{name}.py" for name in ("imported", "shakespeare", "sources")),
+    *(f"data/{name}.py" for name in ("imported", "shakespeare", "shakespeare_tff", "sources")),
     *(f"data/{name}.py" for name in ("image_arrays", "image_folders", "own", "own_classes", "pixels")),
     # Processes and how they end, words for mistakes, writing of files, and this very hash.
     "agg.py",
