@@ -74,14 +74,13 @@ def failed(found: list[Result]) -> dict[str, str]:
     return {result.check: result.reason for result in found if result.status is Status.failed}
 
 
-HELD_IN_A_VARIANT = {("depthfl", CNN), ("scalefl", CNN), ("splitmix", CNN)}
-"""A variant or another task holds them to the same in less time."""
+ON_LSTM = {"prism", "origdrop", "inclusivefl", "fedpara", "fiarse", "depthfl", "fedlmt"}
 ALWAYS = {
     RESNET: {"prism", "heterofl", "nefl"},
-    LSTM: {"prism", "origdrop", "inclusivefl", "fedpara", "fiarse", "depthfl", "fedlmt"},
-    CNN: set(NAMES),
+    LSTM: ON_LSTM,
+    CNN: set(NAMES) - ON_LSTM - {"orthdrop", "unbiased", "federated_dropout", "pfedpara", "nefl", "splitmix"},
 }
-"""What is checked without the slow tests: all on the CNN, and one of each kind on the others."""
+"""What is checked without the slow tests: the cheapest task of each method, but for near kin of others."""
 
 
 @pytest.mark.parametrize(
@@ -90,7 +89,7 @@ ALWAYS = {
         pytest.param(
             method,
             task,
-            marks=[pytest.mark.slow] * (method not in ALWAYS[task] or (method, task) in HELD_IN_A_VARIANT),
+            marks=[pytest.mark.slow] * (method not in ALWAYS[task]),
         )
         for method in NAMES
         for task in TASKS
