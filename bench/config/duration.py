@@ -15,9 +15,9 @@ YEAR_DAYS = 365.25
 
 
 def in_words(seconds: float) -> str:
-    """Return a time as "40 s", "12 min", "3 h 5 min", "4 days" or "2e+05 years"."""
+    """Return a time as "40 s", "12 min", "3 h 5 min", "4 days" or "2e+05 years"; up to 90 s in seconds."""
     minutes = round(seconds / 60)
-    if minutes == 0:
+    if minutes <= 1:
         return f"{seconds:.0f} s"
     if minutes < 60:
         return f"{minutes} min"
