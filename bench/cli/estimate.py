@@ -92,7 +92,7 @@ def summary(each: Sequence[Estimate], jobs: int) -> str:
 
     left = whole(each, jobs)
     if not left.cells:
-        return f"this sweep: all of its {_count(len(each), 'cell')} are done"
+        return f"this sweep: {_count(len(each), 'cell')}, nothing is left to run"
     of = "" if left.cells == len(each) else f" left of {len(each)}"
     what = f"this sweep: {_count(left.cells, 'cell')}{of}"
     without = f"; no estimate for {left.unknown}" if left.unknown else ""

@@ -10,6 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from bench.cell import Cell
 from bench.estimate.pace import Pace
 from bench.estimate.short_runs import SKIPPED, Where, filled, here, known, measured
@@ -89,7 +93,9 @@ class Estimates:
         if record.state in FINISHED:
             return Estimate(cell, False, float(record.facts["seconds"]), None, "itself")
         if _key(cell) in self._finished:
-            return Estimate(cell, True, fmean(self._finished[_key(cell)]), None, "finished")
+            alike = self._finished[_key(cell)]
+            seconds, sent = fmean(taken.seconds for taken in alike), fmean(taken.bytes for taken in alike)
+            return Estimate(cell, True, seconds, sent, "finished")
         pace, work = self._paces.get(self._short[cell.identity].identity), self._work[cell.identity]
         if isinstance(pace, Pace):
             return Estimate(cell, True, pace.seconds(work), pace.bytes(work), "short run")
@@ -98,16 +104,28 @@ class Estimates:
         return Estimate(cell, True, None, None, pace or "it was not measured")
 
 
-def _finished(records: Iterable[Record], store: Store, where: Where) -> dict[str, list[float]]:
-    """Return the seconds of cells that were finished on such a processor, by what differs in its seed alone."""
-    found: dict[str, list[float]] = defaultdict(list)
+@dataclass(frozen=True)
+class _Taken:
+    """What a finished cell took: seconds, and bytes to and from its clients."""
+
+    seconds: float
+    bytes: float
+
+
+def _finished(records: Iterable[Record], store: Store, where: Where) -> dict[str, list[_Taken]]:
+    """Return what cells took that were done on such a processor, by what differs in the seed alone."""
+    found: dict[str, list[_Taken]] = defaultdict(list)
     ours = here(where.device)
     for record in records:
-        with suppress(OSError, ValueError, KeyError, TypeError):  # a bundle's cell, or one without its environment
-            if record.state in FINISHED:
-                there = json.loads((store.path(record.cell) / "environment.json").read_bytes())
+        # A bundle's cell is not here. One that diverged took less than others will.
+        with suppress(OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+            if record.state == "done":
+                folder = store.path(record.cell)
+                there = json.loads((folder / "environment.json").read_bytes())
                 if all(there[name] == ours[name] for name in ("processor", "accelerator", "cores")):
-                    found[_key(record.cell)].append(float(record.facts["seconds"]))
+                    rounds = pq.read_table(folder / "rounds.parquet", columns=["down_bytes", "up_bytes"])
+                    sent = sum(pc.sum(column).as_py() or 0 for column in rounds.columns)
+                    found[_key(record.cell)].append(_Taken(float(record.facts["seconds"]), float(sent)))
     return found
 
 
@@ -148,6 +166,6 @@ def whole(each: Iterable[Estimate], jobs: int) -> Whole:
         unknown=len(left) - len(seconds),
         seconds=sum(seconds),
         wall_seconds=max(free),
-        core_seconds=sum(seconds) * max(1, cores() // max(1, jobs)),
+        core_seconds=min(sum(seconds) * max(1, cores() // max(1, jobs)), cores() * max(free)),
         bytes=sum(estimate.bytes or 0.0 for estimate in left),
     )

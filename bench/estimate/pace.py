@@ -63,6 +63,15 @@ class Pace:
             calibrates=calibrates,
         )
 
+    def __post_init__(self) -> None:
+        """Refuse what is no pace, as a file that somebody changed may have it.
+
+        Raises:
+            ValueError: a time or number of bytes is not finite, or not a number.
+        """
+        if not all(isinstance(value, int | float) and math.isfinite(value) for value in vars(self).values()):
+            raise ValueError(f"{self}: a part is no finite number")
+
     def seconds(self, work: Workload) -> float:
         """Return what a cell takes that has so much to do."""
         a_round = self.selection + work.cohort * (self.client + work.steps * self.step)

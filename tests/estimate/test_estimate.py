@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from tiny import COMMON, CommandLine, cell_of, write
 
@@ -79,8 +82,10 @@ def test_short_runs_are_kept_until_the_code_changes(tmp_path: Path) -> None:
     assert [event.status for event in heard if isinstance(event, Ended)] == ["done"]
     assert known([short], where) == found and known([short], Where((), "cpu", 2)) == {}
     (file,) = (tmp_path / "estimates").iterdir()
-    write(file, "{ torn")
-    assert known([short], where) == {}
+    whole = json.loads(file.read_text())
+    for wrong in ("{ torn", json.dumps({**whole, "start": "x"}), json.dumps({**whole, "step": math.inf}), "[]"):
+        write(file, wrong)
+        assert known([short], where) == {}
 
 
 def test_a_sweep_is_estimated_then_run_and_then_there_is_nothing_left(command: CommandLine) -> None:
@@ -97,6 +102,9 @@ def test_a_sweep_is_estimated_then_run_and_then_there_is_nothing_left(command: C
     sweeps.run(first, Store(Path("results/two")), plugins=(), device="cpu", jobs=1, on_event=lambda event: None)
     after = command("estimate", file, "--jobs", 2).out
     assert "this sweep: 4 cells left of 6, " in after and "finished" in after and "itself" in after
+    sent = pq.read_table(next(Path("results/two/cells").glob("*orthdrop*")) / "rounds.parquet").to_pandas()
+    megabytes = 2 * (sent["down_bytes"] + sent["up_bytes"]).sum() / 1e6  # two seeds; the other cells will be skipped
+    assert f"{megabytes:.3g} MB to and from clients" in after
     assert "cells are done" not in after
 
 

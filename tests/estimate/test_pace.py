@@ -77,4 +77,4 @@ def test_the_cells_go_to_the_process_that_is_free_first(seconds: list[float], jo
         ends[ends.index(min(ends))] += one
     assert found.wall_seconds == pytest.approx(max(ends)) and found.seconds == pytest.approx(sum(seconds))
     assert (found.cells, found.unknown, found.bytes) == (len(seconds) + 1, 1, 10.0 * len(seconds))
-    assert found.core_seconds == pytest.approx(sum(seconds) * max(1, cores() // jobs))
+    assert found.core_seconds == pytest.approx(min(sum(seconds) * max(1, cores() // jobs), cores() * max(ends)))
