@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.cli.options import Device, Jobs, Plugin, Results, SweepFile, out, say
+from bench.errors import BenchError, several
 
 if TYPE_CHECKING:
     from bench.estimate.estimates import Estimate
@@ -64,7 +65,6 @@ def at_hand_line(
     file: Path, known: Sequence[Record], store: Store, plugins: tuple[Path, ...], place: str, jobs: int | None
 ) -> str:
     """Return what is left of a sweep in a line, as far as that is known without a short run, and what measures it."""
-    from bench.errors import BenchError
     from bench.estimate.estimates import Estimates
     from bench.estimate.short_runs import any_known, where_of
     from bench.launch.sweep import to_run
@@ -92,9 +92,9 @@ def summary(each: Sequence[Estimate], jobs: int) -> str:
 
     left = whole(each, jobs)
     if not left.cells:
-        return f"this sweep: {_count(len(each), 'cell')}, nothing is left to run"
+        return f"this sweep: {several(len(each), 'cell')}, nothing is left to run"
     of = "" if left.cells == len(each) else f" left of {len(each)}"
-    what = f"this sweep: {_count(left.cells, 'cell')}{of}"
+    what = f"this sweep: {several(left.cells, 'cell')}{of}"
     without = f"; no estimate for {left.unknown}" if left.unknown else ""
     if left.unknown == left.cells:
         return f"{what}{without}"
@@ -151,7 +151,7 @@ def _reasons(each: Iterable[Estimate]) -> list[str]:
     for one in each:
         if one.seconds is None or one.source.startswith(SKIPPED):
             found[one.cell.task, one.cell.method, one.source] += 1
-    return [f"{task}, {method} ({_count(number, 'cell')}): {why}" for (task, method, why), number in found.items()]
+    return [f"{task}, {method} ({several(number, 'cell')}): {why}" for (task, method, why), number in found.items()]
 
 
 def _bytes(number: float) -> str:
@@ -164,7 +164,3 @@ def _bytes(number: float) -> str:
         if number >= size:
             return f"{number / size:.3g} {unit}"
     return f"{number / 1e3:.3g} kB"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

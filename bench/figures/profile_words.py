@@ -9,8 +9,7 @@ from bench.analysis.budgets import is_budget
 from bench.figures.base import partition_title
 
 WIDTH = 34  # characters above a panel
-DYNAMIC = " dynamic"  # at the end of a profile: clients draw their keep ratio anew in each round,
-DEALT = " dealt"  # or those of a round's clients are shuffled among them
+DYNAMIC = " dynamic"  # at the end of a profile: clients draw their keep ratio anew in each round
 
 
 def shares(profile: str, keep: float) -> list[str]:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.analysis.profiles import by_profile, mixed_series, profiles_of, split_rows, with_profiles
+from bench.analysis.settings import DEALT
 from bench.analysis.summary import final_accuracy, over_seeds
 from bench.analysis.tables import FULL_MODEL
 from bench.figures.base import (
@@ -27,7 +28,7 @@ from bench.figures.curve_panels import joined
 from bench.figures.paging import Page, pages
 from bench.figures.panels import finish, grid, label_edges, method_entries, without_lines
 from bench.figures.points import draw_crosses, draw_full_models, draw_points, fit_height, in_percent, points_note
-from bench.figures.profile_words import DEALT, DYNAMIC, shares
+from bench.figures.profile_words import DYNAMIC, shares
 from bench.figures.style import SeriesStyle, series_styles
 
 PLACE = 0.72  # inches for a profile

@@ -15,9 +15,20 @@ from bench.data.characters import LENGTH, PADDING, VOCABULARY
 from bench.data.dataset import Dataset, Split
 from bench.data.sources import load
 from bench.parameters import parameter
-from bench.tasks.base import Task
+from bench.tasks.base import Recipe, Task
 
 __all__ = ["LENGTH", "PADDING", "VOCABULARY", "CharacterParams", "CharacterTask"]
+
+SPECTRAL_PAPER = Recipe(
+    rounds=1500,
+    clients=715,
+    cohort=10,
+    batch_size=10,
+    weight_decay=1e-4,
+    evaluate_every=30,
+    standin_train=10_000,
+)
+"""The setting of Korzhenkov and Louizos (arXiv 2410.24106) on these texts."""
 
 
 @dataclass(frozen=True)

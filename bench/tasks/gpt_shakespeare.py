@@ -12,7 +12,7 @@ from bench.models.gpt import GPT, initialise_gpt
 from bench.models.transformer import check_heads
 from bench.parameters import parameter
 from bench.tasks.base import Recipe
-from bench.tasks.characters import CharacterParams, CharacterTask
+from bench.tasks.characters import SPECTRAL_PAPER, CharacterParams, CharacterTask
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,7 @@ class GPTShakespeare(CharacterTask):
     paper = "Korzhenkov and Louizos, arXiv 2410.24106; blocks: GPT-2 (Radford et al., 2019)"
     Params = GPTParams
     tiers = {
-        "spectral-paper": Recipe(
-            rounds=1500,
-            clients=715,
-            cohort=10,
-            batch_size=10,
-            weight_decay=1e-4,
-            evaluate_every=30,
-            standin_train=10_000,
-        ),
+        "spectral-paper": SPECTRAL_PAPER,
         "quick": Recipe(
             rounds=25,
             clients=20,

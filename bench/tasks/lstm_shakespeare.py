@@ -11,7 +11,7 @@ from bench.models.initialise import initialise
 from bench.models.lstm import CharacterLSTM
 from bench.parameters import parameter
 from bench.tasks.base import Recipe
-from bench.tasks.characters import CharacterParams, CharacterTask
+from bench.tasks.characters import SPECTRAL_PAPER, CharacterParams, CharacterTask
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,7 @@ class LSTMShakespeare(CharacterTask):
             evaluate_every=10,
             standin_train=10_000,
         ),
-        "spectral-paper": Recipe(
-            rounds=1500,
-            clients=715,
-            cohort=10,
-            batch_size=10,
-            weight_decay=1e-4,
-            evaluate_every=30,
-            standin_train=10_000,
-        ),
+        "spectral-paper": SPECTRAL_PAPER,
         "quick": Recipe(
             rounds=25,
             clients=20,
