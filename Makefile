@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep compare tune status figures report list test test-all golden lint docs perf constraints clean clean-results
+.PHONY: help setup sweep compare tune status figures report list test test-all golden pages lint docs perf constraints clean clean-results
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -53,6 +53,9 @@ test-all: $(STAMP)  ## run all tests, the slow ones too
 
 golden: $(STAMP)  ## record the golden cells anew whose revisions were raised (docs/revisions.md)
 	@$(RUN) tests/support/golden.py
+
+pages: $(STAMP)  ## write the tables of the documentation anew from the committed results
+	@$(RUN) tests/support/written_tables.py
 
 lint: $(STAMP)  ## check style, types and which room imports which
 	$(VENV)/bin/ruff check .

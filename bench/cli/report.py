@@ -46,8 +46,15 @@ def table(
     given: Given,
     format_: Annotated[str, typer.Option("--format", help="markdown, or latex with booktabs.")] = "markdown",
     value: Annotated[
-        str, typer.Option(help="accuracy, gap (to the full model), rank, bytes, macs or seconds.")
+        str, typer.Option(help="accuracy, gap (to the full model, or --against), rank, bytes, macs or seconds.")
     ] = "accuracy",
+    against: Annotated[
+        str | None, typer.Option(help="The label or method that gaps are to; the full model if left out.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="name=value: only settings and methods that have it; several of a name are alternatives."),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", **PATH, help="A file; left out: it is printed.")
     ] = None,
@@ -57,12 +64,13 @@ def table(
     """Write a table for a paper: methods by settings, the best in bold, those not told apart from it marked."""
     from bench.errors import BenchError, StorageError, choices
     from bench.files import write_whole
+    from bench.report.chosen import chosen
     from bench.report.table import FORMATS, WRITERS, table_of
 
     if format_ not in FORMATS:
         raise BenchError(f"--format {format_!r}: it is not possible; {choices(format_, FORMATS)}")
     source, _ = opened(given, plugin or [], results)
-    text = WRITERS[format_](table_of(source, value))
+    text = WRITERS[format_](table_of(chosen(source, only or []), value, against))
     for note in source.notes:  # not among the lines of a table that a shell sends to a file
         typer.echo(f"note: {note}", err=True)
     if output is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from bench.analysis.comparisons import ALIKE
+from bench.analysis.comparisons import ALIKE, label_of
 from bench.analysis.tables import FULL_MODEL
 from bench.errors import BenchError, choices, several
 from bench.report.page.compute import Numbers
@@ -48,7 +48,7 @@ class Value:
         text: the number.
         ends: of its interval, empty where there is none.
         is_best: whether it is the best of its column.
-        is_near: whether its method is not told apart from the best one's; of a gap, from the full model.
+        is_near: whether its method is not told apart from the best one's; of a gap, from the reference.
     """
 
     text: str
@@ -74,33 +74,66 @@ class Table:
     notes: Sequence[str] = field(default_factory=tuple)
 
 
-def table_of(source: Source, value: str = ACCURACY) -> Table:
+def table_of(source: Source, value: str = ACCURACY, against: str | None = None) -> Table:
     """Return a table of a source.
 
     Args:
         source: the results.
-        value: one of :data:`VALUES`: "accuracy" in percent, "gap" to the full model in points, "rank" within each
-            setting, or what a whole run cost.
+        value: one of :data:`VALUES`: "accuracy" in percent, "gap" to a reference in points, "rank" within each setting,
+            or what a whole run cost.
+        against: the reference of gaps, a label or a method that has only one; the full model if left out.
 
     Raises:
-        BenchError: there is no such value, or no full model for a gap.
+        BenchError: there is no such value, or no such reference for a gap.
     """
     if value not in VALUES:
         raise BenchError(f"--value {value!r}: it is not possible; {choices(value, VALUES)}")
+    if against is not None and value != GAP:
+        raise BenchError(f"--against {against!r}: --value {value} is beside nobody; allowed: --value gap")
     numbers = Numbers(source)
-    if value == GAP and numbers.gaps.empty:
-        raise BenchError(f"--value gap: {source.opened} has no full model ({FULL_MODEL}); allowed: the other values")
-    columns = {setting: _column(numbers, setting, value) for setting in numbers.settings}
+    reference = _reference(numbers, against) if value == GAP else FULL_MODEL
+    columns = {setting: _column(numbers, setting, value, reference) for setting in numbers.settings}
     order = [str(label) for label in numbers.ranks["label"]]
     rows = [[columns[setting].get(label, Value(NONE)) for setting in columns] for label in order]
-    heads = list(columns)
+    common, heads = _apart(list(columns))
     if value == RANK and numbers.ranks["rank"].notna().any():
         heads.append(MEAN)
         rows = [[*row, mean] for row, mean in zip(rows, _mean_ranks(numbers), strict=True)]
-    return Table(heads, list(zip(order, rows, strict=True)), _caption(numbers, value), _notes(numbers, order))
+    caption = _caption(numbers, value, reference, common)
+    return Table(heads, list(zip(order, rows, strict=True)), caption, _notes(numbers, order))
 
 
-def _column(numbers: Numbers, setting: str, value: str) -> dict[str, Value]:
+def _reference(numbers: Numbers, against: str | None) -> str:
+    """Return the label that gaps are to."""
+    if against is not None:
+        try:
+            return label_of(numbers.cells, against)
+        except BenchError as error:
+            raise BenchError(f"--against: {error}") from None
+    if not numbers.full_models:
+        raise BenchError(
+            f"--value gap: {numbers.source.opened} has no full model ({FULL_MODEL}); allowed: the other values, or "
+            "--against with a label that there is"
+        )
+    return FULL_MODEL
+
+
+def _apart(settings: list[str]) -> tuple[str, list[str]]:
+    """Return what all settings share at their beginning, and what sets each apart.
+
+    >>> _apart(["cnn, natural, keep 0.2", "cnn, natural, keep 0.4"])
+    ('cnn, natural', ['keep 0.2', 'keep 0.4'])
+    >>> _apart(["cnn, natural, keep 0.2"])
+    ('', ['cnn, natural, keep 0.2'])
+    """
+    parts = [setting.split(", ") for setting in settings]
+    shared = 0
+    while len(parts) > 1 and all(len(part) > shared + 1 and part[shared] == parts[0][shared] for part in parts):
+        shared += 1
+    return ", ".join(parts[0][:shared]), [", ".join(part[shared:]) for part in parts]
+
+
+def _column(numbers: Numbers, setting: str, value: str, reference: str) -> dict[str, Value]:
     """Return the entry of each label in a setting."""
     labels = list(dict.fromkeys(numbers.cells.loc[numbers.cells["setting"] == setting, "label"]))
     series = {label: numbers.of_setting[setting, label].number for label in labels}
@@ -111,14 +144,16 @@ def _column(numbers: Numbers, setting: str, value: str) -> dict[str, Value]:
         least = costs.min()
         return {label: Value(significant(costs[label]), is_best=bool(costs[label] == least)) for label in labels}
     best = level_with_best(means)
-    told = _beside_full(numbers, setting, labels) if value == GAP else beside_best(numbers.pairs, setting, best[:1])
+    told = (
+        _beside(numbers, setting, labels, reference) if value == GAP else beside_best(numbers.pairs, setting, best[:1])
+    )
     near = {label for label in labels if told.get(label) == ALIKE and (value == GAP or label not in best)}
     marks = {label: (label in best, label in near) for label in labels}
     if value == RANK:
         place = places(means)
         words = {label: (span(place.get(label)), "") for label in labels}
     elif value == GAP:
-        words = {label: _gap(numbers, setting, label) for label in labels}
+        words = {label: _gap(numbers, setting, label, reference) for label in labels}
     else:
         words = {label: _accuracy(numbers.accuracies[series[label]]) for label in labels}
     return {label: Value(*words[label], *marks[label]) for label in labels}
@@ -128,18 +163,18 @@ def _accuracy(row: pd.Series[float]) -> tuple[str, str]:
     return percent(row["mean"]), interval(row["low"], row["high"])
 
 
-def _gap(numbers: Numbers, setting: str, label: str) -> tuple[str, str]:
-    if label == FULL_MODEL:
+def _gap(numbers: Numbers, setting: str, label: str, reference: str) -> tuple[str, str]:
+    if label == reference:
         return "0.0", ""
-    row = numbers.gap_of(setting, label)
+    row = numbers.gap_of(setting, label, reference)
     if row is None:
         return NONE, ""
     return points(row["difference"]), interval(row["adjusted_low"], row["adjusted_high"], signed=True)
 
 
-def _beside_full(numbers: Numbers, setting: str, labels: Sequence[str]) -> dict[str, str]:
-    """Return the verdict of each label beside the full model: of the same comparisons as the intervals of gaps."""
-    rows = {label: numbers.gap_of(setting, label) for label in labels}
+def _beside(numbers: Numbers, setting: str, labels: Sequence[str], reference: str) -> dict[str, str]:
+    """Return the verdict of each label beside the reference: of the same comparisons as the intervals of gaps."""
+    rows = {label: numbers.gap_of(setting, label, reference) for label in labels}
     return {label: str(row["verdict"]) for label, row in rows.items() if row is not None}
 
 
@@ -156,13 +191,15 @@ def _mean_ranks(numbers: Numbers) -> list[Value]:
     ]
 
 
-def _caption(numbers: Numbers, value: str) -> str:
+def _caption(numbers: Numbers, value: str, reference: str, common: str) -> str:
     """Return what a table shows: the value, the scale, and what the marks say."""
     source, cells = numbers.source, numbers.source.cells
+    family = len(numbers.gaps_to(reference)) if value == GAP else len(numbers.pairs)
+    other = "the full model" if reference == FULL_MODEL else reference
     what = {
         ACCURACY: "Test accuracy in percent, mean over seeds with its 95 % t-interval",
-        GAP: "Test accuracy less that of the full model in percentage points, paired by seed, with intervals that hold "
-        f"together with 95 % (Bonferroni, {several(len(numbers.gaps), 'comparison')})",
+        GAP: f"Test accuracy less that of {other} in percentage points, paired by seed, with intervals that hold "
+        f"together with 95 % (Bonferroni, {several(family, 'comparison')})",
         RANK: "Rank by mean test accuracy within each setting, 1 for the best; mean rank over the settings that all "
         "have, with its 95 % bootstrap interval",
         **{name: f"Cost of a whole run, all clients: {words}, mean over seeds" for name, (_, words) in COSTS.items()},
@@ -175,14 +212,15 @@ def _caption(numbers: Numbers, value: str) -> str:
         "The best of each column is bold."
         if value in COSTS
         else "The best of each column is bold; a dagger marks those that the same comparisons do not tell apart from "
-        f"the full model, {judged_among(len(numbers.gaps))}."
+        f"{other}, {judged_among(family)}."
         if value == GAP
         else "The best of each column is bold; a dagger marks those that its seeds do not tell apart from it, "
-        f"{judged_among(len(numbers.pairs))}."
+        f"{judged_among(family)}."
     )
     beyond = " An end of an interval beyond what is possible is written as at most or at least that."
     marks += beyond if value in (ACCURACY, GAP) else ""
-    return f"{source.title}: {what}. {data}; {span}; seeds {seeds}. {marks}{stand_in}"
+    where = f"{common}; " if common else ""
+    return f"{source.title}: {what}. {where}{data}; {span}; seeds {seeds}. {marks}{stand_in}"
 
 
 def _notes(numbers: Numbers, order: Sequence[str]) -> list[str]:

@@ -149,10 +149,19 @@ class Numbers:
         """Labels of the plain full model: one, or none."""
         return [label for label in self.labels if label == FULL_MODEL]
 
-    @cached_property
+    @property
     def gaps(self) -> pd.DataFrame:
         """Each method against the full model in each setting, judged as one family; empty where there is none."""
-        return comparisons(self.cells, FULL_MODEL) if self.full_models else self.pairs.iloc[:0]
+        return self.gaps_to(FULL_MODEL) if self.full_models else self.pairs.iloc[:0]
+
+    @cache  # noqa: B019 - the numbers of a page live as long as the page
+    def gaps_to(self, reference: str) -> pd.DataFrame:
+        """Return each label against a reference in each setting, judged as one family.
+
+        Raises:
+            BenchError: the reference is no label, nor a method that has only one.
+        """
+        return comparisons(self.cells, reference)
 
     def beside(self, own: str) -> pd.DataFrame:
         """Return one label beside each other in each setting, judged as one family: the question of who brings it."""
@@ -166,14 +175,15 @@ class Numbers:
         )
         return turned.assign(verdict=rows["verdict"].replace({BETTER: WORSE, WORSE: BETTER}))
 
-    @cached_property
-    def _gap_rows(self) -> dict[tuple[str, str], dict[Any, Any]]:
-        return {(str(row["setting"]), str(row["label"])): row for row in self.gaps.to_dict("records")}
+    @cache  # noqa: B019 - the numbers of a page live as long as the page
+    def _gap_rows(self, reference: str) -> dict[tuple[str, str], dict[Any, Any]]:
+        gaps = self.gaps if reference == FULL_MODEL else self.gaps_to(reference)
+        return {(str(row["setting"]), str(row["label"])): row for row in gaps.to_dict("records")}
 
-    def gap_of(self, setting: str, label: str) -> Mapping[Any, Any] | None:
-        """Return the row of :attr:`gaps` of a label in a setting; of two full models that of their place."""
-        place = self._places.get(setting, setting)
-        return self._gap_rows.get((setting, label)) or self._gap_rows.get((place, label))
+    def gap_of(self, setting: str, label: str, reference: str = FULL_MODEL) -> Mapping[Any, Any] | None:
+        """Return the row of :meth:`gaps_to` of a label in a setting; of two full models that of their place."""
+        place, rows = self._places.get(setting, setting), self._gap_rows(reference)
+        return rows.get((setting, label)) or rows.get((place, label))
 
     @cached_property
     def _places(self) -> dict[str, str]:
