@@ -43,6 +43,7 @@ class Kind(NamedTuple):
 
 SWEEP = Kind("sweep", "bench sweep", frozenset({"cells", "figures"}))
 STUDY = Kind("study", "bench tune", frozenset({"methods", "trials", "report_seeds"}))
+STATEMENTS = Kind("set of statements", "bench statements", frozenset({"statements"}))
 FOLDER = Path("sweeps")
 """Where sweeps and studies are kept, seen from where the user stands."""
 

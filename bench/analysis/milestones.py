@@ -56,12 +56,20 @@ def mean_over_rounds(curves: pd.DataFrame) -> pd.DataFrame:
         BenchError: two cells share the series and the seed.
     """
     distinct_cells(curves)
+    return mean_and_interval(cell_means(curves), SERIES, "value")
+
+
+def cell_means(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean over rounds of each finished cell's curve, weighed as by :func:`mean_over_rounds`.
+
+    Returns:
+        One row per cell: the columns of a cell, and ``value``.
+    """
     finished = curves[curves["status"] != "diverged"].sort_values(["cell", "round"])
     since = finished["round"] - finished.groupby("cell", observed=True)["round"].shift(fill_value=0)
     weighted = finished.assign(value=since * finished["value"], rounds=since)
     sums = weighted.groupby(CELL, dropna=False, observed=True)[["value", "rounds"]].sum()
-    cells = (sums["value"] / sums["rounds"]).rename("value").reset_index()
-    return mean_and_interval(cells, SERIES, "value")
+    return (sums["value"] / sums["rounds"]).rename("value").reset_index()
 
 
 def measured_and_expected(measured: pd.DataFrame, expected: pd.DataFrame) -> pd.DataFrame:

@@ -35,7 +35,7 @@ from bench.cli.options import (
     whole,
 )
 from bench.cli.power import power
-from bench.cli.report import report, table
+from bench.cli.report import report, statements, table
 from bench.cli.results import gc, results_app
 from bench.cli.run import run
 from bench.cli.sweep import plot, status, sweep
@@ -153,6 +153,7 @@ app.command()(status)
 app.command()(plot)
 app.command()(report)
 app.command()(table)
+app.command()(statements)
 app.command()(compare)
 app.command()(estimate)
 app.command()(power)

@@ -1,4 +1,4 @@
-"""The commands that write down what came of a sweep for others: ``report`` and ``table``."""
+"""The commands that write down what came of a sweep for others: ``report``, ``table`` and ``statements``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ Given = Annotated[
         parser=expanded,
         help="A sweep file (sweeps/quick.toml), a folder of results (results/quick) or a bundle (quick.bench).",
     ),
+]
+
+Only = Annotated[
+    list[str] | None,
+    typer.Option(help="name=value: only settings and methods that have it; several of a name are alternatives."),
 ]
 
 
@@ -51,10 +56,7 @@ def table(
     against: Annotated[
         str | None, typer.Option(help="The label or method that gaps are to; the full model if left out.")
     ] = None,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(help="name=value: only settings and methods that have it; several of a name are alternatives."),
-    ] = None,
+    only: Only = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", **PATH, help="A file; left out: it is printed.")
     ] = None,
@@ -82,6 +84,28 @@ def table(
     except OSError as error:
         raise StorageError(f"{output}: the table cannot be written: {error.strerror or error}") from None
     say(f"table: {output}")
+
+
+def statements(
+    given: Given,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", **PATH, help="A file of statements; left out: those of the built-in methods' papers."),
+    ] = None,
+    only: Only = None,
+    plugin: Plugin = None,
+    results: Results = Path("results"),
+) -> None:
+    """Hold what papers say against results: which statement holds, which does not, and what the seeds cannot say."""
+    from bench.report.chosen import chosen
+    from bench.report.statements import PUBLISHED, read_statements, statements_table
+
+    said = read_statements(file or PUBLISHED)
+    source, _ = opened(given, plugin or [], results)
+    text = statements_table(chosen(source, only or []), said)
+    for note in source.notes:
+        typer.echo(f"note: {note}", err=True)
+    say(text.rstrip("\n"))
 
 
 def opened(given: Path, plugins: list[Path], results: Path) -> tuple[Source, tuple[Path, ...]]:

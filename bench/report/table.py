@@ -243,12 +243,12 @@ def _notes(numbers: Numbers, order: Sequence[str]) -> list[str]:
 def markdown(table: Table) -> str:
     """Return a table in Markdown: caption, table, notes."""
     lines = [["method", *table.columns], ["---", *["---:"] * len(table.columns)]]
-    lines = [[_in_markdown(word) for word in lines[0]], lines[1]]
+    lines = [[in_markdown(word) for word in lines[0]], lines[1]]
     for label, values in table.rows:
-        lines.append([_in_markdown(label), *(_entry(value, "**{}**", "†", _in_markdown) for value in values)])
+        lines.append([in_markdown(label), *(_entry(value, "**{}**", "†", in_markdown) for value in values)])
     body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    notes = "".join(f"\n- {_in_markdown(note)}" for note in table.notes)
-    return f"{_in_markdown(table.caption)}\n\n{body}\n" + (f"{notes}\n" if notes else "")
+    notes = "".join(f"\n- {in_markdown(note)}" for note in table.notes)
+    return f"{in_markdown(table.caption)}\n\n{body}\n" + (f"{notes}\n" if notes else "")
 
 
 def latex(table: Table) -> str:
@@ -284,7 +284,8 @@ def _entry(value: Value, bold: str, dagger: str, escaped: Callable[[str], str]) 
     return f"{number} {escaped(value.ends)}" if value.ends else number
 
 
-def _in_markdown(text: str) -> str:
+def in_markdown(text: str) -> str:
+    """Return a text in which nothing is taken for Markdown."""
     return re.sub(r"([\\`*_|<])", r"\\\1", re.sub(r"\s+", " ", text))
 
 
