@@ -1,4 +1,4 @@
-"""Statements of papers against results: equal to two one-sided tests, right at known values, silent where nothing is known."""
+"""Statements of papers against results: equal to two one-sided tests, and silent where nothing is known."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCK = re.compile(r"<!-- bench (table [^\n]+?) -->\n(.*?)<!-- end of table -->\n", re.DOTALL)
+BLOCK = re.compile(r"<!-- bench ((?:table|statements) [^\n]+?) -->\n(.*?)<!-- end of table -->\n", re.DOTALL)
 
 
 def pages() -> list[Path]:
