@@ -51,7 +51,10 @@ def estimate(
     where = where_of(chosen.plugins, place, jobs, len(sweeps.to_run(known)))
     estimates = Estimates(known, store, where)
     if estimates.to_measure:
-        with Interruption() as interruption, SweepDisplay(out, len(estimates.to_measure)) as display:
+        with (
+            Interruption("short runs end, and what is not measured has no estimate") as interruption,
+            SweepDisplay(out, len(estimates.to_measure)) as display,
+        ):
             estimates.measure(_only_ends(display.show), interruption.wanted)
         if interruption.asked:
             raise KeyboardInterrupt

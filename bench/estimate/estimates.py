@@ -140,7 +140,6 @@ class Whole:
     Attributes:
         cells: number of cells that are left.
         unknown: number of these that have no estimate.
-        seconds: of the others, one after the other.
         wall_seconds: of the others, so many at once, in their order.
         core_seconds: what they take of the processor's cores.
         bytes: to and from their clients, where it is known.
@@ -148,7 +147,6 @@ class Whole:
 
     cells: int
     unknown: int
-    seconds: float
     wall_seconds: float
     core_seconds: float
     bytes: float
@@ -164,7 +162,6 @@ def whole(each: Iterable[Estimate], jobs: int) -> Whole:
     return Whole(
         cells=len(left),
         unknown=len(left) - len(seconds),
-        seconds=sum(seconds),
         wall_seconds=max(free),
         core_seconds=min(sum(seconds) * max(1, cores() // max(1, jobs)), cores() * max(free)),
         bytes=sum(estimate.bytes or 0.0 for estimate in left),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +20,8 @@ QUIET_ROUNDS = 2
 ROUNDS = QUIET_ROUNDS + LAST_EVALUATIONS
 TINY_LR = 1e-6
 """A learning rate at which nothing diverges that is to be timed."""
-LARGEST_COHORT = 10
-"""Clients of a short run whose capacities differ: shares that are tenths are met exactly."""
+LEAST_COHORT, LARGEST_COHORT = 10, 40
+"""Clients of a short run whose capacities differ: tenths are met exactly, and the least has a client."""
 
 
 def shortened(cell: Cell, steps: int, plugins: Iterable[Path] = ()) -> Cell:
@@ -36,7 +37,7 @@ def shortened(cell: Cell, steps: int, plugins: Iterable[Path] = ()) -> Cell:
     """
     task = registry.task(cell.task, plugins).build(cell)
     recipe = task.recipe
-    cohort = min(recipe.cohort, LARGEST_COHORT if cell.capacities else 2)
+    cohort = min(recipe.cohort, _mixed_cohort(cell) if cell.capacities else 2)
     samples = min(steps, STEPS) * recipe.batch_size
     training = {
         **cell.training,
@@ -56,3 +57,9 @@ def shortened(cell: Cell, steps: int, plugins: Iterable[Path] = ()) -> Cell:
     }
     data = "stand-in" if task.stand_in else cell.data
     return replace(cell, seed=0, partition="iid", alpha=None, data=data, training=training)
+
+
+def _mixed_cohort(cell: Cell) -> int:
+    """Return how many clients a short run has in which each capacity is at work."""
+    least = min(share for _, share in cell.capacities)
+    return min(LARGEST_COHORT, max(LEAST_COHORT, math.ceil(1 / least - 1e-9)))

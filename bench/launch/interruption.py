@@ -10,19 +10,22 @@ from typing import Any, Self
 
 PATIENCE_SECONDS = 10.0
 """How long a first Ctrl-C waits for the rounds that are under way."""
-WORDS = (
-    f"\nstopping: running cells leave a checkpoint, for {PATIENCE_SECONDS:g} s at most; a second Ctrl-C ends at once\n"
-)
+LEAVING = "running cells leave a checkpoint"
+WORDS = f"\nstopping: {{}}, for {PATIENCE_SECONDS:g} s at most; a second Ctrl-C ends at once\n"
 
 
 class Interruption:
     """Whether the user has asked to stop; a context in which signals are heard so.
 
     Signals that the process was started to ignore, as in the background of a shell, stay ignored.
+
+    Args:
+        doing: what is waited for, in words.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, doing: str = LEAVING) -> None:
         self.asked = False
+        self._words = WORDS.format(doing).encode()
         self._over = False
         self._before: dict[signal.Signals, Any] = {}
         self._patience: threading.Timer | None = None
@@ -49,7 +52,7 @@ class Interruption:
         self._patience.daemon = True
         self._patience.start()
         # Written past all buffers and locks: what the signal interrupts may hold them.
-        os.write(2, WORDS.encode())
+        os.write(2, self._words)
 
     def wanted(self) -> bool:
         """Return whether to stop.

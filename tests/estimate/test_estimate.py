@@ -132,3 +132,10 @@ class Odd(Method):
     def aggregate(self, server, updates, streams):
         raise NotImplementedError
 """
+
+
+@pytest.mark.parametrize(("keep", "cohort"), [("0.2:0.5,1:0.5", 10), ("0.2:0.95,1:0.05", 20), ("0.2:0.99,1:0.01", 30)])
+def test_each_capacity_has_a_client_in_a_short_run(keep: str, cohort: int) -> None:
+    """Of thirty clients a round all are there where a share needs more."""
+    cell = cell_of("heterofl", keep=keep, training={"clients": 60, "cohort": 30})
+    assert shortened(cell, 3).training["cohort"] == cohort

@@ -75,6 +75,6 @@ def test_the_cells_go_to_the_process_that_is_free_first(seconds: list[float], jo
     ends = [0.0] * jobs
     for one in seconds:
         ends[ends.index(min(ends))] += one
-    assert found.wall_seconds == pytest.approx(max(ends)) and found.seconds == pytest.approx(sum(seconds))
+    assert found.wall_seconds == pytest.approx(max(ends))
     assert (found.cells, found.unknown, found.bytes) == (len(seconds) + 1, 1, 10.0 * len(seconds))
     assert found.core_seconds == pytest.approx(min(sum(seconds) * max(1, cores() // jobs), cores() * max(ends)))

@@ -43,6 +43,16 @@ def test_the_first_signal_asks_and_the_second_ends(capfd: pytest.CaptureFixture[
     assert said.count("stopping: ") == 1 and "10 s at most; a second Ctrl-C ends at once" in said
 
 
+def test_what_is_waited_for_is_said(capfd: pytest.CaptureFixture[str]) -> None:
+    with Interruption(), contextlib.suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+    assert "stopping: running cells leave a checkpoint, for" in capfd.readouterr().err
+    with Interruption("short runs end"):
+        signal.raise_signal(signal.SIGTERM)
+    said = capfd.readouterr().err
+    assert "stopping: short runs end, for" in said and "checkpoint" not in said
+
+
 def test_nothing_interrupts_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """After the second signal neither a third nor the end of patience is heard while the crew is ended."""
     monkeypatch.setattr(interruption, "PATIENCE_SECONDS", 0.1)

@@ -104,7 +104,9 @@ def test_every_number_leads_to_the_cells_that_it_is_made_of(source: Source, whol
 def test_what_was_compared_is_said(source: Source, whole: Page) -> None:
     (first, second), words = whole.rows("settings-table"), whole.words
     assert first["Task"] == "cnn-femnist" and second["Task"] == "resnet18-cifar10"
-    assert first["Keep ratios"] == "0.2 and 0.5" and first["Seeds"] == "0 to 2" and first["Test samples"] == "60"
+    assert (
+        first["Keep ratios, budgets"] == "0.2 and 0.5" and first["Seeds"] == "0 to 2" and first["Test samples"] == "60"
+    )
     assert "stand-in data" in whole.words and "harness, method fedavg" in words
     record = source.known[0]
     assert f"torch {record.environment['packages']['torch']}" in words and str(record.environment["processor"]) in words

@@ -22,7 +22,7 @@ HEAD = (
     Column("Task"),
     Column("Data"),
     Column("Partition"),
-    Column("Keep ratios"),
+    Column("Keep ratios, budgets"),
     Column("Methods", numeric=True),
     Column("Seeds"),
     Column("Rounds", numeric=True),
