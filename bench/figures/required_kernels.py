@@ -31,8 +31,9 @@ from bench.figures.style import DASHED, counted, shaded
 
 ROWS = 4  # partitions in one figure
 COLUMNS = 3  # of panels
-PANEL = 1.9  # inches, the height of one
-LINE_OF_WORDS = 0.085  # of a panel's height, for the name of a layer
+PANEL = 1.9  # inches, the height of one, unless the names of its layers need more
+LINE_OF_WORDS = 0.16  # inches, for the name of a layer
+TALLEST = 9.5  # inches, all rows together
 COLOURS = "viridis"
 
 
@@ -57,12 +58,14 @@ def _figure(task: str, method: str, ranks: pd.DataFrame) -> Figure:
     places = [(size, *place) for place in partitions for size in sizes]
     columns = min(len(sizes), COLUMNS) if len(partitions) == 1 or len(sizes) <= COLUMNS else COLUMNS
     rows = math.ceil(len(places) / columns)
-    figure, axes = grid(rows, columns, panel=(2.3, PANEL), share_y=True)
+    most = int(ranks.groupby("kernels")["layer"].nunique().max())
+    height = min(max(PANEL, (most + 0.5) * LINE_OF_WORDS), max(PANEL, TALLEST / rows))
+    figure, axes = grid(rows, columns, panel=(2.3, height), share_y=True)
     least = min(100 * (ranks["required_kernels"] / ranks["kernels"]).min(), 90.0)
     low, high = max(0.0, least - 0.2 * (100 - least)), 100 + 0.04 * (100 - least)
     for panel, (kernels, partition, alpha) in zip(axes.flat, places, strict=False):
         here = of_partition(ranks, partition, alpha)
-        _panel(panel, here[here["kernels"] == kernels], int(kernels), (low, high))
+        _panel(panel, here[here["kernels"] == kernels], int(kernels), (low, high), LINE_OF_WORDS / height)
         panel.set_title(f"$R$ = {kernels}; {partition_title(partition, alpha)}")
     for panel in axes.flat[len(places) :]:
         panel.set_axis_off()
@@ -78,7 +81,8 @@ def _figure(task: str, method: str, ranks: pd.DataFrame) -> Figure:
     return finish(figure, [], {"ranks": ranks}, f"Principal kernels required per layer: {task}, {method}", note)
 
 
-def _panel(panel: Axes, ranks: pd.DataFrame, kernels: int, limits: tuple[float, float]) -> None:
+def _panel(panel: Axes, ranks: pd.DataFrame, kernels: int, limits: tuple[float, float], line: float) -> None:
+    """Draw the layers of one size; ``line`` is the share of the panel's height that the name of one takes."""
     layers = list(dict.fromkeys(ranks["layer"].astype(str)))  # in the table's order, which is the model's
     means = mean_and_interval(ranks, ["layer", "round"], "required_kernels")
     colours = matplotlib.colormaps[COLOURS]
@@ -92,13 +96,14 @@ def _panel(panel: Axes, ranks: pd.DataFrame, kernels: int, limits: tuple[float, 
         ends[layer] = float(curve["round"].iloc[-1]), float(shares.iloc[-1]), colour
     panel.axhline(100, color="#555555", linestyle=DASHED, linewidth=1)
     panel.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    _name_ends(panel, ends, limits)
+    _name_ends(panel, ends, limits, line * (limits[1] - limits[0]))
 
 
-def _name_ends(panel: Axes, ends: Mapping[str, tuple[float, float, Any]], limits: tuple[float, float]) -> None:
+def _name_ends(
+    panel: Axes, ends: Mapping[str, tuple[float, float, Any]], limits: tuple[float, float], line: float
+) -> None:
     """Write the names of layers behind the ends of their lines, those of near lines above one another."""
     low, high = limits
-    line = LINE_OF_WORDS * (high - low)
     places = apart_from_another([share for _, share, _ in ends.values()], line, low + line / 2, high - line / 2)
     names = _without_what_all_share(list(ends))
     for (layer, (round_number, share, colour)), place in zip(ends.items(), places, strict=True):
@@ -111,7 +116,14 @@ def _name_ends(panel: Axes, ends: Mapping[str, tuple[float, float, Any]], limits
             fontsize=6,
             color=shaded(to_hex(colour), -0.25),
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 0},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.5,
+                "shrinkA": 1,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
         )
 
 
