@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.budget.written import read_budget
+from bench.budget.written import UNITS, read_budget
 
 
 def is_budget(profile: str) -> bool:
@@ -29,6 +29,15 @@ def nominal(profile: str) -> float:
     (0.2, 0.2, 2.0)
     """
     return limits_of(profile)[0][1]
+
+
+def quantities(profile: str) -> tuple[int, ...]:
+    """Return what a budget limits, as places in the order in which pages name quantities; nothing of keep ratios.
+
+    >>> quantities("memory=0.2 bytes=0.4"), quantities("macs=0.3"), quantities("0.2:0.5,0.4:0.5")
+    ((0, 2), (3,), ())
+    """
+    return tuple(list(UNITS).index(quantity) for quantity, _, _ in limits_of(profile))
 
 
 def heading(profile: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from bench.analysis.budgets import heading, nominal_keeps
+from bench.analysis.budgets import heading, nominal_keeps, quantities
 from bench.analysis.profiles import PLACE, split_rows
 from bench.analysis.series import distinct_cells
 
@@ -98,8 +98,13 @@ def _are_whole(cells: pd.DataFrame) -> pd.Series[bool]:
 
 
 def _levels(cells: pd.DataFrame) -> pd.DataFrame:
-    """Return the keep ratios and profiles of each place, small means first: how they are written, and their order."""
-    levels = cells.loc[~cells["whole"], ["place", *_AT]].drop_duplicates().sort_values(["place", *_AT])
+    """Return the keep ratios, profiles and budgets of each place: how they are written, and their order.
+
+    Small means come first; budgets stand behind keep ratios, those of a quantity together.
+    """
+    levels = cells.loc[~cells["whole"], ["place", *_AT]].drop_duplicates()
+    levels["limits"] = levels["profile"].map(quantities)
+    levels = levels.sort_values(["place", "limits", *_AT]).drop(columns="limits")
     written = [profile or f"{keep:.12g}" for keep, profile in zip(levels["keep"], levels["profile"], strict=True)]
     return levels.assign(at=pd.Series(written, levels.index, dtype=object), order=range(len(levels)))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -96,11 +96,12 @@ def table_of(source: Source, value: str = ACCURACY, against: str | None = None) 
     order = [str(label) for label in numbers.ranks["label"]]
     rows = [[columns[setting].get(label, Value(NONE)) for setting in columns] for label in order]
     common, heads = _apart(list(columns))
+    notes = _notes(numbers, order, dict(zip(columns, heads, strict=True)))
     if value == RANK and numbers.ranks["rank"].notna().any():
         heads.append(MEAN)
         rows = [[*row, mean] for row, mean in zip(rows, _mean_ranks(numbers), strict=True)]
     caption = _caption(numbers, value, reference, common)
-    return Table(heads, list(zip(order, rows, strict=True)), caption, _notes(numbers, order))
+    return Table(heads, list(zip(order, rows, strict=True)), caption, notes)
 
 
 def _reference(numbers: Numbers, against: str | None) -> str:
@@ -223,18 +224,27 @@ def _caption(numbers: Numbers, value: str, reference: str, common: str) -> str:
     return f"{source.title}: {what}. {where}{data}; {span}; seeds {seeds}. {marks}{stand_in}"
 
 
-def _notes(numbers: Numbers, order: Sequence[str]) -> list[str]:
-    """Return what is missing or diverged, and that one seed says nothing."""
+def _notes(numbers: Numbers, order: Sequence[str], heads: Mapping[str, str]) -> list[str]:
+    """Return what is missing or diverged, and that one seed says nothing.
+
+    Args:
+        numbers: of the table.
+        order: of its rows.
+        heads: of its columns, by setting.
+    """
     notes = []
     for (setting, label), series in sorted(numbers.of_setting.items(), key=lambda one: order.index(one[0][1])):
         row = numbers.accuracies[series.number]
         if row["diverged"]:
             of = f"{int(row['diverged'])} of {several(len(series.cells), 'run')}"
-            notes.append(f"{label} in {setting}: {of} diverged and in no mean.")
+            notes.append(f"{label} in {heads[setting]}: {of} diverged and in no mean.")
+    lacking: dict[tuple[str, ...], list[str]] = {}
     for label in order:
-        missing = [setting for setting in numbers.settings if (setting, label) not in numbers.of_setting]
+        missing = tuple(heads[setting] for setting in heads if (setting, label) not in numbers.of_setting)
         if missing:
-            notes.append(f"{label} has no run in {joined(missing)}.")
+            lacking.setdefault(missing, []).append(label)
+    for missing, labels in lacking.items():
+        notes.append(f"{joined(labels)}: no run in {joined(missing)}.")
     if not (numbers.pairs["pairs"] > 1).any():
         notes.append("One seed has no interval, and tells no methods apart.")
     return notes
