@@ -26,12 +26,13 @@ from bench.figures.chance import draw_chance
 from bench.figures.curve_panels import joined
 from bench.figures.paging import Page, pages
 from bench.figures.panels import finish, grid, method_entries
-from bench.figures.points import draw_crosses, draw_full_models, draw_points, fit_height, in_percent, points_note
+from bench.figures.points import FOOT, draw_crosses, draw_full_models, draw_points, fit_height, in_percent, points_note
 from bench.figures.style import SeriesStyle, counted, series_styles
 
 PANEL = 2.1  # inches, the height of a panel
 COLUMNS = 3  # partitions, at most
 DODGE, DODGES = 0.06, 0.5  # of the room of a budget: between neighbouring series, and between the first and the last
+FAR, LEAST_FAR = 3.0, 10.0  # times the range of the middle half of the means, and points, below which one is far off
 NAMES = {
     "memory": "memory of a local step",
     "parameters": "parameters held",
@@ -47,7 +48,7 @@ def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
     return [
         (suffix + page.suffix, _figure(task, rows, points, styles, options.last, page))
         for suffix, task, rows, points in tasks
-        for page in pages(sorted(set(points["of"]) - {""}), PANEL)
+        for page in pages(_quantities(points), PANEL)
     ]
 
 
@@ -81,6 +82,12 @@ def _tasks(tables: Tables, options: Options) -> list[tuple[str, str, pd.DataFram
     return found
 
 
+def _quantities(points: pd.DataFrame) -> list[str]:
+    """Return what is limited, in the order of :data:`NAMES`."""
+    names = list(NAMES)
+    return sorted(set(points["of"]) - {""}, key=lambda of: (names.index(of.partition(" ")[0]), of))
+
+
 def _quantity(profile: str) -> str:
     limits = limits_of(profile)
     if len(limits) != 1 or ":" in profile:
@@ -96,10 +103,11 @@ def _figure(
     all_partitions = partitions_of(points)
     partitions = spread(all_partitions, COLUMNS)
     figure, axes = grid(len(quantities), len(partitions), panel=(2.9, PANEL), share_y="row")
+    any_far = False
     for panels, of in zip(axes, quantities, strict=True):
         for panel, (partition, alpha) in zip(panels, partitions, strict=True):
             here = of_partition(points, partition, alpha)
-            _panel(panel, here[(here["of"] == of) | (here["method"] == FULL_MODEL)], styles)
+            any_far |= _panel(panel, here[(here["of"] == of) | (here["method"] == FULL_MODEL)], styles)
             panel.set_title(partition_title(partition, alpha))
             panel.set_xlabel(_axis(of))
         panels[0].set_ylabel("test accuracy (%)")
@@ -108,6 +116,7 @@ def _figure(
     note = joined(
         points_note(points, evaluations(last, rounds)),
         "Each method has the largest sub-model that fits; where it has no point, none does (see the figure fits).",
+        "At the foot, with their accuracy: methods that are far below the others." if any_far else "",
         f"Not shown: {counted(hidden, hidden, 'partition')}, see the numbers." if hidden else "",
         chance.note,
         page.note,
@@ -121,28 +130,47 @@ def _axis(of: str) -> str:
     return f"{NAMES[quantity]} ({unit or '% of the full model'})"
 
 
-def _panel(panel: Axes, points: pd.DataFrame, styles: dict[str, SeriesStyle]) -> None:
+def _panel(panel: Axes, points: pd.DataFrame, styles: dict[str, SeriesStyle]) -> bool:
+    """Draw a panel and return whether some methods are too far below the others to be drawn in their place."""
     percent = in_percent(points)
     full = percent["method"] == FULL_MODEL
+    far = ~full & (percent["mean"] < _least_near(percent["mean"]))
+    rows_at_foot = int(far.any())
     budgets = sorted(set(percent.loc[~full, "profile"]), key=nominal)
     place = {budget: number for number, budget in enumerate(budgets)}
     labels = [label for label in styles if (percent.loc[~full, "label"] == label).any()]
     dodge = min(DODGE, DODGES / max(len(labels) - 1, 1))
-    crosses = 0
     for position, label in enumerate(labels):
         series = percent[percent["label"] == label]
-        series = series.assign(place=series["profile"].map(place)).sort_values("place")
+        series = series.assign(place=series["profile"].map(place), far=far).sort_values("place")
         x = series["place"] + (position - (len(labels) - 1) / 2) * dodge
-        draw_points(panel, x, series, styles[label])
+        draw_points(panel, x[~series["far"]], series[~series["far"]], styles[label])
+        for at, mean in zip(x[series["far"]], series.loc[series["far"], "mean"], strict=True):
+            _draw_far(panel, at, mean, styles[label])
         crossed = x[series["diverged"] > 0]
         if len(crossed):
-            crosses += 1
-            draw_crosses(panel, crossed, styles[label], crosses)
+            rows_at_foot += 1
+            draw_crosses(panel, crossed, styles[label], rows_at_foot)
     draw_full_models(panel, percent[full], styles)
     panel.set_xticks(range(len(budgets)), [_written(budget) for budget in budgets])
     panel.set_xlim(-0.6, max(len(budgets), 1) - 0.4)
     panel.grid(visible=False, axis="x")
-    fit_height(panel, percent, crosses)
+    fit_height(panel, percent[~far], rows_at_foot)
+    return bool(far.any())
+
+
+def _least_near(means: pd.Series[float]) -> float:
+    """Return the accuracy below which a method would squeeze all others together: far outside of their middle half."""
+    low, high = means.quantile([0.25, 0.75])
+    return float(low - max(FAR * (high - low), LEAST_FAR))
+
+
+def _draw_far(panel: Axes, x: float, mean: float, style: SeriesStyle) -> None:
+    foot = panel.get_xaxis_transform()
+    panel.plot([x], [FOOT], linestyle="none", marker=style.marker, color=style.colour, transform=foot, zorder=4)
+    panel.annotate(
+        f"{mean:.0f}", (x, FOOT), (4, 0), xycoords=foot, textcoords="offset points", va="center", fontsize=6.5
+    )
 
 
 def _written(budget: str) -> str:

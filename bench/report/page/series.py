@@ -12,6 +12,7 @@ import pandas as pd
 from bench.analysis.budgets import heading
 from bench.analysis.profiles import split_label
 from bench.analysis.series import SERIES
+from bench.analysis.settings import with_settings
 from bench.report.source import Source
 
 Key = tuple[str, ...]
@@ -24,7 +25,7 @@ class Series:
     Attributes:
         number: of the series on the page; it is called S1, S2, ...
         label, method: as in the tables.
-        name: the label without the keep ratios of its clients, which the place has.
+        name: the label without the keep ratios of its clients, which the place has: as in comparisons.
         place: task, keep ratio or profile and partition in words.
         cells: names of their folders, in the order of the seeds.
     """
@@ -62,11 +63,13 @@ class Index:
     def __init__(self, source: Source) -> None:
         self.by_key: dict[Key, Series] = {}
         self._by_cell: dict[str, Series] = {}
+        placed = with_settings(source.cells)
+        names_of = dict(zip(placed["cell"].astype(str), placed["label"].astype(str), strict=True))
         cells = source.cells.sort_values(["task", "label", "keep", "partition", "alpha", "seed"], kind="stable")
         for number, (_, rows) in enumerate(cells.groupby(SERIES, dropna=False, observed=True, sort=False), 1):
             first = rows.iloc[0].to_dict()
-            name, _ = split_label(str(first["label"]), str(first["method"]))
             names = tuple(rows["cell"].astype(str))
+            name = names_of[names[0]]
             series = Series(number, str(first["label"]), str(first["method"]), name, place_of(first), names)
             self.by_key[_key(first)] = series
             self._by_cell |= dict.fromkeys(names, series)
