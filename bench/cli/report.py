@@ -24,7 +24,9 @@ Given = Annotated[
 
 Only = Annotated[
     list[str] | None,
-    typer.Option(help="name=value: only settings and methods that have it; several of a name are alternatives."),
+    typer.Option(
+        help="name=value: settings and methods that have it; name!=value: all others; several of a name: any of them."
+    ),
 ]
 
 

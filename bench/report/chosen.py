@@ -25,27 +25,33 @@ def chosen(source: Source, conditions: Iterable[str]) -> Source:
 
     Args:
         source: what is chosen from.
-        conditions: ``name=value``, the names are :data:`COLUMNS`.
+        conditions: ``name=value``, or ``name!=value`` for all others; the names are :data:`COLUMNS`.
 
     Raises:
         BenchError: a condition names nothing, or no cell has its value, or none meets them all.
     """
-    wanted: dict[str, list[str]] = {}
-    for condition in conditions:
+    wanted: dict[tuple[str, bool], list[str]] = {}
+    said = list(conditions)
+    for condition in said:
         name, equals, value = (part.strip() for part in condition.partition("="))
+        others, name = name.endswith("!"), name.removesuffix("!").strip()
         if not equals or name not in COLUMNS:
-            raise BenchError(f"--only {condition!r}: it reads name=value; names {choices(name, COLUMNS)}")
-        wanted.setdefault(name, []).append(value)
+            raise BenchError(
+                f"--only {condition!r}: it reads name=value or name!=value; names {choices(name, COLUMNS)}"
+            )
+        wanted.setdefault((name, others), []).append(value)
     if not wanted:
         return source
     rows = with_settings(source.cells)
     met = pd.Series(True, rows.index)
-    for name, values in wanted.items():
-        met &= _meets(source, rows, name, values)
+    for (name, others), values in wanted.items():
+        has = _meets(source, rows, name, values)
+        met &= ~has if others else has
     names = set(rows.loc[met, "cell"].astype(str))
     if not names:
-        said = " and ".join(f"{name}={value}" for name, values in wanted.items() for value in values)
-        raise BenchError(f"--only: no finished cell of {source.opened} has {said}; allowed: what cells have together")
+        raise BenchError(
+            f"--only: no finished cell of {source.opened} has {' and '.join(said)}; allowed: what cells have together"
+        )
     tables = {name: _with_cells(table, names) for name, table in source.tables.items()}
     return replace(source, tables=tables)
 

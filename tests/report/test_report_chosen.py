@@ -42,6 +42,13 @@ def test_conditions_hold_together_and_those_of_one_name_are_alternatives(source:
     assert chosen(source, []) is source
 
 
+def test_all_but_some(source: Source) -> None:
+    some = chosen(source, ["method!=fedavg", "task=cnn-femnist", "keep!=0.2", "seed!=0", "seed!=2"])
+    assert seen(some) == {("cnn-femnist", "prism", 0.5, 1), ("cnn-femnist", "orthdrop", 0.5, 1)}
+    with pytest.raises(BenchError, match=r"'method=prsim': no finished cell .*did you mean 'prism'"):
+        chosen(source, ["method!=prsim"])
+
+
 def test_full_models_stay_beside_the_keep_ratio_that_is_chosen(source: Source) -> None:
     table = table_of(chosen(source, ["keep=0.5", "task=cnn-femnist"]), "gap")
     assert table.columns == ["cnn-femnist, natural, keep 0.5"]
@@ -60,7 +67,7 @@ def test_budgets_are_chosen_by_their_own_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("conditions", "words"), [
-    (["methd=prism"], r"--only 'methd=prism': it reads name=value; .*did you mean 'method'"),
+    (["methd=prism"], r"--only 'methd=prism': it reads name=value or name!=value; .*did you mean 'method'"),
     (["prism"], "reads name=value"),
     (["method=prsim"], r"no finished cell of .* has it; allowed: .*did you mean 'prism'"),
     (["keep=0.3"], r"'keep=0\.3': no finished cell .*allowed: '0\.2', '0\.5'"),
