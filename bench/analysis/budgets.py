@@ -23,7 +23,7 @@ def limits_of(profile: str) -> list[tuple[str, float, str]]:
 
 
 def nominal(profile: str) -> float:
-    """Return what budgets are sorted by: the amount of the first limit, the clients' mean where they differ.
+    """Return the amount of the first limit, the clients' mean where they differ, in the unit that it has.
 
     >>> nominal("memory=0.2 bytes=0.4"), nominal("memory=0.1:0.5,0.3:0.5 dynamic"), nominal("bytes=2MB")
     (0.2, 0.2, 2.0)
@@ -31,13 +31,15 @@ def nominal(profile: str) -> float:
     return limits_of(profile)[0][1]
 
 
-def quantities(profile: str) -> tuple[int, ...]:
-    """Return what a budget limits, as places in the order in which pages name quantities; nothing of keep ratios.
+def order_of(profile: str) -> tuple[tuple[int, bool, float], ...]:
+    """Return what budgets are sorted by: the quantities in their order, and the amounts, shares before what has a unit.
 
-    >>> quantities("memory=0.2 bytes=0.4"), quantities("macs=0.3"), quantities("0.2:0.5,0.4:0.5")
-    ((0, 2), (3,), ())
+    >>> order_of("bytes=900kB") < order_of("bytes=2MB"), order_of("memory=0.4") < order_of("bytes=0.2")
+    (True, True)
     """
-    return tuple(list(UNITS).index(quantity) for quantity, _, _ in limits_of(profile))
+    places = list(UNITS)
+    limits = limits_of(profile)
+    return tuple((places.index(name), bool(unit), amount * UNITS[name].get(unit, 1.0)) for name, amount, unit in limits)
 
 
 def heading(profile: str) -> str:

@@ -15,7 +15,7 @@ from bench.analysis.layers import mean_over_layers
 from bench.analysis.milestones import cell_means
 from bench.analysis.outcomes import valued
 from bench.analysis.power import LEVEL
-from bench.analysis.settings import with_settings
+from bench.analysis.settings import in_words, with_settings
 
 HOLDS, FAILS, UNTOLD, GUESSED = "holds", "does not hold", "cannot be said", "at chance"
 MARGIN = 0.01
@@ -86,7 +86,7 @@ def judged(
         ``low``, ``high`` (the interval, missing for one seed) and ``verdict``.
     """
     rows = valued(with_settings(cells))
-    rows["guessed"] = rows["final_acc"] <= (rows["guess"] if "guess" in rows else 1 / rows["classes"] + margin)
+    rows["guessed"] = rows["final_acc"] <= _guesses(rows, margin)
     found = []
     for number, statement in enumerate(statements):
         values = rows.assign(value=_values(statement.measure, rows, ranks))
@@ -102,6 +102,13 @@ def judged(
                 found.append(row)
     columns = ["number", "setting", "label", "other_label", "seeds", "ours", "low", "high", "verdict"]
     return pd.DataFrame(found, columns=columns).drop_duplicates(["number", "setting"], ignore_index=True)
+
+
+def _guesses(rows: pd.DataFrame, margin: float) -> pd.Series[float]:
+    """Return up to which accuracy each cell may have guessed; missing where earlier versions did not say."""
+    if "guess" in rows:
+        return rows["guess"].astype(float)
+    return 1 / rows["classes"].astype(float) + margin if "classes" in rows else pd.Series(np.nan, rows.index)
 
 
 def _values(measure: str, rows: pd.DataFrame, ranks: pd.DataFrame | None) -> pd.Series[float]:
@@ -120,15 +127,8 @@ def _values(measure: str, rows: pd.DataFrame, ranks: pd.DataFrame | None) -> pd.
 def _fitting(rows: pd.DataFrame, where: Mapping[str, Sequence[str]]) -> pd.Series[bool]:
     fits = pd.Series(True, rows.index)
     for name, allowed in where.items():
-        fits &= rows[name].map(_word).isin([_word(value) for value in allowed])
+        fits &= rows[name].map(in_words).isin([in_words(value) for value in allowed])
     return fits
-
-
-def _word(value: object) -> str:
-    try:
-        return f"{float(str(value)):.12g}"
-    except ValueError:
-        return str(value)
 
 
 def _pair(rows: pd.DataFrame, statement: Statement) -> tuple[dict[str, str], Values]:
@@ -166,7 +166,7 @@ def _test(values: Values, statement: Statement, margin: float) -> dict[str, obje
 
 def _verdict(low: float, high: float, statement: Statement, margin: float) -> str:
     """Return whether an interval lies inside of a claim's range, outside, or neither."""
-    if statement.strict:  # an order: shown, or shown to be turned round or as good as equal
+    if statement.strict:  # an order: shown, however small; or shown to be turned round, or to be next to nothing
         above = statement.low == 0
         inside = low > 0 if above else high < 0
         outside = high < margin if above else low > -margin

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bench.cli.options import Device, Jobs, Plugin, Results, SweepFile, out, say
+from bench.cli.options import INTERRUPTED, Device, Jobs, Plugin, Results, SweepFile, out, say
 from bench.errors import BenchError, several
 
 if TYPE_CHECKING:
@@ -50,18 +50,20 @@ def estimate(
     known = sweeps.records(chosen, store, chosen.plugins)
     where = where_of(chosen.plugins, place, jobs, len(sweeps.to_run(known)))
     estimates = Estimates(known, store, where)
+    interrupted = False
     if estimates.to_measure:
         with (
             Interruption("short runs end, and what is not measured has no estimate") as interruption,
             SweepDisplay(out, len(estimates.to_measure)) as display,
         ):
             estimates.measure(_only_ends(display.show), interruption.wanted)
-        if interruption.asked:
-            raise KeyboardInterrupt
+        interrupted = interruption.asked
     each = estimates.each()
     for table in _tables(each):
         out.print(table)
     say(*_reasons(each), summary(each, where.jobs))
+    if interrupted:
+        raise typer.Exit(INTERRUPTED)
 
 
 def at_hand_line(

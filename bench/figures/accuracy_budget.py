@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.analysis.budgets import heading, limits_of, nominal
+from bench.analysis.budgets import heading, limits_of, order_of
 from bench.analysis.profiles import with_profiles
 from bench.analysis.summary import final_accuracy, over_seeds
 from bench.analysis.tables import FULL_MODEL
@@ -136,7 +136,7 @@ def _panel(panel: Axes, points: pd.DataFrame, styles: dict[str, SeriesStyle]) ->
     full = percent["method"] == FULL_MODEL
     far = ~full & (percent["mean"] < _least_near(percent["mean"]))
     rows_at_foot = int(far.any())
-    budgets = sorted(set(percent.loc[~full, "profile"]), key=nominal)
+    budgets = sorted(set(percent.loc[~full, "profile"]), key=order_of)
     place = {budget: number for number, budget in enumerate(budgets)}
     labels = [label for label in styles if (percent.loc[~full, "label"] == label).any()]
     dodge = min(DODGE, DODGES / max(len(labels) - 1, 1))

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from bench.analysis.budgets import nominal, quantities
+from bench.analysis.budgets import order_of
 from bench.figures.accuracy_budget import NAMES
 from bench.figures.base import FigureSpec, Options, Skip, Tables, slug
 from bench.figures.paging import Page, pages
@@ -51,7 +51,7 @@ def _parts(rows: pd.DataFrame) -> list[list[str]]:
 
 def _figure(task: str, rows: pd.DataFrame, page: Page) -> Figure:
     labels = [label for part in page.shown for label in part]
-    budgets = sorted(set(rows["budget"]), key=lambda budget: (quantities(budget), nominal(budget), budget))
+    budgets = sorted(set(rows["budget"]), key=lambda budget: (order_of(budget), budget))
     figure, axes = grid(
         1, 1, panel=(max(CELL * len(budgets) + LETTER * max(map(len, labels)) + 0.3, 3.6), ROW * len(labels) + BESIDE)
     )

@@ -24,6 +24,7 @@ from bench.figures.base import (
     of_partition,
     partition_title,
     partitions_of,
+    slug,
     spread,
 )
 from bench.figures.panels import finish, grid, label_edges
@@ -47,10 +48,17 @@ def draw(tables: Tables, options: Options) -> list[tuple[str, Figure]]:
     if chosen.empty:
         known = sorted(ranks["method"].astype(str).unique())
         raise Skip(f"no cell of method {options.rank_method!r} has rank data; {choices(options.rank_method, known)}")
-    return [(suffix, _figure(task, options.rank_method, rows)) for suffix, task, rows in by_task(chosen)]
+    found = []
+    for suffix, task, rows in by_task(chosen):
+        series = list(rows.groupby(["label", "keep"], observed=True, sort=False))
+        for (label, keep), own in series:
+            alone = len(series) == 1
+            name = str(label) if alone else f"{label}, keep {keep:g}"
+            found.append((suffix if alone else f"{suffix}-{slug(name)}", _figure(task, name, own)))
+    return found
 
 
-def _figure(task: str, method: str, ranks: pd.DataFrame) -> Figure:
+def _figure(task: str, name: str, ranks: pd.DataFrame) -> Figure:
     sizes = sorted(ranks["kernels"].unique())
     all_partitions = partitions_of(ranks)
     partitions = spread(all_partitions, ROWS)
@@ -78,7 +86,7 @@ def _figure(task: str, method: str, ranks: pd.DataFrame) -> Figure:
     left_out = len(all_partitions) - len(partitions)
     if left_out:
         note += f" Not shown: {counted(left_out, left_out, 'partition')}."
-    return finish(figure, [], {"ranks": ranks}, f"Principal kernels required per layer: {task}, {method}", note)
+    return finish(figure, [], {"ranks": ranks}, f"Principal kernels required per layer: {task}, {name}", note)
 
 
 def _panel(panel: Axes, ranks: pd.DataFrame, kernels: int, limits: tuple[float, float], line: float) -> None:
@@ -141,26 +149,27 @@ def apart_from_another(values: Sequence[float], least: float, low: float, high: 
 
     >>> apart_from_another([50.0, 51.0, 90.0], 5.0, 0.0, 100.0)
     [48.0, 53.0, 90.0]
+    >>> apart_from_another([0.0, 6.0], 5.0, 2.5, 97.5)
+    [2.5, 7.5]
     """
     order = sorted(range(len(values)), key=lambda position: (values[position], position))
+
+    def start(group: Sequence[int]) -> float:
+        """Return the lowest place of a group whose places lie around the mean of its values, and inside."""
+        room = least * (len(group) - 1)
+        middle = sum(values[position] for position in group) / len(group)
+        return min(max(middle - room / 2, low), high - room)
+
     groups: list[list[int]] = []
     for position in order:
         groups.append([position])
-        while len(groups) > 1 and _start(values, groups[-1], least) < _start(values, groups[-2], least) + least * len(
-            groups[-2]
-        ):
+        while len(groups) > 1 and start(groups[-1]) < start(groups[-2]) + least * len(groups[-2]):
             groups[-2:] = [groups[-2] + groups[-1]]
     places = [0.0] * len(values)
     for group in groups:
-        start = min(max(_start(values, group, least), low), high - least * (len(group) - 1))
         for number, position in enumerate(group):
-            places[position] = start + least * number
+            places[position] = start(group) + least * number
     return places
-
-
-def _start(values: Sequence[float], group: Sequence[int], least: float) -> float:
-    """Return the lowest place of a group whose places lie around the mean of its values."""
-    return sum(values[position] for position in group) / len(group) - least * (len(group) - 1) / 2
 
 
 SPEC = FigureSpec(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from bench.analysis.settings import with_settings
+from bench.analysis.settings import in_words, with_settings
 from bench.errors import BenchError, choices
 from bench.report.source import Source
 
@@ -53,17 +53,20 @@ def chosen(source: Source, conditions: Iterable[str]) -> Source:
             f"--only: no finished cell of {source.opened} has {' and '.join(said)}; allowed: what cells have together"
         )
     tables = {name: _with_cells(table, names) for name, table in source.tables.items()}
-    return replace(source, tables=tables)
+    of_cell = rows.drop_duplicates("cell").set_index(rows.drop_duplicates("cell")["cell"].astype(str))
+    finals = tables["finals"]
+    known = {name: finals["cell"].astype(str).map(of_cell[name]).astype(bool) for name in ("whole", "control")}
+    return replace(source, tables={**tables, "finals": finals.assign(**known)})
 
 
 def _meets(source: Source, rows: pd.DataFrame, name: str, values: list[str]) -> pd.Series[bool]:
-    words = rows[COLUMNS[name]].map(_word)
+    words = rows[COLUMNS[name]].map(in_words)
     is_budget = words.str.contains("=", regex=False)
     if name in ("keep", "budget"):
         words = words.where(is_budget if name == "budget" else ~is_budget, "")
     met = pd.Series(False, rows.index)
     for value in values:
-        sought = _word(value) if name in ("keep", "alpha", "seed") else value
+        sought = in_words(value) if name in ("keep", "alpha", "seed") else value
         found = words == sought
         if not found.any():
             known = sorted(set(words) - {""})
@@ -72,14 +75,6 @@ def _meets(source: Source, rows: pd.DataFrame, name: str, values: list[str]) -> 
             )
         met |= found
     return met
-
-
-def _word(value: object) -> str:
-    """Return a value as conditions write it: 0.2, inf, or the text that it is."""
-    try:
-        return f"{float(str(value)):.12g}"
-    except ValueError:
-        return str(value)
 
 
 def _with_cells(table: pd.DataFrame, names: set[str]) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from bench.analysis.chance import guess_of
 from bench.analysis.statements import ACCURACY, GUESSED, MARGIN, MEASURES, UNTOLD, Statement, judged
 from bench.config.validation import checked
 from bench.errors import BenchError, choices, several
+from bench.plugins import registry
 from bench.report.page.words import interval, percent, points, ranges
 from bench.report.source import Source
 from bench.report.table import in_markdown
@@ -21,7 +22,7 @@ from bench.toml_files import STATEMENTS, read_toml
 
 PUBLISHED = Path(__file__).with_name("statements.toml")
 """What the papers of the built-in methods say."""
-HEAD = ("statement", "source", "setting", "seeds", "theirs", "ours, with 90 %", "verdict")
+HEAD = ("statement", "source", "setting", "compared", "seeds", "theirs", "ours, with 90 %", "verdict")
 PLACES = {"task": "task", "keep": "at", "budget": "at", "partition": "partition", "alpha": "alpha"}
 """What a statement may be limited to, and the column that has it."""
 
@@ -115,22 +116,43 @@ def statements_table(source: Source, statements: Sequence[Statement]) -> str:
     Raises:
         BenchError: the results have the methods of no statement.
     """
+    _check_names(source, statements)
     rows = judged(statements, with_guesses(source), source.tables.get("ranks"))
     if rows.empty:
         raise BenchError(f"{source.opened}: it has the methods of none of the {several(len(statements), 'statement')}")
-    lines = ["| " + " | ".join(HEAD) + " |", "| --- | --- | --- | ---: | ---: | ---: | --- |"]
+    lines = ["| " + " | ".join(HEAD) + " |", "| --- | --- | --- | --- | ---: | ---: | ---: | --- |"]
     lines += [_line(row, statements[int(row["number"])]) for row in rows.to_dict("records")]
     silent = len(statements) - rows["number"].nunique()
-    left = f"\n\nOf {several(silent, 'statement')} nothing was run here." if silent else ""
+    left = f"\n\nOf {several(silent, 'statement')} nothing was measured here." if silent else ""
     of_layers = any(statements[number].measure != ACCURACY for number in rows["number"])
     return f"{in_markdown(_caption(source, of_layers))}\n\n" + "\n".join(lines) + left + "\n"
+
+
+def _check_names(source: Source, statements: Sequence[Statement]) -> None:
+    """Refuse statements about what is no method or task, here or built in.
+
+    Raises:
+        BenchError: there is one.
+    """
+    known = {
+        "method": sorted({*registry.methods(), *source.cells["method"].astype(str)}),
+        "task": sorted({*registry.tasks(), *source.cells["task"].astype(str)}),
+    }
+    for statement in statements:
+        methods = [name.partition(" (")[0] for name in (statement.method, statement.other) if name]
+        named = [*(("method", name) for name in methods), *(("task", name) for name in statement.where.get("task", ()))]
+        for kind, name in named:
+            if name not in known[kind]:
+                raise BenchError(f"statement {statement.says!r}: unknown {kind} {name!r}; {choices(name, known[kind])}")
 
 
 def with_guesses(source: Source) -> pd.DataFrame:
     """Return the finished cells with the accuracy up to which each may have guessed, where its record says it."""
     guesses = {cell.name: guess.limit for cell in source.known if (guess := guess_of(cell.facts or {})) is not None}
-    known = source.cells["cell"].astype(str).map(guesses)
-    return source.cells.assign(guess=known.fillna(1 / source.cells["classes"] + MARGIN))
+    known = source.cells["cell"].astype(str).map(guesses).astype(float)
+    if "classes" in source.cells:  # tables of earlier versions do not say
+        known = known.fillna(1 / source.cells["classes"].astype(float) + MARGIN)
+    return source.cells.assign(guess=known)
 
 
 def _line(row: Mapping[Any, Any], statement: Statement) -> str:
@@ -139,7 +161,8 @@ def _line(row: Mapping[Any, Any], statement: Statement) -> str:
     theirs = "" if statement.theirs is None else write(statement.theirs)
     verdict = str(row["verdict"]) if row["verdict"] in (UNTOLD, GUESSED) else f"**{row['verdict']}**"
     says = statement.says if statement.measure == ACCURACY else f"{statement.says} ({statement.measure})"
-    words = [in_markdown(one) for one in (says, statement.source, str(row["setting"]))]
+    compared = f"{row['label']} less {row['other_label']}" if statement.other else str(row["label"])
+    words = [in_markdown(one) for one in (says, statement.source, str(row["setting"]), compared)]
     return "| " + " | ".join([*words, str(row["seeds"]), theirs, in_markdown(ours), verdict]) + " |"
 
 
@@ -150,12 +173,16 @@ def _caption(source: Source, of_layers: bool) -> str:
     span = several(rounds[0], "round") if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]} rounds"
     data = ", ".join(sorted(set(cells["data_title"].astype(str))))
     stand_in = " Stand-in data: it says nothing of real data." if cells["stand_in"].any() else ""
-    layers = f" Measures of layers ({', '.join(MEASURES)}) are means over layers in the last round that was measured."
+    layers = (
+        f" Measures of layers ({', '.join(MEASURES)}) are means over layers in the last round that was measured; of "
+        "the cosine, over rounds."
+    )
     return (
         f"{source.title}: what papers say, and what was found. {data}; {span}; seeds {ranges(cells['seed'])}. Ours and "
         "theirs are points of accuracy, paired by seed where two methods are compared. The interval has 90 %: a "
         "statement holds, or does not, where the interval lies inside of what it claims, or outside, with a margin of "
-        "one point for numbers; otherwise the seeds cannot say. An order does not hold either where the first is "
-        "shown to be ahead by less than a point. Each is judged by itself: of twenty, one may be wrong by chance."
+        "one point for numbers; otherwise the seeds cannot say. An order does not hold either where its "
+        "interval reaches zero and ends below one point. Each is judged by itself: of twenty, one may be wrong by "
+        "chance, and rows that share runs are wrong together."
         f"{layers if of_layers else ''}{stand_in}"
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from bench.analysis.comparisons import ALIKE, label_of
+from bench.analysis.outcomes import valued
 from bench.analysis.tables import FULL_MODEL
 from bench.errors import BenchError, choices, several
 from bench.report.page.compute import Numbers
@@ -138,7 +139,7 @@ def _column(numbers: Numbers, setting: str, value: str, reference: str) -> dict[
     """Return the entry of each label in a setting."""
     labels = list(dict.fromkeys(numbers.cells.loc[numbers.cells["setting"] == setting, "label"]))
     series = {label: numbers.of_setting[setting, label].number for label in labels}
-    means = {str(label): float(numbers.accuracies[series[label]]["mean"]) for label in labels}
+    means = _counting_diverged(numbers, setting)
     if value in COSTS:
         unit, _ = COSTS[value]
         costs = pd.Series({label: float(numbers.costs[series[label]][value]) / unit for label in labels})
@@ -158,6 +159,12 @@ def _column(numbers: Numbers, setting: str, value: str, reference: str) -> dict[
     else:
         words = {label: _accuracy(numbers.accuracies[series[label]]) for label in labels}
     return {label: Value(*words[label], *marks[label]) for label in labels}
+
+
+def _counting_diverged(numbers: Numbers, setting: str) -> dict[str, float]:
+    """Return the mean accuracy of each label of a setting by the rule of comparisons: a diverged run has guessed."""
+    rows = valued(numbers.cells[numbers.cells["setting"] == setting])
+    return {str(label): float(mean) for label, mean in rows.groupby("label")["final_acc"].mean().items()}
 
 
 def _accuracy(row: pd.Series[float]) -> tuple[str, str]:
@@ -195,7 +202,8 @@ def _mean_ranks(numbers: Numbers) -> list[Value]:
 def _caption(numbers: Numbers, value: str, reference: str, common: str) -> str:
     """Return what a table shows: the value, the scale, and what the marks say."""
     source, cells = numbers.source, numbers.source.cells
-    family = len(numbers.gaps_to(reference)) if value == GAP else len(numbers.pairs)
+    judged = numbers.gaps_to(reference) if value == GAP else numbers.pairs
+    family = int(judged["family"].iloc[0]) if len(judged) else 0
     other = "the full model" if reference == FULL_MODEL else reference
     what = {
         ACCURACY: "Test accuracy in percent, mean over seeds with its 95 % t-interval",
@@ -215,8 +223,12 @@ def _caption(numbers: Numbers, value: str, reference: str, common: str) -> str:
         else "The best of each column is bold; a dagger marks those that the same comparisons do not tell apart from "
         f"{other}, {judged_among(family)}."
         if value == GAP
-        else "The best of each column is bold; a dagger marks those that its seeds do not tell apart from it, "
-        f"{judged_among(family)}."
+        else "The best of each column is bold"
+        + (
+            f"; a dagger marks those that its seeds do not tell apart from it, {judged_among(family)}."
+            if family
+            else "."
+        )
     )
     beyond = " An end of an interval beyond what is possible is written as at most or at least that."
     marks += beyond if value in (ACCURACY, GAP) else ""
@@ -237,7 +249,7 @@ def _notes(numbers: Numbers, order: Sequence[str], heads: Mapping[str, str]) -> 
         row = numbers.accuracies[series.number]
         if row["diverged"]:
             of = f"{int(row['diverged'])} of {several(len(series.cells), 'run')}"
-            notes.append(f"{label} in {heads[setting]}: {of} diverged and in no mean.")
+            notes.append(f"{label} in {heads[setting]}: {of} diverged; in no mean, and guessing where it is compared.")
     lacking: dict[tuple[str, ...], list[str]] = {}
     for label in order:
         missing = tuple(heads[setting] for setting in heads if (setting, label) not in numbers.of_setting)
@@ -245,7 +257,7 @@ def _notes(numbers: Numbers, order: Sequence[str], heads: Mapping[str, str]) -> 
             lacking.setdefault(missing, []).append(label)
     for missing, labels in lacking.items():
         notes.append(f"{joined(labels)}: no run in {joined(missing)}.")
-    if not (numbers.pairs["pairs"] > 1).any():
+    if numbers.source.cells["seed"].nunique() == 1:
         notes.append("One seed has no interval, and tells no methods apart.")
     return notes
 

@@ -13,6 +13,7 @@ class CCTCifar100(CCTImages):
     dataset = "cifar100"
     partition = "lda"
     classes, side = 100, 32
+    shared_samples = 10
     tiers = {
         "spectral-paper": Recipe(
             rounds=1500,

@@ -75,6 +75,17 @@ def test_orders(shift: float, above: str, below: str) -> None:
         assert verdict(Statement("", "", "prism", "orthdrop", high=0, strict=True), acc) == below
 
 
+def test_an_order_is_shown_however_small() -> None:
+    base = np.array([0.5, 0.52, 0.54])
+    small = {"prism": base + np.array([0.002, 0.003, 0.004]), "orthdrop": base}
+    assert verdict(Statement("", "", "prism", "orthdrop", low=0, strict=True), small) == HOLDS
+
+
+def test_tables_without_classes_say_nothing_of_chance() -> None:
+    table = cells({"prism": A, "orthdrop": B}).drop(columns="classes")
+    assert judged([Statement("", "", "prism", "orthdrop", low=0, strict=True)], table)["verdict"].item() == HOLDS
+
+
 def test_a_false_order_is_shown_in_at_most_a_twentieth() -> None:
     """With no true difference "above" is shown in 5 % of draws, within three standard errors."""
     rng = np.random.default_rng(0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from reported import acc_of, source_of
 
+from bench.analysis.comparisons import comparisons
 from bench.cell import Cell
 from bench.errors import BenchError
 from bench.report.chosen import chosen
@@ -28,6 +30,11 @@ MIXED = """
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     return source_of(tmp_path_factory.mktemp("chosen"))
+
+
+def family(caption: str) -> int:
+    """Return how many comparisons a caption says that the intervals hold together for."""
+    return int(re.findall(r"Bonferroni, (\d+) comparison", caption)[0])
 
 
 def seen(source: Source) -> set[tuple[object, ...]]:
@@ -53,7 +60,7 @@ def test_full_models_stay_beside_the_keep_ratio_that_is_chosen(source: Source) -
     table = table_of(chosen(source, ["keep=0.5", "task=cnn-femnist"]), "gap")
     assert table.columns == ["cnn-femnist, natural, keep 0.5"]
     assert {label for label, _ in table.rows} == {"fedavg", "prism", "orthdrop"}
-    assert "Bonferroni, 2 comparisons" in table.caption  # the family is that of the question
+    assert family(table.caption) < family(table_of(source, "gap").caption)  # it is that of the question
 
 
 def test_budgets_are_chosen_by_their_own_name(tmp_path: Path) -> None:
@@ -64,6 +71,34 @@ def test_budgets_are_chosen_by_their_own_name(tmp_path: Path) -> None:
     assert table_of(chosen(source, ["keep=0.2"])).columns == ["cnn-femnist, natural, keep 0.2"]
     with pytest.raises(BenchError, match=r"--only 'keep=bytes=0\.9': no finished cell .*; allowed: '0\.2'"):
         chosen(source, ["keep=bytes=0.9"])
+
+
+def test_what_is_left_keeps_its_place(tmp_path: Path) -> None:
+    """A method whose only cell left has keep ratio 1 is no full model, and a control stays one."""
+    grid = """
+        [[cells]]
+        method = "prism"
+        keep = [0.2, 1]
+        seed = [0, 1]
+        [[cells]]
+        method = "orthdrop"
+        keep = [0.2, 0.5]
+        seed = [0, 1]
+        [[cells]]
+        method = "prism"
+        keep = "0.2:0.5,1:0.5"
+        capacity = ["fixed", "dealt"]
+        seed = [0, 1]
+    """
+    source = source_of(tmp_path, grid)
+    table = table_of(chosen(source, ["keep!=0.2", "keep!=0.2:0.5,1:0.5"]))
+    assert table.columns == ["keep 0.5", "keep 1"]
+    assert {label: [value.text != "–" for value in values] for label, values in table.rows} == {
+        "orthdrop": [True, False], "prism": [False, True]
+    }  # fmt: skip
+    control = table_of(chosen(source, ["label=prism (dealt)"]))
+    assert [label for label, _ in control.rows] == ["prism (dealt)"]
+    assert control.columns == ["cnn-femnist, natural, keep 0.2:0.5,1:0.5"]
 
 
 @pytest.mark.parametrize(("conditions", "words"), [
@@ -97,7 +132,9 @@ def test_gaps_are_to_whom_one_asks(source: Source) -> None:
             expected = sum(of((label, own, seed)) - of(("orthdrop", keep, seed)) for seed in range(3)) / 3
             assert rows[label][column] == f"{100 * expected:+.1f}"
     assert rows["orthdrop"] == ["0.0", "0.0"] and "less that of orthdrop in percentage points" in table.caption
-    assert "do not tell apart from orthdrop, judged among 4 comparisons" in table.caption
+    assert "do not tell apart from orthdrop, judged" in table.caption
+    tested = comparisons(source.cells[source.cells["task"] == "cnn-femnist"], "orthdrop")["p_t"].notna().sum()
+    assert family(table.caption) == tested  # without those whose differences have no spread
 
 
 def test_who_gaps_are_to_has_to_be_there(source: Source) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from bench.analysis.statements import MEASURES
 from bench.cli.main import app
 from bench.errors import BenchError
+from bench.federation.partition import CONVENTIONS
 from bench.plugins import registry
 from bench.report.source import Source
 from bench.report.statements import Written, read_statements, statements_table, with_guesses
@@ -56,10 +58,12 @@ def test_a_row_for_each_statement_and_setting(source: Source, tmp_path: Path) ->
     text = statements_table(source, read_statements(written(tmp_path, ONE)))
     rows = [line for line in text.splitlines() if line.startswith("| PriSM")]
     assert len(rows) == 1 + 4  # one setting, and all four
-    assert rows[0].startswith(r"| PriSM \| is above OrthDrop | a paper | cnn-femnist, natural, keep 0.2 | 3 |  | +")
+    assert rows[0].startswith(
+        r"| PriSM \| is above OrthDrop | a paper | cnn-femnist, natural, keep 0.2 | prism less orthdrop | 3 |  | +"
+    )
     assert all(" | −2.0 | +" in row and row.endswith("| **holds** |") for row in rows[1:])
     assert "1 round; seeds 0 to 2" in text and "Stand-in data: it says nothing of real data." in text
-    assert text.endswith("Of 1 statement nothing was run here.\n")
+    assert text.endswith("Of 1 statement nothing was measured here.\n")
 
 
 def test_published_statements_are_about_what_there_is() -> None:
@@ -67,8 +71,11 @@ def test_published_statements_are_about_what_there_is() -> None:
     assert len(said) > 15 and len({one.says for one in said}) == len(said)
     for one in said:
         for name in filter(None, (one.method, one.other)):
-            assert name.partition(" (")[0] in registry.methods(), one
+            method, _, settings = name.partition(" (")
+            fields = {field.name for field in dataclasses.fields(registry.method(method).kind.Params)} | {"dealt"}
+            assert {part.partition("=")[0] for part in settings.rstrip(")").split(", ") if part} <= fields, one
         assert set(one.where.get("task", [])) <= set(registry.tasks()), one
+        assert set(one.where.get("partition", [])) <= set(CONVENTIONS), one
         assert one.measure == "accuracy" or one.measure in MEASURES
 
 
@@ -98,6 +105,24 @@ def test_records_say_up_to_which_accuracy_one_may_have_guessed(source: Source) -
 def test_wrong_files_are_one_sentence(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=words):
         read_statements(written(tmp_path, text))
+
+
+def test_names_that_nobody_knows_are_one_sentence(source: Source, tmp_path: Path) -> None:
+    wrong = ONE.replace('method = "nefl"', 'method = "nelf"')
+    with pytest.raises(
+        BenchError, match=r"'of a method that is not here': unknown method 'nelf'; .*did you mean 'nefl'"
+    ):
+        statements_table(source, read_statements(written(tmp_path, wrong)))
+    wrong = ONE.replace('task = "cnn-femnist"', 'task = "cnn-femist"')
+    with pytest.raises(BenchError, match=r"unknown task 'cnn-femist'; .*did you mean 'cnn-femnist'"):
+        statements_table(source, read_statements(written(tmp_path, wrong)))
+
+
+def test_tables_of_earlier_versions_do_not_say_what_guessing_gives(source: Source) -> None:
+    known = [dataclasses.replace(cell, facts={}) for cell in source.known]
+    finals = source.cells.drop(columns="classes")
+    old = dataclasses.replace(source, known=tuple(known), tables={**source.tables, "finals": finals})
+    assert with_guesses(old)["guess"].isna().all()
 
 
 def test_results_that_have_none_of_the_methods(source: Source, tmp_path: Path) -> None:

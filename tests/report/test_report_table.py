@@ -12,6 +12,7 @@ from scipy import stats
 
 from bench.cell import Cell
 from bench.errors import BenchError
+from bench.report.chosen import chosen
 from bench.report.source import Source
 from bench.report.table import VALUES, Table, Value, latex, markdown, table_of
 
@@ -95,7 +96,8 @@ def test_captions_and_notes_say_the_scale_and_what_is_missing(tmp_path: Path) ->
         "FEMNIST-like stand-in data; 1 round; seeds 0 to 2" in table.caption and "judged among 3 comp" in table.caption
     )
     assert "ranks no method on real data" in table.caption
-    assert table.notes == ["orthdrop in cnn-femnist, natural, keep 0.2: 1 of 3 runs diverged and in no mean."]
+    where = "orthdrop in cnn-femnist, natural, keep 0.2"
+    assert table.notes == [f"{where}: 1 of 3 runs diverged; in no mean, and guessing where it is compared."]
 
 
 def test_without_full_model_or_seeds_it_is_said(tmp_path: Path) -> None:
@@ -128,3 +130,20 @@ def test_ends_of_intervals_beyond_what_is_possible_are_said(tmp_path: Path) -> N
     found = entries(table_of(source))
     assert found["orthdrop"].ends.startswith("[≤ 0, ") and found["prism"].ends.endswith(", ≥ 100]")
     assert r"[$\leq$ 0, " in latex(table_of(source))
+
+
+def test_who_diverged_is_the_best_nowhere(tmp_path: Path) -> None:
+    """Bold and places follow the rule of comparisons: a run that diverged has guessed."""
+
+    def acc(cell: Cell) -> float | None:
+        return (0.9 if cell.seed == 0 else None) if cell.method == "orthdrop" else 0.8 + 0.001 * cell.seed
+
+    source = source_of(tmp_path, ONE_SETTING, acc)
+    found = entries(table_of(source))
+    assert found["orthdrop"].text == "90.0" and not found["orthdrop"].is_best and found["prism"].is_best
+    assert entries(table_of(source, "rank"))["orthdrop"].text == "3"
+
+
+def test_three_seeds_of_one_method_are_no_single_seed(source: Source) -> None:
+    table = table_of(chosen(source, ["method=prism"]))
+    assert table.notes == [] and "0 comparisons" not in table.caption
