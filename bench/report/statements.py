@@ -17,12 +17,12 @@ from bench.errors import BenchError, choices, several
 from bench.plugins import registry
 from bench.report.page.words import interval, percent, points, ranges
 from bench.report.source import Source
-from bench.report.table import in_markdown
+from bench.report.table import apart, in_markdown
 from bench.toml_files import STATEMENTS, read_toml
 
 PUBLISHED = Path(__file__).with_name("statements.toml")
 """What the papers of the built-in methods say."""
-HEAD = ("statement", "source", "setting", "compared", "seeds", "theirs", "ours, with 90 %", "verdict")
+TO_THE_RIGHT = ("seeds", "theirs", "ours, with 90 %")
 PLACES = {"task": "task", "keep": "at", "budget": "at", "partition": "partition", "alpha": "alpha"}
 """What a statement may be limited to, and the column that has it."""
 
@@ -120,12 +120,17 @@ def statements_table(source: Source, statements: Sequence[Statement]) -> str:
     rows = judged(statements, with_guesses(source), source.tables.get("ranks"))
     if rows.empty:
         raise BenchError(f"{source.opened}: it has the methods of none of the {several(len(statements), 'statement')}")
-    lines = ["| " + " | ".join(HEAD) + " |", "| --- | --- | --- | --- | ---: | ---: | ---: | --- |"]
-    lines += [_line(row, statements[int(row["number"])]) for row in rows.to_dict("records")]
+    common, settings = apart(list(dict.fromkeys(rows["setting"].astype(str))))
+    heads = dict(zip(dict.fromkeys(rows["setting"].astype(str)), settings, strict=True))
+    lines = [_line(row, statements[int(row["number"])], heads[str(row["setting"])]) for row in rows.to_dict("records")]
+    shown = [name for name in lines[0] if name != "theirs" or any(line["theirs"] for line in lines)]
+    table = [shown, ["---:" if name in TO_THE_RIGHT else "---" for name in shown]]
+    table += [[line[name] for name in shown] for line in lines]
     silent = len(statements) - rows["number"].nunique()
     left = f"\n\nOf {several(silent, 'statement')} nothing was measured here." if silent else ""
     of_layers = any(statements[number].measure != ACCURACY for number in rows["number"])
-    return f"{in_markdown(_caption(source, of_layers))}\n\n" + "\n".join(lines) + left + "\n"
+    body = "\n".join(f"| {' | '.join(words)} |" for words in table)
+    return f"{in_markdown(_caption(source, of_layers, common))}\n\n{body}{left}\n"
 
 
 def _check_names(source: Source, statements: Sequence[Statement]) -> None:
@@ -155,18 +160,27 @@ def with_guesses(source: Source) -> pd.DataFrame:
     return source.cells.assign(guess=known)
 
 
-def _line(row: Mapping[Any, Any], statement: Statement) -> str:
+def _line(row: Mapping[Any, Any], statement: Statement, setting: str) -> dict[str, str]:
+    """Return the entries of a row by the heads of their columns."""
     write = points if statement.other else percent
     ours = f"{write(row['ours'])} {interval(row['low'], row['high'], signed=bool(statement.other))}".strip()
     theirs = "" if statement.theirs is None else write(statement.theirs)
     verdict = str(row["verdict"]) if row["verdict"] in (UNTOLD, GUESSED) else f"**{row['verdict']}**"
     says = statement.says if statement.measure == ACCURACY else f"{statement.says} ({statement.measure})"
     compared = f"{row['label']} less {row['other_label']}" if statement.other else str(row["label"])
-    words = [in_markdown(one) for one in (says, statement.source, str(row["setting"]), compared)]
-    return "| " + " | ".join([*words, str(row["seeds"]), theirs, in_markdown(ours), verdict]) + " |"
+    entries = {
+        "statement": says,
+        "source": statement.source,
+        "setting": setting,
+        "compared": compared,
+        "seeds": str(row["seeds"]),
+        "theirs": theirs,
+        "ours, with 90 %": ours,
+    }
+    return {name: in_markdown(words) for name, words in entries.items()} | {"verdict": verdict}
 
 
-def _caption(source: Source, of_layers: bool) -> str:
+def _caption(source: Source, of_layers: bool, common: str) -> str:
     """Return what the table shows, on which scale, and how it is judged."""
     cells = source.cells
     rounds = sorted({int(one) for one in cells["rounds"]})
@@ -177,9 +191,10 @@ def _caption(source: Source, of_layers: bool) -> str:
         f" Measures of layers ({', '.join(MEASURES)}) are means over layers in the last round that was measured; of "
         "the cosine, over rounds."
     )
+    where = f"{common}; " if common else ""
     return (
-        f"{source.title}: what papers say, and what was found. {data}; {span}; seeds {ranges(cells['seed'])}. Ours and "
-        "theirs are points of accuracy, paired by seed where two methods are compared. The interval has 90 %: a "
+        f"{source.title}: what is said, and what was found. {where}{data}; {span}; seeds {ranges(cells['seed'])}. Ours "
+        "and theirs are points of accuracy, paired by seed where two methods are compared. The interval has 90 %: a "
         "statement holds, or does not, where the interval lies inside of what it claims, or outside, with a margin of "
         "one point for numbers; otherwise the seeds cannot say. An order does not hold either where its "
         "interval reaches zero and ends below one point. Each is judged by itself: of twenty, one may be wrong by "

@@ -96,7 +96,7 @@ def table_of(source: Source, value: str = ACCURACY, against: str | None = None) 
     columns = {setting: _column(numbers, setting, value, reference) for setting in numbers.settings}
     order = [str(label) for label in numbers.ranks["label"]]
     rows = [[columns[setting].get(label, Value(NONE)) for setting in columns] for label in order]
-    common, heads = _apart(list(columns))
+    common, heads = apart(list(columns))
     notes = _notes(numbers, order, dict(zip(columns, heads, strict=True)))
     if value == RANK and numbers.ranks["rank"].notna().any():
         heads.append(MEAN)
@@ -120,12 +120,12 @@ def _reference(numbers: Numbers, against: str | None) -> str:
     return FULL_MODEL
 
 
-def _apart(settings: list[str]) -> tuple[str, list[str]]:
+def apart(settings: Sequence[str]) -> tuple[str, list[str]]:
     """Return what all settings share at their beginning, and what sets each apart.
 
-    >>> _apart(["cnn, natural, keep 0.2", "cnn, natural, keep 0.4"])
+    >>> apart(["cnn, natural, keep 0.2", "cnn, natural, keep 0.4"])
     ('cnn, natural', ['keep 0.2', 'keep 0.4'])
-    >>> _apart(["cnn, natural, keep 0.2"])
+    >>> apart(["cnn, natural, keep 0.2"])
     ('', ['cnn, natural, keep 0.2'])
     """
     parts = [setting.split(", ") for setting in settings]
