@@ -115,7 +115,8 @@ def _figure(
     hidden = len(all_partitions) - len(partitions)
     note = joined(
         points_note(points, evaluations(last, rounds)),
-        "Each method has the largest sub-model that fits; where it has no point, none does (see the figure fits).",
+        "Each method has the largest sub-model that fits; where it has no point, none does (see the figure fits) or it "
+        "was not run.",
         "At the foot, with their accuracy: methods that are far below the others." if any_far else "",
         f"Not shown: {counted(hidden, hidden, 'partition')}, see the numbers." if hidden else "",
         chance.note,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import textwrap
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -37,11 +38,16 @@ def output_of(command: str) -> str:
     """
     from bench.cli.main import app
 
-    words = [str(ROOT / word) if word.startswith("results/") else word for word in shlex.split(command)]
+    words = [str(ROOT / word) if word.startswith(("results/", "docs/")) else word for word in shlex.split(command)]
     ended = CliRunner().invoke(app, words)
     if ended.exit_code:
         raise ValueError(f"bench {command} ended with {ended.exit_code}: {ended.output}{ended.exception or ''}")
-    return ended.stdout.strip("\n") + "\n"
+    return "\n".join(map(_wrapped, ended.stdout.strip("\n").split("\n"))) + "\n"
+
+
+def _wrapped(line: str) -> str:
+    """Return a caption in lines as short as those of the pages; tables and lists as they are."""
+    return line if line.startswith(("|", "-")) else textwrap.fill(line, 125, break_on_hyphens=False)
 
 
 def renew(names: list[str]) -> None:
