@@ -42,6 +42,15 @@ def order_of(profile: str) -> tuple[tuple[int, bool, float], ...]:
     return tuple((places.index(name), bool(unit), amount * UNITS[name].get(unit, 1.0)) for name, amount, unit in limits)
 
 
+def is_plain(profile: str) -> bool:
+    """Return whether a profile is a budget of one quantity, the same for all clients.
+
+    >>> is_plain("memory=0.2"), is_plain("memory=0.1:0.5,0.4:0.5"), is_plain("memory=0.2 bytes=0.4"), is_plain("")
+    (True, False, False, False)
+    """
+    return is_budget(profile) and ":" not in profile and len(limits_of(profile)) == 1
+
+
 def heading(profile: str) -> str:
     """Return where a profile's clients are in words: "budget memory=0.2", or "keep 0.2:0.6,0.4:0.4"."""
     return f"budget {profile}" if is_budget(profile) else f"keep {profile}"

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.analysis.budgets import heading, limits_of, order_of
+from bench.analysis.budgets import heading, is_plain, limits_of, order_of
 from bench.analysis.profiles import with_profiles
 from bench.analysis.summary import final_accuracy, over_seeds
 from bench.analysis.tables import FULL_MODEL
@@ -89,10 +89,9 @@ def _quantities(points: pd.DataFrame) -> list[str]:
 
 
 def _quantity(profile: str) -> str:
-    limits = limits_of(profile)
-    if len(limits) != 1 or ":" in profile:
+    if not is_plain(profile):
         return ""
-    quantity, _, unit = limits[0]
+    quantity, _, unit = limits_of(profile)[0]
     return f"{quantity} {unit}".strip()
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.analysis.budgets import is_plain
 from bench.analysis.profiles import by_profile, mixed_series, profiles_of, split_rows, with_profiles
 from bench.analysis.settings import DEALT
 from bench.analysis.summary import final_accuracy, over_seeds
@@ -76,9 +77,11 @@ def _tasks(tables: Tables, options: Options) -> list[tuple[str, str, pd.DataFram
     """Return (suffix of the file name, task, rows, points) for each task with clients of different capacity."""
     tasks = []
     for suffix, task, rows in evaluated_tasks(tables["rounds"]):
-        if (split_rows(rows)["profile"] != "").any():
-            points = mixed_series(with_profiles(over_seeds(final_accuracy(rows, options.last))))
-            tasks.append((suffix, task, rows[split_rows(rows)["base"].isin(points["label"])], points))
+        split = split_rows(rows)
+        own = ~split["profile"].map(is_plain)  # those have a figure of their own: accuracy-budget
+        if (split.loc[own, "profile"] != "").any():
+            points = mixed_series(with_profiles(over_seeds(final_accuracy(rows[own], options.last))))
+            tasks.append((suffix, task, rows[own & split["base"].isin(points["label"])], points))
     if not tasks:
         raise Skip("no cell has clients of different capacity")
     return tasks

@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 from figure_tables import at_budgets, figures_of, make_fits, make_rounds, panels, words
 
+from bench.figures.base import Skip
+
 TASK = "cnn-femnist"
 LABELS = [(name, name) for name in ("fedavg", "prism", "orthdrop", "heterofl", "fjord", "depthfl")]
 BUDGETS = ("macs=0.3", "bytes=0.2", "memory=0.4", "memory=0.2")
@@ -45,3 +47,13 @@ def test_nobody_is_far_where_all_are_near(accuracies: dict[str, float]) -> None:
     figure = next(iter(figures_of("accuracy-budget", {"rounds": rounds_with(near)}).values()))
     assert "far below the others" not in " ".join(words(figure).split())
     assert all(panel.get_ylim()[0] < 85 for panel in panels(figure).values())
+
+
+def test_budgets_of_one_quantity_stand_in_their_own_figure_alone(accuracies: dict[str, float]) -> None:
+    mixed = at_budgets(make_rounds((TASK,), LABELS, (0.2,), stand_in=False, rounds=5), ("memory=0.1:0.5,0.4:0.5",))
+    together = pd.concat([rounds_with(accuracies), mixed[mixed["method"] != "fedavg"]], ignore_index=True)
+    figure = next(iter(figures_of("profiles", {"rounds": together}).values()))
+    said = " ".join(words(figure).split())
+    assert "0.1" in said and not any(budget in said for budget in BUDGETS)
+    with pytest.raises(Skip):
+        figures_of("profiles", {"rounds": rounds_with(accuracies)})
