@@ -87,14 +87,15 @@ def test_tables_without_classes_say_nothing_of_chance() -> None:
 
 
 def test_a_false_order_is_shown_in_at_most_a_twentieth() -> None:
-    """With no true difference "above" is shown in 5 % of draws, within three standard errors."""
-    rng = np.random.default_rng(0)
-    statement, count = Statement("", "", "prism", "orthdrop", low=0, strict=True), 400
+    """With no true difference "above" is shown in 5 % of draws, each a keep ratio, within three standard errors."""
+    rng, count = np.random.default_rng(0), 400
     draws = [
-        {"prism": 0.6 + 0.02 * rng.normal(size=3), "orthdrop": 0.6 + 0.02 * rng.normal(size=3)} for _ in range(count)
+        cells({name: 0.6 + 0.02 * rng.normal(size=3) for name in ("prism", "orthdrop")}, (draw + 1) / (count + 1))
+        for draw in range(count)
     ]
-    shown = np.mean([verdict(statement, acc) == HOLDS for acc in draws])
-    assert abs(shown - 0.05) < 3 * np.sqrt(0.05 * 0.95 / count)
+    found = judged([Statement("", "", "prism", "orthdrop", low=0, strict=True)], pd.concat(draws))
+    assert len(found) == count
+    assert abs((found["verdict"] == HOLDS).mean() - 0.05) < 3 * np.sqrt(0.05 * 0.95 / count)
 
 
 def test_one_seed_says_nothing_nor_does_chance() -> None:
