@@ -15,9 +15,9 @@ from bench.analysis.statements import ACCURACY, GUESSED, MARGIN, MEASURES, UNTOL
 from bench.config.validation import checked
 from bench.errors import BenchError, choices, several
 from bench.plugins import registry
-from bench.report.page.words import interval, percent, points, ranges
+from bench.report.page.words import interval, percent, points
 from bench.report.source import Source
-from bench.report.table import apart, in_markdown
+from bench.report.table import apart, in_markdown, scale
 from bench.toml_files import STATEMENTS, read_toml
 
 PUBLISHED = Path(__file__).with_name("statements.toml")
@@ -182,18 +182,13 @@ def _line(row: Mapping[Any, Any], statement: Statement, setting: str) -> dict[st
 
 def _caption(source: Source, of_layers: bool, common: str) -> str:
     """Return what the table shows, on which scale, and how it is judged."""
-    cells = source.cells
-    rounds = sorted({int(one) for one in cells["rounds"]})
-    span = several(rounds[0], "round") if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]} rounds"
-    data = ", ".join(sorted(set(cells["data_title"].astype(str))))
-    stand_in = " Stand-in data: it says nothing of real data." if cells["stand_in"].any() else ""
+    stand_in = " Stand-in data: it says nothing of real data." if source.cells["stand_in"].any() else ""
     layers = (
         f" Measures of layers ({', '.join(MEASURES)}) are means over layers in the last round that was measured; of "
         "the cosine, over rounds."
     )
-    where = f"{common}; " if common else ""
     return (
-        f"{source.title}: what is said, and what was found. {where}{data}; {span}; seeds {ranges(cells['seed'])}. Ours "
+        f"{source.title}: what is said, and what was found. {scale(source, common)}. Ours "
         "and theirs are points of accuracy, paired by seed where two methods are compared. The interval has 90 %: a "
         "statement holds, or does not, where the interval lies inside of what it claims, or outside, with a margin of "
         "one point for numbers; otherwise the seeds cannot say. An order does not hold either where its "

@@ -213,9 +213,6 @@ def _caption(numbers: Numbers, value: str, reference: str, common: str) -> str:
         "have, with its 95 % bootstrap interval",
         **{name: f"Cost of a whole run, all clients: {words}, mean over seeds" for name, (_, words) in COSTS.items()},
     }[value]
-    rounds, seeds = sorted({int(one) for one in cells["rounds"]}), ranges(int(seed) for seed in cells["seed"])
-    span = several(rounds[0], "round") if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]} rounds"
-    data = joined(sorted(set(cells["data_title"].astype(str))))
     stand_in = " Stand-in data: it ranks no method on real data." if cells["stand_in"].any() else ""
     marks = (
         "The best of each column is bold."
@@ -232,8 +229,16 @@ def _caption(numbers: Numbers, value: str, reference: str, common: str) -> str:
     )
     beyond = " An end of an interval beyond what is possible is written as at most or at least that."
     marks += beyond if value in (ACCURACY, GAP) else ""
-    where = f"{common}; " if common else ""
-    return f"{source.title}: {what}. {where}{data}; {span}; seeds {seeds}. {marks}{stand_in}"
+    return f"{source.title}: {what}. {scale(source, common)}. {marks}{stand_in}"
+
+
+def scale(source: Source, common: str) -> str:
+    """Return on what scale results were made, for captions: what their settings share, data, rounds and seeds."""
+    cells = source.cells
+    rounds, seeds = sorted({int(one) for one in cells["rounds"]}), ranges(int(seed) for seed in cells["seed"])
+    span = several(rounds[0], "round") if len(rounds) == 1 else f"{rounds[0]} to {rounds[-1]} rounds"
+    data = joined(sorted(set(cells["data_title"].astype(str))))
+    return "; ".join([*([common] if common else []), data, span, f"seeds {seeds}"])
 
 
 def _notes(numbers: Numbers, order: Sequence[str], heads: Mapping[str, str]) -> list[str]:

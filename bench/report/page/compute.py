@@ -43,7 +43,7 @@ class Numbers:
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self.index = Index(source)
+        self.index = Index(source, self.cells)
 
     @cached_property
     def cells(self) -> pd.DataFrame:

@@ -12,7 +12,6 @@ import pandas as pd
 from bench.analysis.budgets import heading
 from bench.analysis.profiles import split_label
 from bench.analysis.series import SERIES
-from bench.analysis.settings import with_settings
 from bench.report.source import Source
 
 Key = tuple[str, ...]
@@ -58,12 +57,12 @@ class Index:
 
     Args:
         source: what the report is made of.
+        placed: its finished cells in their settings (:func:`bench.analysis.settings.with_settings`).
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, placed: pd.DataFrame) -> None:
         self.by_key: dict[Key, Series] = {}
         self._by_cell: dict[str, Series] = {}
-        placed = with_settings(source.cells)
         names_of = dict(zip(placed["cell"].astype(str), placed["label"].astype(str), strict=True))
         cells = source.cells.sort_values(["task", "label", "keep", "partition", "alpha", "seed"], kind="stable")
         for number, (_, rows) in enumerate(cells.groupby(SERIES, dropna=False, observed=True, sort=False), 1):
