@@ -341,18 +341,3 @@ def test_two_full_models_beside_a_budget_are_on_the_page(tmp_path: Path) -> None
     source = source_of(tmp_path, grid, lambda cell: 0.4 + 0.01 * cell.seed + 0.1 * (cell.method == "heterofl"))
     html = page(source).html
     assert "budget bytes=0.5" in html and "fedavg (weights=uniform)" in html
-
-
-DEALT = """
-    [[cells]]
-    method = ["orthdrop", "prism"]
-    keep = "0.2:0.5,1:0.5"
-    capacity = ["fixed", "dealt"]
-    seed = [0, 1, 2]
-"""
-
-
-def test_dealt_capacities_have_a_row_of_their_own(tmp_path: Path) -> None:
-    dealt = page(source_of(tmp_path, DEALT, lambda cell: 0.5 + 0.01 * cell.seed * len(cell.method)))
-    names = {row[0] for row in dealt.tables["leaderboard-table"][1:]}
-    assert names == {"orthdrop", "prism", "orthdrop (dealt)", "prism (dealt)"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 from bench.analysis.bayes import ROPE
@@ -12,8 +13,8 @@ from bench.report.page.drawing import Axis
 from bench.report.page.grid import Column, Entry, Grid, Row
 from bench.report.page.words import NONE, p_value, percent, plain, points, probability
 
-WIDTH = 760.0
-LEFT, RIGHT = 190.0, 570.0  # ends of the axis: names stand on both sides
+LENGTH = 380.0  # of the axis; names stand on both sides
+ROOM, LETTER = 190.0, 7.2  # for names at least, and for a letter of the longest beyond it
 AXIS = 34.0  # where it lies
 LINE, BAR = 19.0, 9.0  # of names and of bars, units apart
 FEW = 2  # settings from which there is a mean rank to speak of
@@ -66,13 +67,15 @@ def diagram(numbers: Numbers) -> dict[str, Any] | None:
     rows = [row for row in numbers.ranks.to_dict("records") if row["compared"] and not math.isnan(row["rank"])]
     if len(rows) < 2 or rows[0]["settings"] < FEW:
         return None
-    axis = Axis(1.0, float(len(rows)), LEFT, RIGHT)
+    half = (len(rows) + 1) // 2
+    rooms = [_room(row["label"] for row in side) for side in (rows[:half], rows[half:])]
+    start, stop = rooms[0], rooms[0] + LENGTH
+    axis = Axis(1.0, float(len(rows)), start, stop)
     bars: dict[int, list[float]] = {}
     for row in rows:
         for number in row["cliques"]:
             bars.setdefault(int(number), []).append(axis.place(float(row["rank"])))
     top = AXIS + 14 + BAR * len(bars)
-    half = (len(rows) + 1) // 2
     names = []
     for place, row in enumerate(rows):
         left = place < half
@@ -97,11 +100,17 @@ def diagram(numbers: Numbers) -> dict[str, Any] | None:
         ],
         "ticks": [(axis.place(float(rank)), str(rank)) for rank in range(1, len(rows) + 1)],
         "axis": AXIS,
-        "left": LEFT,
-        "right": RIGHT,
+        "left": start,
+        "right": stop,
+        "width": round(stop + rooms[1]),
         "height": round(top + LINE * (half + 0.6)),
         "words": f"Critical-difference diagram. Mean ranks: {words}. {_bars_in_words(numbers)}",
     }
+
+
+def _room(labels: Iterable[str]) -> float:
+    """Return how wide the names of one side are, with their ranks."""
+    return max(ROOM, *(25 + LETTER * (len(label) + len(" 12.34")) for label in labels))
 
 
 def _bars_in_words(numbers: Numbers) -> str:
